@@ -1,0 +1,55 @@
+#include "core/arena.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace adder {
+
+namespace {
+constexpr unsigned char kCanary = 0xA5;  // fills the last kAlign bytes of a poisoned allocation
+}
+
+void Arena::bind(int64_t bytes, bool poison) {
+    memory_ = Tensor(DType::u8, {std::max<int64_t>(bytes, 1)});
+    bind_to(memory_.ref().data, bytes);
+    poison_ = poison;
+}
+
+void Arena::bind_to(void* memory, int64_t bytes) {
+    base_ = static_cast<char*>(memory);
+    capacity_ = bytes;
+    used_ = peak_ = 0;
+    poison_ = false;
+}
+
+TensorRef Arena::alloc(DType dtype, const Shape& shape) {
+    const int64_t payload = shape.numel() * size_of(dtype);
+    // One spare line behind each block: room for the canary, and counted alike with and without poison.
+    const int64_t rounded = (payload + kAlign - 1) / kAlign * kAlign + kAlign;
+    if (!counting() && used_ + rounded > capacity_)
+        throw std::logic_error(fmt::format("internal error: an arena of {} bytes is full: {} used, {} asked for",
+                                           capacity_, used_, rounded));
+    char* p = counting() ? nullptr : base_ + used_;
+    if (p && poison_) {
+        std::memset(p, 0xFF, static_cast<size_t>(rounded - kAlign));
+        std::memset(p + rounded - kAlign, kCanary, kAlign);
+    }
+    used_ += rounded;
+    peak_ = std::max(peak_, used_);
+    TensorRef t(p, dtype, shape);
+    return t;
+}
+
+void Arena::release(int64_t mark) {
+    CHECK(mark <= used_);
+    if (poison_ && used_ > mark) check_canaries(used_);
+    used_ = mark;
+}
+
+void Arena::check_canaries(int64_t from) const {
+    // Only the topmost canary has a known place; a write past the end of any block that is released last is caught.
+    for (int64_t i = from - kAlign; i < from; ++i)
+        CHECK(static_cast<unsigned char>(base_[i]) == kCanary && "a kernel wrote past its scratch");
+}
+
+}  // namespace adder

@@ -1,0 +1,57 @@
+// Arena: one block of memory handed out from the bottom up. The same code runs twice: first on an arena that only
+// counts (its tensors have null data), then on one bound to memory of the counted size. Nothing allocates in between.
+#pragma once
+#include <cstdint>
+
+#include "core/tensor.h"
+
+namespace adder {
+
+class Arena {
+  public:
+    // Bytes of every allocation are rounded up to this.
+    static constexpr int64_t kAlign = 64;
+
+    // Starts as a counting arena.
+    Arena() = default;
+    Arena(Arena&&) = default;
+    Arena& operator=(Arena&&) = default;
+
+    // Allocates `bytes` and starts handing them out. With `poison`, every allocation is filled with NaN patterns and
+    // followed by a canary that `release` checks: reads of stale memory and writes past an end show in tests.
+    void bind(int64_t bytes, bool poison = false);
+    // Hands out memory that somebody else owns.
+    void bind_to(void* memory, int64_t bytes);
+
+    bool counting() const { return base_ == nullptr; }
+    // Throws when a bound arena is full: the plan and the run disagreed.
+    TensorRef alloc(DType dtype, const Shape& shape);
+
+    int64_t mark() const { return used_; }
+    void release(int64_t mark);
+    int64_t used_bytes() const { return used_; }
+    int64_t peak_bytes() const { return peak_; }
+    int64_t capacity_bytes() const { return capacity_; }
+
+  private:
+    Tensor memory_;
+    char* base_ = nullptr;
+    int64_t capacity_ = 0, used_ = 0, peak_ = 0;
+    bool poison_ = false;
+    void check_canaries(int64_t from) const;
+};
+
+// Releases on scope exit what was allocated since its construction.
+class ArenaScope {
+  public:
+    explicit ArenaScope(Arena& arena) : arena_(arena), mark_(arena.mark()) {}
+    ~ArenaScope() noexcept(false) { arena_.release(mark_); }
+    ArenaScope(const ArenaScope&) = delete;
+    ArenaScope& operator=(const ArenaScope&) = delete;
+
+  private:
+    Arena& arena_;
+    int64_t mark_;
+};
+
+}  // namespace adder

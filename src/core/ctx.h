@@ -1,0 +1,21 @@
+// Ctx: everything an op or a layer may use besides its arguments. Passed down; there are no globals.
+#pragma once
+#include "core/arena.h"
+#include "core/device.h"
+#include "core/threads.h"
+
+namespace adder {
+
+class OpMeter;  // kernels/common/run_op.h
+
+struct Ctx {
+    Device device = Device::cpu;
+    ThreadPool* pool = nullptr;
+    Arena* scratch = nullptr;
+    // True while memory is being planned: layers allocate as in a run, ops check their arguments, count their scratch
+    // and return. Tensors have null data then.
+    bool dry_run = false;
+    OpMeter* meter = nullptr;  // counts or times ops when set
+};
+
+}  // namespace adder
