@@ -71,7 +71,8 @@ TEST(Allocation, none_between_the_second_and_the_third_step) {
         counting = false;
         EXPECT_EQ(count.load(), 0) << mixer;
         counting = true;
-        delete new int(1);
+        void* volatile p = std::malloc(1);
+        std::free(p);
         counting = false;
         EXPECT_EQ(count.load(), 1) << "the hook does not count";
     }
