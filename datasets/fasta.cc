@@ -24,7 +24,8 @@ using BgzfPtr = std::unique_ptr<BGZF, CloseBgzf>;
 
 constexpr size_t kLongestHeader = 1 << 20;
 
-// The path is opened here, not by htslib, which would take "http:" and the like for an order to use the network.
+// The path is opened here, not by htslib, which would take "http:" and the like for an order to use the
+// network.
 BgzfPtr open_bgzf(const std::string& path) {
     hts_set_log_level(HTS_LOG_OFF);  // errors are thrown; nothing below the applications prints
     const int fd = path == "-" ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -60,7 +61,7 @@ const Signature kOtherFormats[] = {
     {"##gff", "a GFF file", "give the FASTA file of the genome"},
     {"LOCUS ", "a GenBank file", "convert it to FASTA"},
     {"ID   ", "an EMBL file", "convert it to FASTA"},
-    {"\xFD" "7zXZ", "compressed with xz", "decompress it: unxz"},
+    {"\3757zXZ", "compressed with xz", "decompress it: unxz"},
     {"BZh", "compressed with bzip2", "decompress it: bunzip2"},
     {"\x28\xB5\x2F\xFD", "compressed with zstd", "decompress it: unzstd"},
     {"PK\3\4", "a zip archive", "unpack it: unzip"},
@@ -74,7 +75,9 @@ const Signature kOtherFormats[] = {
     {"{", "JSON", "give a FASTA file"},
 };
 
-constexpr bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+constexpr bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\r';
+}
 
 // Branch-free over the run, so that it vectorises.
 bool all_letters(const char* p, int64_t n) {
@@ -86,7 +89,9 @@ bool all_letters(const char* p, int64_t n) {
     return others == 0;
 }
 
-bool is_letter(char c) { return all_letters(&c, 1); }
+bool is_letter(char c) {
+    return all_letters(&c, 1);
+}
 
 std::string describe_byte(char c) {
     const auto u = static_cast<unsigned char>(c);
@@ -96,13 +101,20 @@ std::string describe_byte(char c) {
 const char* remedy_for(char c) {
     switch (c) {
         case '-':
-        case '.': return "remove the gaps of the alignment";
-        case '*': return "'*' marks a stop in a protein, adder reads DNA";
-        case '\0': return "the file is damaged, copy it again";
-        case '>': return "a header must begin its line: is a line break missing?";
-        case ';': return "remove the comment line";
-        case '\r': return "lines end in \\r alone, convert it: tr '\\r' '\\n'";
-        default: return "a sequence line holds letters only";
+        case '.':
+            return "remove the gaps of the alignment";
+        case '*':
+            return "'*' marks a stop in a protein, adder reads DNA";
+        case '\0':
+            return "the file is damaged, copy it again";
+        case '>':
+            return "a header must begin its line: is a line break missing?";
+        case ';':
+            return "remove the comment line";
+        case '\r':
+            return "lines end in \\r alone, convert it: tr '\\r' '\\n'";
+        default:
+            return "a sequence line holds letters only";
     }
 }
 
@@ -140,15 +152,17 @@ bool FastaReader::Impl::fill() {
     errno = 0;
     if (bgzf_read_block(f) != 0) {
         if ((f->errcode & (BGZF_ERR_ZLIB | BGZF_ERR_CRC | BGZF_ERR_HEADER)) == 0 && errno != 0) {
-            bad("record {}, line {}: reading failed: {}; hint: check the disk", n_records, line, std::strerror(errno));
+            bad("record {}, line {}: reading failed: {}; hint: check the disk", n_records, line,
+                std::strerror(errno));
         }
-        bad("record {}, line {}: the compressed data is damaged or cut short; hint: copy it again, test with gzip -t",
+        bad("record {}, line {}: the compressed data is damaged or cut short; hint: copy it again, test with "
+            "gzip -t",
             n_records, line);
     }
     if (f->block_length <= 0) {
         if (bgzf_compression(f) == 2 && f->no_eof_block) {
-            bad("record {}, line {}: cut short: the end block of bgzip is missing; hint: copy it again", n_records,
-                line);
+            bad("record {}, line {}: cut short: the end block of bgzip is missing; hint: copy it again",
+                n_records, line);
         }
         return false;
     }
@@ -185,30 +199,32 @@ void FastaReader::Impl::read_header(FastaRecord& record) {
         record.header.append(at, stop);
         at = newline ? newline + 1 : end;
         if (record.header.size() > kLongestHeader) {
-            bad("record {}, line {}: the header is longer than {} bytes; hint: is it a FASTA file?", n_records, line,
-                kLongestHeader);
+            bad("record {}, line {}: the header is longer than {} bytes; hint: is it a FASTA file?",
+                n_records, line, kLongestHeader);
         }
         if (newline) break;
     }
     while (!record.header.empty() && is_blank(record.header.back())) record.header.pop_back();
     for (const char c : record.header) {
         if (c == '\r') {
-            bad("record {}, line {}: lines end in \\r alone; hint: convert it: tr '\\r' '\\n'", n_records, line);
+            bad("record {}, line {}: lines end in \\r alone; hint: convert it: tr '\\r' '\\n'", n_records,
+                line);
         }
         if ((static_cast<unsigned char>(c) < 32 && c != '\t') || c == 127) {
-            bad("record {}, line {}: the header holds {}; hint: the file is damaged or no FASTA", n_records, line,
-                describe_byte(c));
+            bad("record {}, line {}: the header holds {}; hint: the file is damaged or no FASTA", n_records,
+                line, describe_byte(c));
         }
     }
     const size_t begin = std::min(record.header.find_first_not_of(" \t"), record.header.size());
     record.name = record.header.substr(begin, record.header.find_first_of(" \t", begin) - begin);
-    if (record.name.empty()) bad("record {}, line {}: the header has no name; hint: name it", n_records, line);
+    if (record.name.empty())
+        bad("record {}, line {}: the header has no name; hint: name it", n_records, line);
     ++line;
 }
 
 void FastaReader::Impl::bad_letter(const FastaRecord& record, char c) const {
-    bad("record {} ({}), line {}, column {}: expected a letter, got {}; hint: {}", n_records, record.name, line, column,
-        describe_byte(c), remedy_for(c));
+    bad("record {} ({}), line {}, column {}: expected a letter, got {}; hint: {}", n_records, record.name,
+        line, column, describe_byte(c), remedy_for(c));
 }
 
 // After a blank only more blanks may stand in a line.
@@ -228,7 +244,8 @@ void FastaReader::Impl::read_sequence_line(FastaRecord& record) {
         const char* newline = static_cast<const char*>(std::memchr(at, '\n', static_cast<size_t>(end - at)));
         const char* stop = newline ? newline : end;
         if (!in_blanks) {
-            const char* letters_end = all_letters(at, stop - at) ? stop : std::find_if_not(at, stop, is_letter);
+            const char* letters_end =
+                all_letters(at, stop - at) ? stop : std::find_if_not(at, stop, is_letter);
             record.sequence.append(at, letters_end);
             column += letters_end - at;
             at = letters_end;
@@ -247,8 +264,8 @@ void FastaReader::Impl::read_sequence(FastaRecord& record) {
     const int64_t header_line = line - 1;
     while (fill() && *at != '>') read_sequence_line(record);
     if (record.sequence.empty()) {
-        bad("record {} ({}), line {}: a header without sequence; hint: remove it or complete the file", n_records,
-            record.name, header_line);
+        bad("record {} ({}), line {}: a header without sequence; hint: remove it or complete the file",
+            n_records, record.name, header_line);
     }
 }
 

@@ -13,11 +13,11 @@ struct FastaRecord {
     std::string sequence;  // the letters A-Z and a-z as they stand in the file, lines joined
 };
 
-// Reads record after record; memory is one record. Lines of any length end in \n or \r\n, the last one may end with
-// the file; blank lines and blanks at line ends are skipped.
-// Errors, one line that names file, record, line and a remedy: missing or empty file, another format (FASTQ, BAM, ...),
-// no header, a header without name or without sequence, anything but letters in a sequence, damaged or truncated
-// compression (for bgzip also a missing end block).
+// Reads record after record; memory is one record. Lines of any length end in \n or \r\n, the last one may
+// end with the file; blank lines and blanks at line ends are skipped. Errors, one line that names file,
+// record, line and a remedy: missing or empty file, another format (FASTQ, BAM, ...), no header, a header
+// without name or without sequence, anything but letters in a sequence, damaged or truncated compression (for
+// bgzip also a missing end block).
 class FastaReader {
   public:
     explicit FastaReader(const std::string& path);

@@ -19,7 +19,8 @@ namespace {
 
 std::string lower_extension(const fs::path& path) {
     std::string e = path.extension().string();
-    std::transform(e.begin(), e.end(), e.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(e.begin(), e.end(), e.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return e;
 }
 
@@ -28,7 +29,8 @@ bool belongs(const fs::path& path) {
     std::string suffix = lower_extension(path);
     if (suffix == ".gz" || suffix == ".bgz") suffix = lower_extension(path.stem());
     if (suffix == ".faa") return false;
-    return std::find(kSuffixes.begin(), kSuffixes.end(), suffix) != kSuffixes.end() || looks_like_fasta(path.string());
+    return std::find(kSuffixes.begin(), kSuffixes.end(), suffix) != kSuffixes.end() ||
+           looks_like_fasta(path.string());
 }
 
 std::vector<std::string> files_in(const std::string& folder) {
@@ -41,8 +43,10 @@ std::vector<std::string> files_in(const std::string& folder) {
     }
     if (reason) fail("[input] {}: {}; hint: check the permissions", folder, reason.message());
     if (files.empty()) {
-        fail("[input] {}: no FASTA file in this folder; hint: subfolders are not searched, name each with --input",
-             folder);
+        fail(
+            "[input] {}: no FASTA file in this folder; hint: subfolders are not searched, name each with "
+            "--input",
+            folder);
     }
     std::sort(files.begin(), files.end());
     return files;
@@ -61,7 +65,8 @@ std::vector<std::string> fasta_inputs(std::span<const std::string> values) {
             fail("[input] {}: {}; hint: check the path", value,
                  reason ? reason.message() : std::string("No such file or directory"));
         }
-        for (std::string& file : fs::is_directory(status) ? files_in(value) : std::vector<std::string>{value}) {
+        for (std::string& file :
+             fs::is_directory(status) ? files_in(value) : std::vector<std::string>{value}) {
             const std::string canonical = file == "-" ? file : fs::weakly_canonical(file, reason).string();
             if (!seen.insert(canonical).second) {
                 fail("[input] {}: given twice; hint: name each input once", file);

@@ -25,20 +25,29 @@ constexpr size_t kBufferBytes = 1 << 16;
 
 const char* remedy_for(int reason) {
     switch (reason) {
-        case ENOENT: return "check the path";
+        case ENOENT:
+            return "check the path";
         case EACCES:
-        case EPERM: return "check the permissions or choose another place";
-        case EROFS: return "the file system is read-only, choose another place";
+        case EPERM:
+            return "check the permissions or choose another place";
+        case EROFS:
+            return "the file system is read-only, choose another place";
         case ENOSPC:
-        case EDQUOT: return "free some space or choose another disk";
-        case EFBIG: return "raise the limit on file sizes (ulimit -f) or choose another disk";
+        case EDQUOT:
+            return "free some space or choose another disk";
+        case EFBIG:
+            return "raise the limit on file sizes (ulimit -f) or choose another disk";
         case EEXIST:
-        case ENOTEMPTY: return "remove it or choose another name";
+        case ENOTEMPTY:
+            return "remove it or choose another name";
         case EISDIR:
-        case ENOTDIR: return "check which parts of the path are folders";
+        case ENOTDIR:
+            return "check which parts of the path are folders";
         case EMFILE:
-        case ENFILE: return "raise the limit on open files (ulimit -n)";
-        default: return "check the disk and the path";
+        case ENFILE:
+            return "raise the limit on open files (ulimit -n)";
+        default:
+            return "check the disk and the path";
     }
 }
 
@@ -51,8 +60,8 @@ std::string folder_of(const std::string& path) {
     return parent.empty() ? "." : parent.string();
 }
 
-// A name in the target's own folder, so that the rename stays inside one file system; not derived from the target's
-// name, which may already have the longest legal length.
+// A name in the target's own folder, so that the rename stays inside one file system; not derived from the
+// target's name, which may already have the longest legal length.
 std::string temporary_beside(const std::string& path) {
     static std::atomic<uint64_t> counter{0};
     return (fs::path(folder_of(path)) / fmt::format(".adder-tmp-{}-{}", getpid(), counter++)).string();
@@ -95,7 +104,9 @@ MappedFile::~MappedFile() {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
     std::swap(path_, other.path_);
@@ -124,7 +135,9 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), temporary_(tempor
     buffer_.reserve(kBufferBytes);
 }
 
-AtomicFile::~AtomicFile() { discard(); }
+AtomicFile::~AtomicFile() {
+    discard();
+}
 
 void AtomicFile::discard() {
     if (fd_ < 0) return;
@@ -185,8 +198,8 @@ AtomicFolder::AtomicFolder(const std::string& path) : path_(fs::path(path).lexic
     temporary_ = temporary_beside(path_);
     if (::mkdir(temporary_.c_str(), 0777) != 0) {
         const int reason = errno;
-        fail("[write] {}: cannot create a folder in {}: {}; hint: {}", path_, folder_of(path_), std::strerror(reason),
-             remedy_for(reason));
+        fail("[write] {}: cannot create a folder in {}: {}; hint: {}", path_, folder_of(path_),
+             std::strerror(reason), remedy_for(reason));
     }
 }
 

@@ -1,5 +1,5 @@
-// Files: read by mapping, written under a temporary name and renamed, so that a killed process leaves either the old
-// file, or the new one, or nothing that looks finished.
+// Files: read by mapping, written under a temporary name and renamed, so that a killed process leaves either
+// the old file, or the new one, or nothing that looks finished.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -28,9 +28,9 @@ class MappedFile {
     size_t size_ = 0;
 };
 
-// Writes `path` through a temporary file in the same folder. Until commit() returns, `path` is untouched; without
-// commit() the destructor removes the temporary. Errors (folder missing or unwritable, disk full, `path` is a folder or
-// a device) name the path, the reason and a remedy.
+// Writes `path` through a temporary file in the same folder. Until commit() returns, `path` is untouched;
+// without commit() the destructor removes the temporary. Errors (folder missing or unwritable, disk full,
+// `path` is a folder or a device) name the path, the reason and a remedy.
 class AtomicFile {
   public:
     explicit AtomicFile(const std::string& path);
@@ -54,8 +54,9 @@ class AtomicFile {
     std::vector<char> buffer_;
 };
 
-// A folder that appears under its name complete or not at all: fill temporary(), then commit(). Without commit() the
-// destructor removes what was written. Errors as AtomicFile; a `path` that exists is an error, it is never replaced.
+// A folder that appears under its name complete or not at all: fill temporary(), then commit(). Without
+// commit() the destructor removes what was written. Errors as AtomicFile; a `path` that exists is an error,
+// it is never replaced.
 class AtomicFolder {
   public:
     explicit AtomicFolder(const std::string& path);

@@ -18,9 +18,9 @@ using SafetensorsMetadata = std::map<std::string, std::string>;
 
 struct SafetensorsEntry {
     std::string name;
-    DType dtype = DType::none;  // none: a legal type of the format that adder does not compute with
-    std::string dtype_name;     // as in the file: "F32"
-    std::vector<int64_t> shape;  // empty = a scalar
+    DType dtype = DType::none;        // none: a legal type of the format that adder does not compute with
+    std::string dtype_name;           // as in the file: "F32"
+    std::vector<int64_t> shape;       // empty = a scalar
     int64_t offset = 0, n_bytes = 0;  // offset from the beginning of the data
     int64_t numel() const;
 };
@@ -35,7 +35,8 @@ class SafetensorsWriter {
     };
     // Writes the header at once. `file` outlives the writer; the caller commits it after finish().
     // Errors: a name twice, an empty or reserved name, a header above the format's 100 MB.
-    SafetensorsWriter(AtomicFile& file, std::span<const Spec> specs, const SafetensorsMetadata& metadata = {});
+    SafetensorsWriter(AtomicFile& file, std::span<const Spec> specs,
+                      const SafetensorsMetadata& metadata = {});
     // The next tensor in the order of `specs`; contiguous, of that dtype and number of elements.
     void write(std::string_view name, const TensorRef& tensor);
     // Checks that every tensor has been written.
@@ -47,9 +48,9 @@ class SafetensorsWriter {
     size_t next_ = 0;
 };
 
-// Reads through a mapping. The constructor checks the whole header (length against the file's size, JSON without
-// doubled keys, types, shapes, offsets: in range, without overlap, without hole); any problem is an Error that names
-// the file and the tensor. Afterwards no access can leave the file.
+// Reads through a mapping. The constructor checks the whole header (length against the file's size, JSON
+// without doubled keys, types, shapes, offsets: in range, without overlap, without hole); any problem is an
+// Error that names the file and the tensor. Afterwards no access can leave the file.
 class SafetensorsReader {
   public:
     explicit SafetensorsReader(const std::string& path);
@@ -61,7 +62,8 @@ class SafetensorsReader {
     const SafetensorsEntry* find(std::string_view name) const;
     // The bytes as they lie in the file, of any alignment.
     std::span<const std::byte> bytes(const SafetensorsEntry& entry) const;
-    // Copies into `to`: contiguous, same dtype, same number of elements. Errors: no such tensor, another dtype or size.
+    // Copies into `to`: contiguous, same dtype, same number of elements. Errors: no such tensor, another
+    // dtype or size.
     void read(std::string_view name, const TensorRef& to) const;
 
   private:

@@ -12,7 +12,8 @@ namespace adder {
 // window_bits 31: a gzip member, -15: a raw deflate stream.
 inline std::string deflate_bytes(std::string_view text, int window_bits) {
     z_stream z{};
-    if (deflateInit2(&z, 6, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY) != Z_OK) throw std::runtime_error("zlib");
+    if (deflateInit2(&z, 6, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        throw std::runtime_error("zlib");
     std::string out(deflateBound(&z, text.size()) + 64, '\0');
     z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
     z.avail_in = static_cast<uInt>(text.size());
@@ -25,7 +26,9 @@ inline std::string deflate_bytes(std::string_view text, int window_bits) {
     return out;
 }
 
-inline std::string gzip(std::string_view text) { return deflate_bytes(text, 31); }
+inline std::string gzip(std::string_view text) {
+    return deflate_bytes(text, 31);
+}
 
 // One block: SAM specification, section 4.1 (gzip with an extra field that holds the block's size less one).
 inline std::string bgzf_block(std::string_view text) {

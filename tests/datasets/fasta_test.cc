@@ -49,14 +49,16 @@ TEST(Fasta, plain_gzip_and_bgzip_are_told_apart_by_content_and_read_alike) {
     append_fasta(text, "chr2", letters(7, 2), 60);
     append_fasta(text, "chr3\tx", letters(150'000, 3), 1'000'000);
     const std::string want = joined(read_all(w.put("plain.gz", text)));
-    EXPECT_EQ(want, "chr1|chr1 first|" + letters(100'000) + "\nchr2|chr2|" + letters(7, 2) + "\nchr3|chr3\tx|" +
-                        letters(150'000, 3) + "\n");
+    EXPECT_EQ(want, "chr1|chr1 first|" + letters(100'000) + "\nchr2|chr2|" + letters(7, 2) +
+                        "\nchr3|chr3\tx|" + letters(150'000, 3) + "\n");
     EXPECT_EQ(joined(read_all(w.put("gzip.fa", gzip(text)))), want);
     EXPECT_EQ(joined(read_all(w.put("bgzip.txt", bgzip(text)))), want);
     EXPECT_EQ(joined(read_all(w.put("small_blocks", bgzip(text, 997)))), want);
     const size_t half = text.size() / 2;
-    EXPECT_EQ(joined(read_all(w.put("two_members", gzip(text.substr(0, half)) + gzip(text.substr(half))))), want);
-    EXPECT_EQ(joined(read_all(w.put("joined", bgzip(text.substr(0, half)) + bgzip(text.substr(half))))), want);
+    EXPECT_EQ(joined(read_all(w.put("two_members", gzip(text.substr(0, half)) + gzip(text.substr(half))))),
+              want);
+    EXPECT_EQ(joined(read_all(w.put("joined", bgzip(text.substr(0, half)) + bgzip(text.substr(half))))),
+              want);
 }
 
 TEST(Fasta, line_ends_blank_lines_and_missing_last_newline_do_not_matter) {
@@ -107,7 +109,8 @@ TEST(Fasta, bad_input_is_one_line_naming_file_place_and_remedy) {
         {">a\nAC\n>b\n\n\n>c\nGT\n", "record 2 (b), line 3: a header without sequence"},
         {">\nACGT\n", "record 1, line 1: the header has no name"},
         {">a\nACGT\n>  \nA\n", "record 2, line 3: the header has no name"},
-        {">a\nACGT\nAC-T\n", "record 1 (a), line 3, column 3: expected a letter, got '-'; hint: remove the gaps"},
+        {">a\nACGT\nAC-T\n",
+         "record 1 (a), line 3, column 3: expected a letter, got '-'; hint: remove the gaps"},
         {">a\nACGT\n>b\n\nMV*\n", "record 2 (b), line 5, column 3: expected a letter, got '*'"},
         {">a\nAC GT\n", "line 2, column 3: expected a letter, got byte 0x20"},
         {">a\nACGT  1\n", "line 2, column 7: expected a letter, got '1'"},
@@ -167,7 +170,8 @@ TEST(Fasta, truncated_bgzip_is_an_error_even_between_blocks) {
     expect_every_cut_fails(bgzip(text, 300), "bgzip");
     Scratch w;
     const std::string blocks = bgzf_block(text.substr(0, 600)) + bgzf_block(text.substr(600));
-    EXPECT_THAT(error_of([&] { read_all(w.put("f", blocks)); }), HasSubstr("the end block of bgzip is missing"));
+    EXPECT_THAT(error_of([&] { read_all(w.put("f", blocks)); }),
+                HasSubstr("the end block of bgzip is missing"));
 }
 
 TEST(Fasta, a_flipped_bit_in_compressed_data_is_an_error_or_changes_nothing) {
@@ -202,11 +206,17 @@ TEST(Fasta, damaged_text_gives_an_error_or_well_formed_records) {
         for (uint32_t e = 0; e <= rng.below(3, k, 0); ++e) {
             const auto at = static_cast<size_t>(rng.below(bytes.size(), k, 4 * e + 1));
             const char likely = ">\n\r ACGTacgtN@;-*"[rng.below(18, k, 4 * e + 2)];
-            const char value = rng.below(4, k, 4 * e + 3) ? likely : static_cast<char>(rng.below(256, k, 200 + e));
+            const char value =
+                rng.below(4, k, 4 * e + 3) ? likely : static_cast<char>(rng.below(256, k, 200 + e));
             switch (rng.below(3, k, 4 * e + 4)) {
-                case 0: bytes.erase(at, 1 + rng.below(20, k, 300 + e)); break;
-                case 1: bytes.insert(at, 1, value); break;
-                default: bytes[at] = value;
+                case 0:
+                    bytes.erase(at, 1 + rng.below(20, k, 300 + e));
+                    break;
+                case 1:
+                    bytes.insert(at, 1, value);
+                    break;
+                default:
+                    bytes[at] = value;
             }
         }
         const std::string path = w.put("fuzz", bytes);
@@ -237,14 +247,17 @@ TEST(FastaInputs, a_folder_stands_for_its_fasta_files_in_order) {
     w.put("b.fa.fai", "b\t1\t3\t1\t2\n");
     std::filesystem::create_directory(w.path("sub.fa"));
     const std::vector<std::string> one{w.folder()};
-    EXPECT_THAT(fasta_inputs(one), ElementsAre(w.path("a.FNA.gz"), w.path("b.fa"), w.path("c.txt"), w.path("d.data")));
+    EXPECT_THAT(fasta_inputs(one),
+                ElementsAre(w.path("a.FNA.gz"), w.path("b.fa"), w.path("c.txt"), w.path("d.data")));
     const std::vector<std::string> two{w.path("readme.md"), "-", w.path("b.fa")};
     EXPECT_THAT(fasta_inputs(two), ElementsAre(w.path("readme.md"), "-", w.path("b.fa")));
 }
 
 TEST(FastaInputs, missing_empty_and_doubled_inputs_are_errors) {
     Scratch w;
-    const auto error = [&](std::vector<std::string> values) { return error_of([&] { fasta_inputs(values); }); };
+    const auto error = [&](std::vector<std::string> values) {
+        return error_of([&] { fasta_inputs(values); });
+    };
     EXPECT_THAT(error({}), HasSubstr("nothing to read"));
     EXPECT_THAT(error({w.path("none.fa")}), AllOf(HasSubstr("none.fa"), HasSubstr("No such file")));
     EXPECT_THAT(error({w.folder()}), AllOf(HasSubstr("no FASTA file"), HasSubstr(w.folder())));

@@ -141,12 +141,14 @@ TEST(MappedFile, shows_the_bytes_and_survives_a_move) {
 
 TEST(MappedFile, missing_files_folders_and_devices_are_errors) {
     Scratch w;
-    EXPECT_THAT(error_of([&] { MappedFile f(w.path("none")); }), AllOf(HasSubstr("none"), HasSubstr("No such file")));
+    EXPECT_THAT(error_of([&] { MappedFile f(w.path("none")); }),
+                AllOf(HasSubstr("none"), HasSubstr("No such file")));
     EXPECT_THAT(error_of([&] { MappedFile f(w.folder()); }), HasSubstr("is a folder"));
     EXPECT_THAT(error_of([&] { MappedFile f("/dev/null"); }), HasSubstr("not a regular file"));
 }
 
-// FIPS 180-4 example values: CSRC.NIST.GOV, SHA256.pdf (one block, two blocks), and the million 'a' of FIPS 180-2.
+// FIPS 180-4 example values: CSRC.NIST.GOV, SHA256.pdf (one block, two blocks), and the million 'a' of FIPS
+// 180-2.
 TEST(Sha256, gives_the_standard_test_values) {
     auto hash = [](std::string_view text) {
         Sha256 h;
@@ -157,7 +159,8 @@ TEST(Sha256, gives_the_standard_test_values) {
     EXPECT_EQ(hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     EXPECT_EQ(hash("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
               "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-    EXPECT_EQ(hash(std::string(1'000'000, 'a')), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+    EXPECT_EQ(hash(std::string(1'000'000, 'a')),
+              "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
 TEST(Sha256, does_not_depend_on_how_the_stream_is_cut) {

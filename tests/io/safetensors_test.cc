@@ -33,8 +33,10 @@ Tensor iota(DType dtype, const Shape& shape) {
 
 void write_two(const std::string& path) {
     AtomicFile file(path);
-    const std::vector<SafetensorsWriter::Spec> specs{{"b.weight", DType::f32, {2, 3}}, {"a", DType::u8, {5}},
-                                                     {"none", DType::f32, {0, 4}},      {"step", DType::i64, {}}};
+    const std::vector<SafetensorsWriter::Spec> specs{{"b.weight", DType::f32, {2, 3}},
+                                                     {"a", DType::u8, {5}},
+                                                     {"none", DType::f32, {0, 4}},
+                                                     {"step", DType::i64, {}}};
     SafetensorsWriter out(file, specs, {{"format", "pt"}, {"note", "\"quoted\"\n"}});
     out.write("b.weight", iota(DType::f32, {2, 3}));
     out.write("a", iota(DType::u8, {5}));
@@ -59,7 +61,8 @@ TEST(Safetensors, what_is_written_is_read) {
         Tensor to(entry.dtype, {entry.numel()});
         in.read(name, to);
         const Tensor want = iota(entry.dtype, {entry.numel()});
-        EXPECT_EQ(std::memcmp(to.ref().data, want.ref().data, static_cast<size_t>(to.ref().bytes())), 0) << name;
+        EXPECT_EQ(std::memcmp(to.ref().data, want.ref().data, static_cast<size_t>(to.ref().bytes())), 0)
+            << name;
     }
 }
 
@@ -114,8 +117,8 @@ TEST(Safetensors, a_wrong_name_type_or_size_in_read_is_an_error_naming_both) {
 TEST(Safetensors, names_that_cannot_be_written_are_errors) {
     Scratch w;
     using Specs = std::vector<SafetensorsWriter::Spec>;
-    for (const Specs& specs : {Specs{{"a", DType::u8, {1}}, {"a", DType::u8, {1}}}, Specs{{"", DType::u8, {1}}},
-                               Specs{{"__metadata__", DType::u8, {1}}}}) {
+    for (const Specs& specs : {Specs{{"a", DType::u8, {1}}, {"a", DType::u8, {1}}},
+                               Specs{{"", DType::u8, {1}}}, Specs{{"__metadata__", DType::u8, {1}}}}) {
         AtomicFile file(w.path("t"));
         EXPECT_THAT(error_of([&] { SafetensorsWriter out(file, specs); }), HasSubstr("twice"));
     }
@@ -150,8 +153,10 @@ TEST(Safetensors, every_way_to_be_malformed_is_an_error_naming_file_and_tensor) 
         {pack(R"({"x":{"dtype":"U8","shape":[[1]],"data_offsets":[0,1]}})", "a"), "nested too deeply"},
         {pack(R"({"x":1})", ""), "\"x\": expected exactly"},
         {pack(entry(R"("dtype":"U8","shape":[4])"), "abcd"), "\"x\": expected exactly"},
-        {pack(entry(R"("dtype":"U8","shape":[4],"data_offsets":[0,4],"z":1)"), "abcd"), "\"x\": expected exactly"},
-        {pack(entry(R"("dtype":"U8","dtype":"U8","shape":[4],"data_offsets":[0,4])"), "abcd"), "occurs twice"},
+        {pack(entry(R"("dtype":"U8","shape":[4],"data_offsets":[0,4],"z":1)"), "abcd"),
+         "\"x\": expected exactly"},
+        {pack(entry(R"("dtype":"U8","dtype":"U8","shape":[4],"data_offsets":[0,4])"), "abcd"),
+         "occurs twice"},
         {pack(entry(R"("dtype":7,"shape":[4],"data_offsets":[0,4])"), "abcd"), "dtype is not a string"},
         {pack(typed("[4]", "[0,4]", "Q8"), "abcd"), "unknown dtype"},
         {pack(typed("4", "[0,4]"), "abcd"), "shape is not a list"},
@@ -213,11 +218,17 @@ TEST(Safetensors, damaged_bytes_never_lead_outside_the_file) {
         for (uint32_t e = 0; e < n_edits; ++e) {
             const auto at = static_cast<size_t>(rng.below(bytes.size(), k, 3 * e + 1));
             const char likely = "0123456789{}[],:\"-e. "[rng.below(21, k, 3 * e + 2)];
-            const char value = rng.below(2, k, 200 + e) ? likely : static_cast<char>(rng.below(256, k, 3 * e + 3));
+            const char value =
+                rng.below(2, k, 200 + e) ? likely : static_cast<char>(rng.below(256, k, 3 * e + 3));
             switch (rng.below(8, k, 100 + e)) {
-                case 0: bytes.erase(at, 1); break;
-                case 1: bytes.insert(at, 1, value); break;
-                default: bytes[at] = value;
+                case 0:
+                    bytes.erase(at, 1);
+                    break;
+                case 1:
+                    bytes.insert(at, 1, value);
+                    break;
+                default:
+                    bytes[at] = value;
             }
         }
         const std::string path = w.put("fuzz", bytes);
@@ -225,7 +236,8 @@ TEST(Safetensors, damaged_bytes_never_lead_outside_the_file) {
             const SafetensorsReader in(path);
             uint8_t sum = 0;
             for (const SafetensorsEntry& entry : in.entries()) {
-                for (const std::byte b : in.bytes(entry)) sum = static_cast<uint8_t>(sum + static_cast<uint8_t>(b));
+                for (const std::byte b : in.bytes(entry))
+                    sum = static_cast<uint8_t>(sum + static_cast<uint8_t>(b));
             }
             ++accepted;
         } catch (const Error& e) {

@@ -42,7 +42,8 @@ class Scratch {
         return {std::istreambuf_iterator<char>(in), {}};
     }
     int64_t n_files() const {
-        return std::distance(std::filesystem::directory_iterator(folder_), std::filesystem::directory_iterator());
+        return std::distance(std::filesystem::directory_iterator(folder_),
+                             std::filesystem::directory_iterator());
     }
 
   private:
