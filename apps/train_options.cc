@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 
-namespace adder {
+namespace adder::cli {
 
 namespace {
 
@@ -167,4 +167,4 @@ void TrainOptions::resolve() {
     if (!eval_every) eval_every = std::max<int64_t>(1, optimizer.steps / 10);
 }
 
-}  // namespace adder
+}  // namespace adder::cli

@@ -9,7 +9,7 @@
 #include "core/options.h"
 #include "train/schedule.h"
 
-namespace adder {
+namespace adder::cli {
 
 // Where sequences come from and which of them are held out.
 struct DataOptions {
@@ -79,4 +79,4 @@ struct TrainOptions {
     void add_groups(OptionList& list);
 };
 
-}  // namespace adder
+}  // namespace adder::cli
