@@ -29,7 +29,7 @@ nlohmann::ordered_json describe() {
     const BuildInfo& build = build_info();
     nlohmann::ordered_json json = {{"version", build.version},     {"commit", build.commit},
                                    {"compiler", build.compiler},   {"build_type", build.build_type},
-                                   {"isa", active_isa()},          {"isas", supported_isas()},
+                                   {"isa", current_isa()},          {"isas", available_isas()},
                                    {"cores", usable_cores()},      {"memory_bytes", physical_memory_bytes()},
                                    {"devices", {"cpu"}}};
     for (const auto& [name, version] : build.libraries) json["libraries"][name] = version;

@@ -1,21 +1,18 @@
-// Instruction sets that the CPU kernels can run on, and the linear algebra library's own choice.
+// The instruction sets that the SIMD kernels of this binary can use on this machine.
 #pragma once
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace adder {
 
-// Names such as "avx3", "avx2", "sse2" (Highway's, in lower case): compiled in and usable on this machine, best first.
-std::vector<std::string> supported_isas();
-
-// The one that kernels use: the best, or the forced one.
-std::string active_isa();
-
-// Makes every kernel use `name` from now on; call before the first op. OpenBLAS keeps its own choice. Throws Error
-// listing the names when it is not usable here.
-void force_isa(const std::string& name);
-
-// Version, core type and threading of OpenBLAS in its own words.
-std::string blas_description();
+// Names, best first: of "avx512", "avx2", "baseline" on x86-64.
+std::vector<std::string> available_isas();
+// The one in use: the best one unless another was forced.
+std::string current_isa();
+// Uses `name` from now on ("" = the best one again). Not while kernels run. Throws Error naming the choices.
+void force_isa(std::string_view name);
+// The kernel set that OpenBLAS chose for this machine, for example "SkylakeX".
+std::string openblas_core();
 
 }  // namespace adder
