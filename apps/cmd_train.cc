@@ -3,6 +3,7 @@
 #include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <numbers>
 
 #include "apps/build_info.h"
 #include "apps/command_line.h"
@@ -259,23 +260,19 @@ void run_train(App& app, const std::vector<std::string>& args) {
     OptionList list = o.list();
     const CommandLine line = parse_command_line(kText, args, list);
     if (line.help) return void(app.results = help_text(kText, list));
-    if (line.print_config) {
-        o.resolve();
-        return void(app.results = config_text(list));
-    }
-    if (o.profile && o.out.empty()) o.out = "-";
-    o.check_command_line();
+    o.resolve();
+    if (line.print_config) return void(app.results = config_text(list));
+    if (o.profile) o.out = "-";  // writes nothing
+    if (o.out.empty()) require_all(list);
     o.machine.prepare();
     make_paths_absolute(list);
     RunFolder folder;
     if (!o.profile) {
-        if (o.out.empty()) require_all(list);
         folder = RunFolder::open(o);
         if (!folder.stored.is_null())
             restore_options(list, folder.stored.at("options"), line.given, folder.path + "/run.json");
     }
     require_all(list);
-    o.resolve();
     TrainCommand(app, o, list, std::move(folder)).run();
 }
 

@@ -38,6 +38,16 @@ void DataOptions::add_to(OptionList& list) {
               .help = "bases before the held-out part that belong to neither part", .range = at_least(0)});
 }
 
+std::vector<std::string> DataOptions::valid_contig_names() const {
+    std::vector<std::string> names;
+    for (std::string_view rest = valid_contigs; !rest.empty();) {
+        const size_t comma = std::min(rest.find(','), rest.size());
+        if (comma > 0) names.emplace_back(rest.substr(0, comma));
+        rest.remove_prefix(std::min(comma + 1, rest.size()));
+    }
+    return names;
+}
+
 void DataOptions::check() const {
     const int ways = !valid.empty() + !valid_contigs.empty() + (valid_fraction > 0);
     if (ways > 1) throw UsageError("--valid, --valid-contigs and --valid-fraction exclude each other");

@@ -21,6 +21,7 @@ struct DataOptions {
     int64_t gap_bp = 0;
 
     void add_to(OptionList& list);
+    std::vector<std::string> valid_contig_names() const;
     // Throws UsageError for ways of holding out that exclude each other.
     void check() const;
 };
