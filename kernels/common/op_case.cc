@@ -1,0 +1,51 @@
+#include "kernels/common/op_case.h"
+
+namespace adder {
+
+ArraySpec ArraySpec::make(std::string name, const Shape& shape, Kind kind) {
+    ArraySpec s;
+    s.name = std::move(name);
+    s.shape = shape;
+    s.kind = kind;
+    return s;
+}
+
+ArraySpec ArraySpec::start_flags(std::string name, int64_t B, int64_t L) {
+    ArraySpec s = activation(std::move(name), {B, L});
+    s.fill = Fill::starts;
+    s.dtype = DType::u8;
+    s.differentiable = false;
+    return s;
+}
+
+ArraySpec ArraySpec::token_ids(std::string name, int64_t B, int64_t L, int64_t V) {
+    ArraySpec s = activation(std::move(name), {B, L});
+    s.fill = Fill::tokens;
+    s.hi = static_cast<double>(V);
+    s.dtype = DType::u16;
+    s.differentiable = false;
+    return s;
+}
+
+ArraySpec ArraySpec::saved(std::string name, const Shape& shape, DType dtype) {
+    ArraySpec s = make(std::move(name), shape, Kind::saved);
+    s.dtype = dtype;
+    s.differentiable = false;
+    return s;
+}
+
+ArraySpec&& ArraySpec::normal(double mean, double deviation) && {
+    fill = Fill::normal;
+    lo = mean;
+    hi = deviation;
+    return std::move(*this);
+}
+
+ArraySpec&& ArraySpec::uniform(double from, double to) && {
+    fill = Fill::uniform;
+    lo = from;
+    hi = to;
+    return std::move(*this);
+}
+
+}  // namespace adder

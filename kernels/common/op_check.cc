@@ -1,0 +1,293 @@
+#include "kernels/common/op_check.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/rng.h"
+#include "kernels/common/op_instance.h"
+
+namespace adder {
+
+namespace {
+
+using Values = std::map<std::string, std::vector<double>>;
+
+double rms(const std::vector<double>& v) {
+    double sum = 0;
+    for (double x : v) sum += x * x;
+    return v.empty() ? 0 : std::sqrt(sum / static_cast<double>(v.size()));
+}
+
+bool constant(const std::vector<double>& v) {
+    return v.size() > 1 && std::all_of(v.begin(), v.end(), [&](double x) { return x == v[0]; });
+}
+
+// One output or gradient that is compared.
+struct Compared {
+    std::string name;
+    bool zero = false;
+};
+
+std::vector<Compared> compared_outputs(const OpCase& c) {
+    std::vector<Compared> all;
+    for (const ArraySpec& s : c.outputs)
+        if (s.kind != Kind::saved) all.push_back({s.name, s.zero});
+    return all;
+}
+
+std::vector<Compared> compared_gradients(const OpCase& c) {
+    std::vector<Compared> all;
+    if (!c.backward) return all;
+    for (const GradientArray& g : gradient_arrays(c)) all.push_back({g.name, g.zero && !g.parameter});
+    return all;
+}
+
+// What the reference computes in S.
+template <class S>
+Values reference(const OpCase& c, const Bag<double>& inputs, const std::function<void(Bag<S>&)>& forward,
+                 const std::function<void(Bag<S>&)>& backward) {
+    Bag<S> bag = inputs.as<S>();
+    add_outputs(c, bag);
+    forward(bag);
+    Values v;
+    for (const Compared& o : compared_outputs(c)) v[o.name].assign(bag.at(o.name).begin(), bag.at(o.name).end());
+    if (!c.backward) return v;
+    add_gradients(c, bag);
+    backward(bag);
+    for (const Compared& g : compared_gradients(c)) v[g.name].assign(bag.at(g.name).begin(), bag.at(g.name).end());
+    return v;
+}
+
+// One comparison under the calibrated tolerance.
+void compare(const std::string& at, const Compared& what, const Values& got, const Values& in_float,
+             const Values& expected, CheckReport& report) {
+    const std::vector<double>& x = got.at(what.name);
+    const std::vector<double>& want = expected.at(what.name);
+    ++report.comparisons;
+    if (what.zero) {
+        const bool zero = std::all_of(x.begin(), x.end(), [](double v) { return v == 0; });
+        if (!zero || rms(want) != 0) report.failures.push_back(fmt::format("{}: {} should be all zero", at, what.name));
+        return;
+    }
+    if (constant(want) || !(rms(want) > 0)) {
+        report.failures.push_back(fmt::format("{}: {} is expected constant, which shows nothing", at, what.name));
+        return;
+    }
+    const ToleranceFloor floor;
+    const Errors e = errors_of(x, want), r = errors_of(in_float.at(what.name), want);
+    const double rms_limit = std::min(std::max(2 * r.rms, floor.rms), floor.cap);
+    const double peak_limit = std::min(std::max(4 * r.peak, floor.peak), floor.cap);
+    const double ratio = std::max(e.rms / rms_limit, e.peak / peak_limit);
+    if (!(ratio <= report.worst_ratio)) report.worst_ratio = ratio, report.worst_at = at + " " + what.name;
+    if (!(ratio <= 1))
+        report.failures.push_back(fmt::format("{}: {} rms error {:.2e} (allowed {:.2e}), largest {:.2e} (allowed {:.2e})",
+                                              at, what.name, e.rms, rms_limit, e.peak, peak_limit));
+}
+
+Values run_op(const OpCase& c, Instance& run, ThreadPool& pool) {
+    Values v;
+    run.forward(pool);
+    for (const Compared& o : compared_outputs(c)) v[o.name] = run.values(o.name);
+    if (!c.backward) return v;
+    run.backward(pool);
+    for (const Compared& g : compared_gradients(c)) v[g.name] = run.values(g.name);
+    return v;
+}
+
+// Everything a call may not write: inputs, cotangents, and in backward the outputs of forward.
+std::vector<std::string> read_only(const OpCase& c, bool in_backward) {
+    std::vector<std::string> names;
+    for (const ArraySpec& s : c.inputs) names.push_back(s.name);
+    for (const ArraySpec& s : c.outputs) {
+        if (in_backward) names.push_back(s.name);
+        if (s.differentiable && c.backward) names.push_back("d_" + s.name);
+    }
+    if (in_backward)
+        for (const GradientArray& g : gradient_arrays(c))
+            names.erase(std::remove(names.begin(), names.end(), g.name), names.end());
+    return names;
+}
+
+using Bytes = std::map<std::string, std::vector<unsigned char>>;
+
+Bytes bytes_of_all(Instance& run, const std::vector<std::string>& names) {
+    Bytes b;
+    for (const std::string& n : names) b[n] = run.bytes(n);
+    return b;
+}
+
+Bytes result_bytes(const OpCase& c, Instance& run, ThreadPool& pool) {
+    Bytes b;
+    run.reset();
+    run.forward(pool);
+    for (const Compared& o : compared_outputs(c)) b[o.name] = run.bytes(o.name);
+    if (!c.backward) return b;
+    run.backward(pool);
+    for (const Compared& g : compared_gradients(c)) b[g.name] = run.bytes(g.name);
+    return b;
+}
+
+std::string first_difference(const Bytes& a, const Bytes& b) {
+    for (const auto& [name, bytes] : a)
+        if (b.at(name) != bytes) return name;
+    return "";
+}
+
+void check_side_effects(const std::string& at, const OpCase& c, Instance& run, ThreadPool& pool, CheckReport& report) {
+    run.reset();
+    for (const bool in_backward : {false, true}) {
+        if (in_backward && !c.backward) break;
+        const std::vector<std::string> names = read_only(c, in_backward);
+        const Bytes before = bytes_of_all(run, names);
+        in_backward ? run.backward(pool) : run.forward(pool);
+        const std::string changed = first_difference(before, bytes_of_all(run, names));
+        ++report.comparisons;
+        if (!changed.empty()) report.failures.push_back(fmt::format("{}: {} is only read but was changed", at, changed));
+    }
+    if (const std::string name = run.damaged(); !name.empty())
+        report.failures.push_back(fmt::format("{}: bytes around {} were written", at, name));
+}
+
+CheckReport check_layouts(const OpCase& c, std::initializer_list<Layout> layouts) {
+    CheckReport report;
+    const Bag<double> inputs = make_inputs(c);
+    const Values exact = reference<double>(c, inputs, c.ref_forward.f64, c.ref_backward.f64);
+    const Values in_float = reference<float>(c, inputs, c.ref_forward.f32, c.ref_backward.f32);
+    ThreadPool pool(2);
+    for (const Layout layout : layouts) {
+        const char* names[] = {"contiguous", "strided", "huge strides"};
+        const std::string at = c.title() + ", " + names[static_cast<size_t>(layout)];
+        Instance run(c, inputs, DType::f32, layout);
+        const Values got = run_op(c, run, pool);
+        for (const Compared& o : compared_outputs(c)) compare(at, o, got, in_float, exact, report);
+        for (const Compared& g : compared_gradients(c)) compare(at, g, got, in_float, exact, report);
+        check_side_effects(at, c, run, pool, report);
+        const Bytes once = result_bytes(c, run, pool);
+        ++report.comparisons;
+        if (const std::string name = first_difference(once, result_bytes(c, run, pool)); !name.empty())
+            report.failures.push_back(fmt::format("{}: {} differs between two runs", at, name));
+    }
+    return report;
+}
+
+}  // namespace
+
+void CheckReport::add(const CheckReport& other) {
+    comparisons += other.comparisons;
+    if (!(other.worst_ratio <= worst_ratio)) worst_ratio = other.worst_ratio, worst_at = other.worst_at;
+    failures.insert(failures.end(), other.failures.begin(), other.failures.end());
+}
+
+Errors errors_of(const std::vector<double>& got, const std::vector<double>& expected) {
+    CHECK(got.size() == expected.size());
+    double sum = 0, peak = 0;
+    for (size_t i = 0; i < got.size(); ++i) {
+        const double e = std::abs(got[i] - expected[i]);
+        sum += e * e;
+        if (!(e <= peak)) peak = e;
+    }
+    if (sum == 0) return {};
+    const double scale = rms(expected);
+    return {std::sqrt(sum / static_cast<double>(got.size())) / scale, peak / scale};
+}
+
+CheckReport check_values(const OpCase& c) { return check_layouts(c, {Layout::contiguous, Layout::strided}); }
+
+CheckReport check_huge_strides(const OpCase& c) { return check_layouts(c, {Layout::huge}); }
+
+CheckReport check_f64(const OpCase& c) {
+    CheckReport report;
+    const Bag<double> inputs = make_inputs(c);
+    const Values exact = reference<double>(c, inputs, c.ref_forward.f64, c.ref_backward.f64);
+    ThreadPool pool(1);
+    Instance run(c, inputs, DType::f64, Layout::strided);
+    for (const auto& [name, got] : run_op(c, run, pool)) {
+        const Errors e = errors_of(got, exact.at(name));
+        ++report.comparisons;
+        if (!(e.peak <= 1e-12))
+            report.failures.push_back(fmt::format("{}: {} in f64 is {:.1e} off its reference", c.title(), name, e.peak));
+    }
+    return report;
+}
+
+CheckReport check_threads(const OpCase& c) {
+    CheckReport report;
+    const Bag<double> inputs = make_inputs(c);
+    Instance run(c, inputs, DType::f32);
+    ThreadPool one(1);
+    const Bytes expected = result_bytes(c, run, one);
+    for (int n : {2, 3, 7}) {
+        ThreadPool pool(n);
+        ++report.comparisons;
+        if (const std::string name = first_difference(expected, result_bytes(c, run, pool)); !name.empty())
+            report.failures.push_back(fmt::format("{}: {} has other bits with {} threads", c.title(), name, n));
+    }
+    return report;
+}
+
+CheckReport check_gradients(const OpCase& c) {
+    using C = std::complex<double>;
+    constexpr double kStep = 1e-30, kAllowed = 1e-10;
+    CheckReport report;
+    Bag<double> inputs = make_inputs(c);
+    int64_t count = 0;
+    for (const ArraySpec& s : c.inputs) count += s.differentiable ? s.shape.numel() : 0;
+    CHECK(count <= 2000 && "too many inputs for a gradient case");
+    for (const GradientArray& g : gradient_arrays(c))
+        if (g.parameter) std::fill(inputs.at(g.name).begin(), inputs.at(g.name).end(), 0.0);
+    Bag<double> back = inputs.as<double>();
+    add_outputs(c, back);
+    c.ref_forward.f64(back);
+    add_gradients(c, back);
+    c.ref_backward.f64(back);
+
+    // Derivative of sum over outputs of cotangent * output along `direction` in argument `name`.
+    auto derivative = [&](const std::string& name, const std::vector<double>& direction) {
+        Bag<C> bag = inputs.as<C>();
+        std::vector<C>& x = bag.at(name);
+        for (size_t i = 0; i < x.size(); ++i) x[i] += C(0, kStep * direction[i]);
+        add_outputs(c, bag);
+        c.ref_forward.complex(bag);
+        double sum = 0;
+        for (const ArraySpec& o : c.outputs) {
+            if (!o.differentiable) continue;
+            const std::vector<double>& w = inputs.at("d_" + o.name);
+            for (size_t i = 0; i < w.size(); ++i) sum += w[i] * bag.at(o.name)[i].imag() / kStep;
+        }
+        return sum;
+    };
+    auto expect_close = [&](const std::string& what, double got, double want, double scale) {
+        ++report.comparisons;
+        const double error = std::abs(got - want) / std::max({std::abs(want), scale, 1e-300});
+        const double ratio = error / kAllowed;
+        if (!(ratio <= report.worst_ratio)) report.worst_ratio = ratio, report.worst_at = c.title() + " " + what;
+        if (!(error <= kAllowed))
+            report.failures.push_back(fmt::format("{}: {} is {:.12g}, the complex step gives {:.12g}", c.title(), what,
+                                                  got, want));
+    };
+    const Philox random(2, Stream::test);
+    for (const ArraySpec& s : c.inputs) {
+        if (!s.differentiable) continue;
+        const std::vector<double>& g = back.at(s.gradient_name());
+        std::vector<double> v(g.size());
+        double along = 0, scale = 0;
+        for (size_t i = 0; i < g.size(); ++i) {
+            v[i] = random.normal(i);
+            along += g[i] * v[i];
+            scale += g[i] * g[i] * v[i] * v[i];
+        }
+        if (!(scale > 0) && !s.zero)
+            report.failures.push_back(fmt::format("{}: {} is all zero, which shows nothing", c.title(), s.gradient_name()));
+        expect_close(s.gradient_name() + " along a direction", along, derivative(s.name, v), std::sqrt(scale));
+        for (uint64_t k = 0; k < 16; ++k) {
+            const size_t i = g.size() <= 16 ? k : random.below(g.size(), k, 1);
+            if (i >= g.size()) break;
+            std::fill(v.begin(), v.end(), 0.0);
+            v[i] = 1;
+            expect_close(fmt::format("{}[{}]", s.gradient_name(), i), g[i], derivative(s.name, v), rms(g));
+        }
+    }
+    return report;
+}
+
+}  // namespace adder
