@@ -1,6 +1,7 @@
 #include "kernels/common/op_table.h"
 
 #include "kernels/norm/norm_cases.h"
+#include "kernels/ssd/ssd_cases.h"
 
 namespace adder {
 
@@ -8,6 +9,7 @@ namespace {
 
 constexpr OpEntry kOps[] = {
     {"norm", op_cases<NormProblem>},
+    {"ssd", op_cases<SsdCases>},
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "kernels/ssd/ssd.h"
 
 #include "kernels/common/run_op.h"
+#include "kernels/common/storage.h"
 #include "kernels/ssd/ssd_cpu.h"
 #include "kernels/ssd/ssd_ref.h"
 
@@ -23,29 +24,25 @@ struct SsdSizes {
     int64_t state_bytes() const { return B * H * P * N * size_of(accum); }
 };
 
-// Every shape follows from x, dt_raw, G and N.
+// Every shape follows from x, A_log, G and N.
 SsdSizes check_args(const char* op, const SsdArgs& a) {
-    if (a.x.rank() != 3) fail("[{}] x: expected (B,L,H*P), got {}", op, describe(a.x));
-    if (a.dt_raw.rank() != 3) fail("[{}] dt_raw: expected (B,L,H), got {}", op, describe(a.dt_raw));
-    const DType type = a.x.dtype;
-    if (type == DType::bf16) fail("[{}] x: bf16 storage needs --device cuda", op);
-    if (type != DType::f32 && type != DType::f64) fail("[{}] x: expected f32 or f64, got {}", op, describe(a.x));
-    if (a.x.device != Device::cpu) fail("[{}] x: expected memory on the cpu, got {}", op, name_of(a.x.device));
-
-    SsdSizes s{a.x.size(0), a.x.size(1), a.dt_raw.size(2), 0, a.N, a.G, type, accum_of(type)};
-    if (s.B < 1 || s.L < 1) fail("[{}] x: expected B >= 1 and L >= 1, got {}", op, describe(a.x));
+    const DType type = storage_of(op, "x", a.x);
+    expect_rank(op, "x", a.x, 3);
+    expect_rank(op, "A_log", a.A_log, 1);
+    SsdSizes s{a.x.size(0), a.x.size(1), a.A_log.size(0), 0, a.N, a.G, type, accum_of(type)};
+    expect(op, "D", a.D, s.accum, {s.H});
+    expect(op, "dt_bias", a.dt_bias, s.accum, {s.H});
+    if (s.B < 1 || s.L < 1) fail("[{}] x: expected (B,L,H*P) with B, L >= 1, got {}", op, describe(a.x));
     if (s.H < 1 || a.x.size(2) < s.H || a.x.size(2) % s.H != 0)
         fail("[{}] x: expected (B,L,H*P) with H = {} heads, got {}", op, s.H, describe(a.x));
     s.P = a.x.size(2) / s.H;
     if (s.N < 1 || s.N > kMaxState) fail("[{}] N: expected 1 to {}, got {}", op, kMaxState, s.N);
     if (s.G < 1 || s.H % s.G != 0) fail("[{}] G: expected a divisor of H = {}, got {}", op, s.H, s.G);
 
-    expect(op, "dt_raw", a.dt_raw, type, {s.B, s.L, s.H});
     expect(op, "A_log", a.A_log, s.accum, {s.H});
+    expect(op, "dt_raw", a.dt_raw, type, {s.B, s.L, s.H});
     expect(op, "B", a.B, type, {s.B, s.L, s.G * s.N});
     expect(op, "C", a.C, type, {s.B, s.L, s.G * s.N});
-    expect(op, "D", a.D, s.accum, {s.H});
-    expect(op, "dt_bias", a.dt_bias, s.accum, {s.H});
     expect_optional(op, "start", a.start, DType::u8, {s.B, s.L});
     expect_optional(op, "h0", a.h0, s.accum, {s.B, s.H, s.P, s.N});
     return s;
@@ -111,12 +108,13 @@ void ssd_forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out) {
     const SsdSizes s = check_args(op, args);
     expect_optional(op, "y", out.y, s.storage, {s.B, s.L, s.H * s.P});
     expect(op, "hT", out.hT, s.accum, {s.B, s.H, s.P, s.N});
-    expect_optional(op, "chunk_states", out.chunk_states, s.accum, ssd_chunk_states_shape(s.B, s.L, s.H, s.P, s.N));
+    const Shape states = ssd_chunk_states_shape(s.B, s.L, s.H, s.P, s.N);
+    expect_optional(op, "chunk_states", out.chunk_states, s.accum, states);
     if (out.chunk_states && args.h0 && overlap(args.h0, out.hT))
-        fail("[{}] hT: must not overlap h0 when chunk_states are kept; backward of this tile needs h0 unchanged", op);
+        fail("[{}] hT: expected memory apart from h0 because chunk_states are kept, got memory that overlaps it", op);
 
     const int64_t kept = out.chunk_states ? out.chunk_states.bytes() : 0;
-    const int64_t skipped = out.y ? 0 : out.hT.size(0) * s.L * (s.H * s.P + s.G * s.N) * size_of(s.storage);
+    const int64_t skipped = out.y ? 0 : s.B * s.L * (s.H * s.P + s.G * s.N) * size_of(s.storage);  // y and C
     // A step: decay and add to the state (3 N P), read it out (2 N P).
     const OpCall call =
         s.call(op, s.sequence_bytes() - skipped + 2 * s.state_bytes() + kept, s.cells() * (out.y ? 5 : 3));
@@ -148,14 +146,17 @@ void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, 
     expect(op, "d_dt_bias", g.d_dt_bias, s.accum, {s.H});
     expect_optional(op, "d_h", g.d_h, s.accum, {s.B, s.H, s.P, s.N});
 
-    // Reads x, dt, B, C, d_y and writes a gradient for each. A step: 2 N P for each of d_state, d_C, d_B, d_x and the
+    // Reads x, dt, B, C, d_y and writes d_x, d_dt, d_B, d_C. A step: 2 N P for each of d_state, d_C, d_B, d_x and the
     // decay's gradient, N P for the decay of d_state.
-    const OpCall call = s.call(op, 2 * s.sequence_bytes() + chunk_states.bytes() + 2 * s.state_bytes(), s.cells() * 11);
+    const int64_t x_bytes = s.B * s.L * s.H * s.P * size_of(s.storage);
+    const int64_t bytes = 2 * s.sequence_bytes() - x_bytes + chunk_states.bytes() + 2 * s.state_bytes();
+    const OpCall call = s.call(op, bytes, s.cells() * 11);
     if (s.storage == DType::f64) {
         const auto a = problem<double>(s, args);
         const auto grads = gradients<double>(g);
         const auto* states = chunk_states.ptr<const double>("[ssd] chunk_states");
-        run_op(ctx, call, (kSsdChunk + 2) * s.P * s.N * size_of(DType::f64), [a, states, grads](Ctx&, void* scratch) {
+        const int64_t scratch_bytes = (kSsdChunk + 2) * s.P * s.N * size_of(DType::f64);
+        run_op(ctx, call, scratch_bytes, [a, states, grads](Ctx&, void* scratch) {
             ref::ssd_backward(a, states, grads, static_cast<double*>(scratch));
         });
         return;

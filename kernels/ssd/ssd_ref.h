@@ -1,11 +1,13 @@
 // The recurrence of ssd.h as plain loops: the specification that every faster form is held to.
-// S = float, double or std::complex<double> (the last for derivatives by the complex step).
+// S = float, double or std::complex<double> (the last for derivatives by the complex step); Build as in
+// not_vectorized.h.
 #pragma once
 #include <cmath>
 #include <complex>
 #include <cstdint>
 
 #include "core/view.h"
+#include "kernels/common/not_vectorized.h"
 #include "kernels/common/ref_math.h"
 #include "kernels/ssd/ssd.h"
 
@@ -62,7 +64,7 @@ SsdStep<S> ssd_coefficients(const SsdProblem<S>& a, int64_t b, int64_t t, int64_
 }
 
 // Advances one head's state (P,N) by step t; writes y(b,t,h,:) unless y is absent.
-template <class S>
+template <class S, class Build = AsBuilt>
 void ssd_advance(const SsdProblem<S>& a, int64_t b, int64_t t, int64_t h, S* state, const View<S, 3>& y) {
     const SsdStep<S> s = ssd_coefficients(a, b, t, h);
     const S* B = &a.Bm(b, t, a.group(h) * a.N);
@@ -80,7 +82,7 @@ void ssd_advance(const SsdProblem<S>& a, int64_t b, int64_t t, int64_t h, S* sta
 }
 
 // `state` is scratch of P * N.
-template <class S>
+template <class S, class Build = AsBuilt>
 void ssd_forward(const SsdProblem<S>& a, const SsdResult<S>& out, S* state) {
     const int64_t size = a.P * a.N;
     for (int64_t b = 0; b < a.B; ++b)
@@ -93,7 +95,7 @@ void ssd_forward(const SsdProblem<S>& a, const SsdResult<S>& out, S* state) {
                 }
                 if (a.starts(b, t))
                     for (int64_t i = 0; i < size; ++i) state[i] = S(0);
-                ssd_advance(a, b, t, h, state, out.y);
+                ssd_advance<S, Build>(a, b, t, h, state, out.y);
             }
             for (int64_t i = 0; i < size; ++i) out.hT(b, h, i / a.N, i % a.N) = state[i];
         }
@@ -101,7 +103,7 @@ void ssd_forward(const SsdProblem<S>& a, const SsdResult<S>& out, S* state) {
 
 // One step back: `after` and `before` are the states around step t (before: null after a start), `d_state` is the
 // gradient of `after` on entry and of `before` on return.
-template <class S>
+template <class S, class Build = AsBuilt>
 void ssd_retreat(const SsdProblem<S>& a, const SsdGradients<S>& g, int64_t b, int64_t t, int64_t h, const S* after,
                  const S* before, S* d_state) {
     const SsdStep<S> s = ssd_coefficients(a, b, t, h);
@@ -138,7 +140,7 @@ void ssd_retreat(const SsdProblem<S>& a, const SsdGradients<S>& g, int64_t b, in
 }
 
 // `scratch` holds (kSsdChunk + 2) * P * N.
-template <class S>
+template <class S, class Build = AsBuilt>
 void ssd_backward(const SsdProblem<S>& a, const S* chunk_states, const SsdGradients<S>& g, S* scratch) {
     const int64_t size = a.P * a.N;
     S* d_state = scratch + (kSsdChunk + 1) * size;
@@ -156,11 +158,11 @@ void ssd_backward(const SsdProblem<S>& a, const S* chunk_states, const SsdGradie
                     const S* before = scratch + (t - t0) * size;
                     S* after = scratch + (t - t0 + 1) * size;
                     for (int64_t i = 0; i < size; ++i) after[i] = a.starts(b, t) ? S(0) : before[i];
-                    ssd_advance(a, b, t, h, after, View<S, 3>{});
+                    ssd_advance<S, Build>(a, b, t, h, after, View<S, 3>{});
                 }
                 for (int64_t t = t1 - 1; t >= t0; --t) {
                     const S* before = scratch + (t - t0) * size;
-                    ssd_retreat(a, g, b, t, h, before + size, a.starts(b, t) ? nullptr : before, d_state);
+                    ssd_retreat<S, Build>(a, g, b, t, h, before + size, a.starts(b, t) ? nullptr : before, d_state);
                 }
             }
             if (g.d_h)
