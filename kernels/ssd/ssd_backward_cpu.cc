@@ -83,7 +83,7 @@ HWY_INLINE void carry_chunk(const SsdProblemF& a, const SsdGradientsF& g, int64_
         } else {
             tile.zero();
         }
-        tile.add({d_y + p, 1, kSsdPanel}, C + n, C_row, 0, q);
+        tile.add_backwards({d_y + p, 1, kSsdPanel}, C + n, C_row, 0, q);
         tile.store(d_state + p * width + n, width);
     });
 }

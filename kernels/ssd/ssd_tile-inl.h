@@ -1,6 +1,8 @@
 // Register tiles of the SSD kernels, once per instruction set: a tile is MR rows by NV vectors of a product A B, where
 // A is read one element at a time (any strides) and B in rows of whole vectors. Buffers that are read as vectors have
-// widths that are multiples of kPad. Every sum runs over k in ascending order, whatever the tile size.
+// widths that are multiples of kPad. The order of a sum depends on k alone, whatever the tile size; sums over time run
+// towards the present, from the terms that have decayed most to those that have decayed least, as the recurrence does:
+// the other way round loses digits of what comes late.
 #if defined(ADDER_SSD_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ADDER_SSD_TILE_INL_H_
 #undef ADDER_SSD_TILE_INL_H_
@@ -108,25 +110,34 @@ struct Tile {
     HWY_INLINE void add(Broadcast a, const float* b, int64_t b_row, int64_t k0, int64_t k1) {
         for (int64_t k = k0; k < k1; ++k) add_step<0, MR>(a, b + k * b_row, k);
     }
+    HWY_INLINE void add_backwards(Broadcast a, const float* b, int64_t b_row, int64_t k0, int64_t k1) {
+        for (int64_t k = k1; k-- > k0;) add_step<0, MR>(a, b + k * b_row, k);
+    }
     // The tile's rows are steps r0 .. r0 + MR - 1; sums over k <= row: what lies above the diagonal is never read, so
     // that a NaN stays in its own future.
     HWY_INLINE void add_lower(Broadcast a, const float* b, int64_t b_row, int64_t r0) {
         add(a, b, b_row, 0, r0);
-        add_corner<0, true>(a, b + r0 * b_row, b_row, r0);
+        add_lower_corner<0>(a, b, b_row, r0);
     }
-    // Sums over k from the row to end - 1.
+    // Sums over k from end - 1 down to the row.
     HWY_INLINE void add_upper(Broadcast a, const float* b, int64_t b_row, int64_t r0, int64_t end) {
-        add_corner<0, false>(a, b + r0 * b_row, b_row, r0);
-        add(a, b, b_row, r0 + MR, end);
+        add_backwards(a, b, b_row, r0 + MR, end);
+        add_upper_corner<MR - 1>(a, b, b_row, r0);
     }
 
   private:
-    template <int i, bool lower>
-    HWY_INLINE void add_corner(Broadcast a, const float* b, int64_t b_row, int64_t k0) {
+    template <int i>
+    HWY_INLINE void add_lower_corner(Broadcast a, const float* b, int64_t b_row, int64_t r0) {
         if constexpr (i < MR) {
-            if constexpr (lower) add_step<i, MR>(a, b + i * b_row, k0 + i);
-            else add_step<0, i + 1>(a, b + i * b_row, k0 + i);
-            add_corner<i + 1, lower>(a, b, b_row, k0);
+            add_step<i, MR>(a, b + (r0 + i) * b_row, r0 + i);
+            add_lower_corner<i + 1>(a, b, b_row, r0);
+        }
+    }
+    template <int i>
+    HWY_INLINE void add_upper_corner(Broadcast a, const float* b, int64_t b_row, int64_t r0) {
+        if constexpr (i >= 0) {
+            add_step<0, i + 1>(a, b + (r0 + i) * b_row, r0 + i);
+            add_upper_corner<i - 1>(a, b, b_row, r0);
         }
     }
 };
