@@ -2,6 +2,7 @@
 
 #include "kernels/norm/norm_cases.h"
 #include "kernels/scan/scan_cases.h"
+#include "kernels/ssd/ssd_cases.h"
 
 namespace adder {
 
@@ -10,6 +11,7 @@ namespace {
 constexpr OpEntry kOps[] = {
     {"norm", op_cases<NormProblem>},
     {"scan", op_cases<ScanProblem>},
+    {"ssd", op_cases<SsdCases>},
 };
 
 }  // namespace
