@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 
-namespace adder {
+namespace adder::cli {
 
 void CheckpointOptions::add_to(OptionList& list, bool required) {
     list.add({.name = "checkpoint", .value = &checkpoint, .unit = "DIR",
@@ -30,7 +30,7 @@ OptionList EvalOptions::list() {
     l.add({.name = "per-record", .value = &per_record, .unit = "FILE.tsv",
            .help = "write name, tokens and nats of every record"});
     l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile", .range = at_least(1),
-           .derived = "4096"});
+           .derived = std::to_string(kScoreTile)});
     l.add({.name = "json", .value = &json, .help = "print one JSON object"});
     machine.add_to(l);
     return l;
@@ -68,8 +68,8 @@ OptionList GenerateOptions::list() {
            .required = true, .is_path = true});
     l.add({.name = "prompt", .value = &prompt, .unit = "FILE|STRING",
            .help = "how every record begins: bases, or a FASTA file with one record"});
-    l.add({.name = "temperature", .value = &temperature, .unit = "X", .help = "divides the logits",
-           .range = above(0)});
+    l.add({.name = "temperature", .value = &temperature, .unit = "X", .help = "divides the logits; 0 = always the likeliest",
+           .range = at_least(0)});
     l.add({.name = "top-k", .value = &top_k, .unit = "K", .help = "draw from the K likeliest tokens",
            .range = at_least(1), .derived = "all"});
     l.add({.name = "top-p", .value = &top_p, .unit = "P",
@@ -79,7 +79,7 @@ OptionList GenerateOptions::list() {
     l.add({.name = "batch", .value = &batch, .unit = "B", .help = "records at a time; changes no result",
            .range = between(1, 65536), .derived = "16, or --num where that is smaller"});
     l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile of the prompt", .range = at_least(1),
-           .derived = "4096"});
+           .derived = std::to_string(kScoreTile)});
     machine.add_to(l);
     return l;
 }
@@ -101,4 +101,4 @@ OptionList SelftestOptions::list() {
     return l;
 }
 
-}  // namespace adder
+}  // namespace adder::cli

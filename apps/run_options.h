@@ -8,7 +8,10 @@
 #include "apps/machine.h"
 #include "core/options.h"
 
-namespace adder {
+namespace adder::cli {
+
+// Tokens a tile where nothing has to be kept for a backward pass.
+inline constexpr int64_t kScoreTile = 4096;
 
 struct CheckpointOptions {
     std::string checkpoint;
@@ -62,4 +65,4 @@ struct SelftestOptions {
     OptionList list();
 };
 
-}  // namespace adder
+}  // namespace adder::cli

@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 
-namespace adder {
+namespace adder::cli {
 
 namespace {
 
@@ -36,6 +36,16 @@ void DataOptions::add_to(OptionList& list) {
               .help = "hold out the last F of every contig", .range = {.low = 0, .high = 1, .high_excluded = true}});
     list.add({.name = "gap", .value = &gap_bp, .unit = "BP",
               .help = "bases before the held-out part that belong to neither part", .range = at_least(0)});
+}
+
+std::vector<std::string> DataOptions::valid_contig_names() const {
+    std::vector<std::string> names;
+    for (std::string_view rest = valid_contigs; !rest.empty();) {
+        const size_t comma = std::min(rest.find(','), rest.size());
+        if (comma > 0) names.emplace_back(rest.substr(0, comma));
+        rest.remove_prefix(std::min(comma + 1, rest.size()));
+    }
+    return names;
 }
 
 void DataOptions::check() const {
@@ -167,4 +177,4 @@ void TrainOptions::resolve() {
     if (!eval_every) eval_every = std::max<int64_t>(1, optimizer.steps / 10);
 }
 
-}  // namespace adder
+}  // namespace adder::cli

@@ -9,7 +9,7 @@
 #include "core/options.h"
 #include "train/schedule.h"
 
-namespace adder {
+namespace adder::cli {
 
 // Where sequences come from and which of them are held out.
 struct DataOptions {
@@ -21,6 +21,7 @@ struct DataOptions {
     int64_t gap_bp = 0;
 
     void add_to(OptionList& list);
+    std::vector<std::string> valid_contig_names() const;
     // Throws UsageError for ways of holding out that exclude each other.
     void check() const;
 };
@@ -79,4 +80,4 @@ struct TrainOptions {
     void add_groups(OptionList& list);
 };
 
-}  // namespace adder
+}  // namespace adder::cli

@@ -46,8 +46,8 @@ struct Domain {
     nlohmann::json (*defaults)();
     // Errors: those of the files, of the tokenizer and of split_records.
     Dataset (*load)(const DataOptions& options);
-    // Held-out segments of `data`, at most; empty when nothing is held out.
-    std::vector<Baseline> (*evaluate)(const Dataset& data);
+    // Context models of these orders, learned from data.train, on data.valid.
+    std::vector<Baseline> (*evaluate)(const Dataset& data, std::span<const int64_t> orders);
     // A prompt given as text, or the only record of the file of that name.
     std::vector<uint8_t> (*read_prompt)(const std::string& text_or_file);
     // The ids that generation may draw; `every_letter` adds the ones that are not scored (N).

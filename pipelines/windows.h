@@ -9,11 +9,6 @@
 
 namespace adder {
 
-// Steps before `until_step` (and not in an earlier stage) use batches of B rows of L tokens.
-struct LengthStage {
-    int64_t until_step = 0, L = 0, B = 0;
-};
-
 // An epoch visits every position of the train part once. A position is a token with its successor as target,
 // both of one segment, so a segment of n tokens has n - 1; all positions P of all segments, in order, form a
 // ring. Epoch e cuts the ring at a random offset in [0, L) and from there into ceil(P / L) windows, the last

@@ -64,7 +64,7 @@ std::string folder_of(const std::string& path) {
 // target's name, which may already have the longest legal length.
 std::string temporary_beside(const std::string& path) {
     static std::atomic<uint64_t> counter{0};
-    return (fs::path(folder_of(path)) / fmt::format(".adder-tmp-{}-{}", getpid(), counter++)).string();
+    return (fs::path(folder_of(path)) / fmt::format("{}{}-{}", kTemporaryPrefix, getpid(), counter++)).string();
 }
 
 void sync_path(const char* what, const std::string& path, int flags) {

@@ -10,6 +10,9 @@
 
 namespace adder {
 
+// Names of files and folders that are still being written begin with it.
+inline constexpr const char* kTemporaryPrefix = ".adder-tmp-";
+
 // A file mapped for reading. Move-only; the mapping lives as long as the object.
 // Errors: missing, unreadable, a folder or a device. An empty file is legal: no bytes.
 class MappedFile {

@@ -12,7 +12,7 @@
 #include "apps/train_options.h"
 #include "core/error.h"
 
-namespace adder {
+namespace adder::cli {
 namespace {
 
 using testing::HasSubstr;
@@ -228,4 +228,4 @@ TEST(Help, lists_every_option_with_its_default_and_an_example) {
 }
 
 }  // namespace
-}  // namespace adder
+}  // namespace adder::cli
