@@ -21,8 +21,10 @@ ScanSizes check_args(const char* op, const ScanArgs& a) {
     // Two of A_log, B and C decide N, so that the third is the one that is named.
     const int64_t N = a.B.size(2) == a.C.size(2) ? a.B.size(2) : a.A_log.size(1);
     const ScanSizes s{a.u.size(0), a.u.size(1), a.u.size(2), N};
-    if (s.B < 1 || s.L < 1 || s.D < 1) fail("[{}] u: expected (B,L,D) without zeros, got {}", op, to_string(a.u.shape));
-    if (N < 1 || N > 256) fail("[{}] A_log: expected (D,N) with N from 1 to 256, got {}", op, to_string(a.A_log.shape));
+    if (s.B < 1 || s.L < 1 || s.D < 1)
+        fail("[{}] u: expected (B,L,D) without zeros, got {}", op, to_string(a.u.shape));
+    if (N < 1 || N > 256)
+        fail("[{}] A_log: expected (D,N) with N from 1 to 256, got {}", op, to_string(a.A_log.shape));
     expect(op, "dt_raw", a.dt_raw, storage, {s.B, s.L, s.D});
     expect(op, "A_log", a.A_log, accum, {s.D, s.N});
     expect(op, "B", a.B, storage, {s.B, s.L, s.N});
@@ -53,20 +55,30 @@ OpCall backward_call(const char* op, const ScanSizes& s, const ScanArgs& a) {
 }
 
 ref::Scan<double> typed(const ScanArgs& a) {
-    return {a.u.as<const double, 3>("u"),         a.dt_raw.as<const double, 3>("dt_raw"),
-            a.A_log.as<const double, 2>("A_log"), a.B.as<const double, 3>("B"),
-            a.C.as<const double, 3>("C"),         a.D.as<const double, 1>("D"),
-            a.dt_bias.as<const double, 1>("dt_bias"), a.z.as<const double, 3>("z"),
-            a.start.as<const uint8_t, 2>("start"), a.h0.as<const double, 3>("h0"),
+    return {a.u.as<const double, 3>("u"),
+            a.dt_raw.as<const double, 3>("dt_raw"),
+            a.A_log.as<const double, 2>("A_log"),
+            a.B.as<const double, 3>("B"),
+            a.C.as<const double, 3>("C"),
+            a.D.as<const double, 1>("D"),
+            a.dt_bias.as<const double, 1>("dt_bias"),
+            a.z.as<const double, 3>("z"),
+            a.start.as<const uint8_t, 2>("start"),
+            a.h0.as<const double, 3>("h0"),
             a.discretization};
 }
 
 ref::ScanGradients<double> typed(const ScanGrads& g) {
-    return {g.d_y.as<const double, 3>("d_y"),     g.d_u.as<double, 3>("d_u"),
-            g.d_dt_raw.as<double, 3>("d_dt_raw"), g.d_z.as<double, 3>("d_z"),
-            g.d_B.as<double, 3>("d_B"),           g.d_C.as<double, 3>("d_C"),
-            g.d_A_log.as<double, 2>("d_A_log"),   g.d_D.as<double, 1>("d_D"),
-            g.d_dt_bias.as<double, 1>("d_dt_bias"), g.d_h.as<double, 3>("d_h")};
+    return {g.d_y.as<const double, 3>("d_y"),
+            g.d_u.as<double, 3>("d_u"),
+            g.d_dt_raw.as<double, 3>("d_dt_raw"),
+            g.d_z.as<double, 3>("d_z"),
+            g.d_B.as<double, 3>("d_B"),
+            g.d_C.as<double, 3>("d_C"),
+            g.d_A_log.as<double, 2>("d_A_log"),
+            g.d_D.as<double, 1>("d_D"),
+            g.d_dt_bias.as<double, 1>("d_dt_bias"),
+            g.d_h.as<double, 3>("d_h")};
 }
 
 }  // namespace
@@ -92,7 +104,8 @@ void scan_forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out) {
     } else {
         run_op(ctx, call, ref::scan_forward_values(s.N) * size_of(accum), [args, out](Ctx&, void* scratch) {
             ref::scan_forward<double>(typed(args), out.y.as<double, 3>("y"), out.hT.as<double, 3>("hT"),
-                                      out.chunk_states.as<double, 4>("chunk_states"), static_cast<double*>(scratch));
+                                      out.chunk_states.as<double, 4>("chunk_states"),
+                                      static_cast<double*>(scratch));
         });
     }
 }
@@ -115,13 +128,15 @@ void scan_backward(Ctx& ctx, const ScanArgs& args, const TensorRef& chunk_states
     expect_optional(op, "d_h", grads.d_h, accum, {s.B, s.D, s.N});
     const OpCall call = backward_call(op, s, args);
     if (storage == DType::f32) {
-        run_op(ctx, call, cpu::scan_backward_scratch_bytes(s), [args, chunk_states, grads](Ctx& c, void* scratch) {
-            cpu::scan_backward(*c.pool, args, chunk_states, grads, static_cast<float*>(scratch));
-        });
+        run_op(ctx, call, cpu::scan_backward_scratch_bytes(s),
+               [args, chunk_states, grads](Ctx& c, void* scratch) {
+                   cpu::scan_backward(*c.pool, args, chunk_states, grads, static_cast<float*>(scratch));
+               });
     } else {
-        run_op(ctx, call, ref::scan_backward_values(s.L, s.N) * size_of(accum), [args, grads](Ctx&, void* scratch) {
-            ref::scan_backward<double>(typed(args), typed(grads), static_cast<double*>(scratch));
-        });
+        run_op(ctx, call, ref::scan_backward_values(s.L, s.N) * size_of(accum),
+               [args, grads](Ctx&, void* scratch) {
+                   ref::scan_backward<double>(typed(args), typed(grads), static_cast<double*>(scratch));
+               });
     }
 }
 
@@ -138,10 +153,11 @@ void scan_step(Ctx& ctx, const ScanArgs& args, const TensorRef& h, const TensorR
     if (storage == DType::f32) {
         run_op(ctx, call, 0, [a, h, y](Ctx& c, void*) { cpu::scan_step(*c.pool, a, h, y); });
     } else {
-        run_op(ctx, call, ref::scan_forward_values(s.N) * size_of(DType::f64), [a, h, y](Ctx&, void* scratch) {
-            ref::scan_forward<double>(typed(a), y.as<double, 3>("y"), h.as<double, 3>("h"), {},
-                                      static_cast<double*>(scratch));
-        });
+        run_op(ctx, call, ref::scan_forward_values(s.N) * size_of(DType::f64),
+               [a, h, y](Ctx&, void* scratch) {
+                   ref::scan_forward<double>(typed(a), y.as<double, 3>("y"), h.as<double, 3>("h"), {},
+                                             static_cast<double*>(scratch));
+               });
     }
 }
 

@@ -20,7 +20,8 @@ struct ScanProblem {
         bool has(Flags f) const { return (flags & f) != 0; }
     };
 
-    // Lengths go round the chunk of 64; D round a vector (16) and a group of channels (64); N round blocks of 4 and 8.
+    // Lengths go round the chunk of 64; D round a vector (16) and a group of channels (64); N round blocks of
+    // 4 and 8.
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
             {kTest | kGrad, 1, 1, 3, 1, 0},
@@ -46,7 +47,8 @@ struct ScanProblem {
     }
     static std::string name(const Case& c) {
         return fmt::format("B{} L{} D{} N{}{}{}{}{}", c.B, c.L, c.D, c.N, c.has(kGate) ? " gate" : "",
-                           c.has(kStart) ? " packed" : "", c.has(kState) ? " state" : "", c.has(kZoh) ? " zoh" : "");
+                           c.has(kStart) ? " packed" : "", c.has(kState) ? " state" : "",
+                           c.has(kZoh) ? " zoh" : "");
     }
     static Case part(Case c, int64_t B, int64_t L, bool state) {
         c.B = B;
@@ -84,21 +86,23 @@ struct ScanProblem {
     }
     template <class S>
     static ref::Scan<S> ref_args(const Case& c, const Bag<S>& a) {
-        return {a.template in<3>("u"), a.template in<3>("dt_raw"),  a.template in<2>("A_log"), a.template in<3>("B"),
-                a.template in<3>("C"), a.template in<1>("D"),       a.template in<1>("dt_bias"), a.template in<3>("z"),
-                a.flags("start"),      a.template in<3>("h0"),      discretization(c)};
+        return {a.template in<3>("u"),       a.template in<3>("dt_raw"), a.template in<2>("A_log"),
+                a.template in<3>("B"),       a.template in<3>("C"),      a.template in<1>("D"),
+                a.template in<1>("dt_bias"), a.template in<3>("z"),      a.flags("start"),
+                a.template in<3>("h0"),      discretization(c)};
     }
     template <class S, class Build = AsBuilt>
     static void ref_forward(const Case& c, Bag<S>& a) {
         std::vector<S> memory(static_cast<size_t>(ref::scan_forward_values(c.N)));
-        ref::scan_forward<S, Build>(ref_args<S>(c, a), a.template out<3>("y"), a.template out<3>("hT"), {}, memory.data());
+        ref::scan_forward<S, Build>(ref_args<S>(c, a), a.template out<3>("y"), a.template out<3>("hT"), {},
+                                    memory.data());
     }
     template <class S, class Build = AsBuilt>
     static void ref_backward(const Case& c, Bag<S>& a) {
-        const ref::ScanGradients<S> grads{a.template in<3>("d_y"),      a.template out<3>("d_u"),
-                                          a.template out<3>("d_dt_raw"), a.template out<3>("d_z"),
-                                          a.template out<3>("d_B"),      a.template out<3>("d_C"),
-                                          a.template out<2>("d_A_log"),  a.template out<1>("d_D"),
+        const ref::ScanGradients<S> grads{a.template in<3>("d_y"),        a.template out<3>("d_u"),
+                                          a.template out<3>("d_dt_raw"),  a.template out<3>("d_z"),
+                                          a.template out<3>("d_B"),       a.template out<3>("d_C"),
+                                          a.template out<2>("d_A_log"),   a.template out<1>("d_D"),
                                           a.template out<1>("d_dt_bias"), a.template out<3>("d_hT")};
         std::vector<S> memory(static_cast<size_t>(ref::scan_backward_values(c.L, c.N)));
         ref::scan_backward<S, Build>(ref_args<S>(c, a), grads, memory.data());
@@ -107,16 +111,16 @@ struct ScanProblem {
     static void ref_backward_not_vectorized(const Case& c, Bag<float>& a);
 
     static ScanArgs args(const Case& c, const TensorBag& a) {
-        return {a["u"], a["dt_raw"], a["A_log"], a["B"],     a["C"],
-                a["D"], a["dt_bias"], a["z"],     a["start"], a["h0"], discretization(c)};
+        return {a["u"],       a["dt_raw"], a["A_log"], a["B"],  a["C"],           a["D"],
+                a["dt_bias"], a["z"],      a["start"], a["h0"], discretization(c)};
     }
     static void forward(Ctx& ctx, const Case& c, TensorBag& a) {
         scan_forward(ctx, args(c, a), {a["y"], a["hT"], a["chunk_states"]});
     }
     static void backward(Ctx& ctx, const Case& c, TensorBag& a) {
         scan_backward(ctx, args(c, a), a["chunk_states"],
-                      {a["d_y"], a["d_u"], a["d_dt_raw"], a["d_z"], a["d_B"], a["d_C"], a["d_A_log"], a["d_D"],
-                       a["d_dt_bias"], a["d_hT"]});
+                      {a["d_y"], a["d_u"], a["d_dt_raw"], a["d_z"], a["d_B"], a["d_C"], a["d_A_log"],
+                       a["d_D"], a["d_dt_bias"], a["d_hT"]});
     }
     static void step(Ctx& ctx, const Case& c, TensorBag& a) { scan_step(ctx, args(c, a), a["hT"], a["y"]); }
 };

@@ -1,6 +1,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/scan/scan_cpu.cc"
 #include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "kernels/scan/scan_cpu.h"
@@ -10,10 +11,10 @@ HWY_BEFORE_NAMESPACE();
 namespace adder::cpu::HWY_NAMESPACE {
 namespace {
 
-// Mapping: a task owns a group of W channels of one batch row and walks time in chunks; within a chunk it takes one
-// block of channels (one vector) after the other, and within that NB states at a time, which stay in registers for the
-// whole chunk. y is a sum over states and thus never crosses lanes.
-// Moves 4 (3 rows of u, dt, y, 4 with z) B L D bytes; B and C are read once per group from L2.
+// Mapping: a task owns a group of W channels of one batch row and walks time in chunks; within a chunk it
+// takes one block of channels (one vector) after the other, and within that NB states at a time, which stay
+// in registers for the whole chunk. y is a sum over states and thus never crosses lanes. Moves 4 (3 rows of
+// u, dt, y, 4 with z) B L D bytes; B and C are read once per group from L2.
 struct Forward {
     View<const float, 3> u, dt_raw, B, C, z, h0;
     View<const float, 2> A_log;
@@ -25,11 +26,18 @@ struct Forward {
     ScanSizes sizes;
 
     Forward(const ScanArgs& a, const ScanOut& out)
-        : u(a.u.as<const float, 3>("u")), dt_raw(a.dt_raw.as<const float, 3>("dt_raw")),
-          B(a.B.as<const float, 3>("B")), C(a.C.as<const float, 3>("C")), z(a.z.as<const float, 3>("z")),
-          h0(a.h0.as<const float, 3>("h0")), A_log(a.A_log.as<const float, 2>("A_log")),
-          D(a.D.as<const float, 1>("D")), dt_bias(a.dt_bias.as<const float, 1>("dt_bias")),
-          start(a.start.as<const uint8_t, 2>("start")), y(out.y.as<float, 3>("y")), hT(out.hT.as<float, 3>("hT")),
+        : u(a.u.as<const float, 3>("u")),
+          dt_raw(a.dt_raw.as<const float, 3>("dt_raw")),
+          B(a.B.as<const float, 3>("B")),
+          C(a.C.as<const float, 3>("C")),
+          z(a.z.as<const float, 3>("z")),
+          h0(a.h0.as<const float, 3>("h0")),
+          A_log(a.A_log.as<const float, 2>("A_log")),
+          D(a.D.as<const float, 1>("D")),
+          dt_bias(a.dt_bias.as<const float, 1>("dt_bias")),
+          start(a.start.as<const uint8_t, 2>("start")),
+          y(out.y.as<float, 3>("y")),
+          hT(out.hT.as<float, 3>("hT")),
           chunk_states(out.chunk_states.as<float, 4>("chunk_states")),
           zoh(a.discretization == Discretization::zoh),
           sizes{a.u.size(0), a.u.size(1), a.u.size(2), a.A_log.size(1)} {}
@@ -38,7 +46,8 @@ struct Forward {
 // Advances NB states of one block of channels by a chunk; y (a panel) takes the sum of C h.
 template <int NB, bool kZoh, bool kOut>
 HWY_NOINLINE void advance(const Chunk& c, int64_t n0, const Rates& rates, const float* HWY_RESTRICT dt_panel,
-                          const float* HWY_RESTRICT v_panel, float* HWY_RESTRICT y_panel, float* HWY_RESTRICT h_block) {
+                          const float* HWY_RESTRICT v_panel, float* HWY_RESTRICT y_panel,
+                          float* HWY_RESTRICT h_block) {
     const Tag d;
     const int64_t W = rates.W;
     V h[NB];
@@ -65,7 +74,8 @@ HWY_NOINLINE void advance(const Chunk& c, int64_t n0, const Rates& rates, const 
 }
 
 template <bool kZoh, bool kOut>
-void advance_all(const Chunk& c, int64_t N, const Rates& rates, const float* dt, const float* v, float* y, float* h) {
+void advance_all(const Chunk& c, int64_t N, const Rates& rates, const float* dt, const float* v, float* y,
+                 float* h) {
     int64_t n = 0;
     for (; n + 8 <= N; n += 8) advance<8, kZoh, kOut>(c, n, rates, dt, v, y, h);
     for (; n + 4 <= N; n += 4) advance<4, kZoh, kOut>(c, n, rates, dt, v, y, h);
@@ -73,13 +83,20 @@ void advance_all(const Chunk& c, int64_t N, const Rates& rates, const float* dt,
 }
 
 template <bool kZoh, bool kOut>
-void forward_block(const Forward& f, int64_t b, int64_t t0, const Chunk& c, int64_t d0, const Rates& rates, float* h) {
+void forward_block(const Forward& f, int64_t b, int64_t t0, const Chunk& c, int64_t d0, const Rates& rates,
+                   float* h) {
     HWY_ALIGN float dt[kPanel], v[kPanel], y[kPanel];
     const int64_t count = std::min(lanes(), f.sizes.D - d0), step = lanes();
     const V bias = load_part(&f.dt_bias(d0), count), skip = load_part(&f.D(d0), count);
     for (int64_t t = 0; t < c.T; ++t) {
         const V u = load_part(&f.u(b, t0 + t, d0), count);
         V dt_t, v_t;
+        if (const int64_t ahead = t0 + t + kScanChunk; ahead < f.sizes.L) {
+            hwy::Prefetch(&f.u(b, ahead, d0));
+            hwy::Prefetch(&f.dt_raw(b, ahead, d0));
+            if (f.z) hwy::Prefetch(&f.z(b, ahead, d0));
+            if (kOut) hwy::Prefetch(&f.y(b, ahead, d0));
+        }
         step_inputs<kZoh>(load_part(&f.dt_raw(b, t0 + t, d0), count), bias, u, dt_t, v_t);
         hn::Store(dt_t, Tag(), dt + t * step);
         hn::Store(v_t, Tag(), v + t * step);
@@ -103,8 +120,10 @@ void forward_task(const Forward& f, int64_t task, float* scratch) {
     float* const inv_A2 = A2 + N * W;
     float* const h = inv_A2 + N * W;
     prepare_rates(f.A_log, d0, count, W, A2, kZoh ? inv_A2 : nullptr);
-    if (f.h0) load_state(f.h0, b, d0, count, W, h);
-    else std::fill(h, h + N * W, 0.0f);
+    if (f.h0)
+        load_state(f.h0, b, d0, count, W, h);
+    else
+        std::fill(h, h + N * W, 0.0f);
     uint8_t cut[kScanChunk];
     for (int64_t t0 = 0; t0 < L; t0 += kScanChunk) {
         const int64_t T = std::min(kScanChunk, L - t0);
@@ -127,11 +146,11 @@ void forward(ThreadPool& pool, const ScanArgs& args, const ScanOut& out, float* 
     pool.run(f.sizes.B * scan_groups(f.sizes.D), [&](int64_t task) { run(f, task, scratch); });
 }
 
-// One token: the states of a channel are contiguous, so a vector holds states here and y sums over lanes. `rates` and
-// `inverse` hold log2(e) A of this channel and, for zoh, its inverse.
+// One token: the states of a channel are contiguous, so a vector holds states here and y sums over lanes.
+// `rates` and `inverse` hold log2(e) A of this channel and, for zoh, its inverse.
 template <bool kZoh>
-HWY_INLINE float step_channel(int64_t N, const float* A2, const float* inv_A2, float dt, float v, const float* B,
-                              const float* C, float* h, bool cut) {
+HWY_INLINE float step_channel(int64_t N, const float* A2, const float* inv_A2, float dt, float v,
+                              const float* B, const float* C, float* h, bool cut) {
     V sum = hn::Zero(Tag());
     for (int64_t n = 0; n < N; n += lanes()) {
         const int64_t count = std::min(lanes(), N - n);
@@ -191,7 +210,7 @@ void step(ThreadPool& pool, const ScanArgs& args, const TensorRef& h, const Tens
     const int64_t blocks = (f.sizes.D + lanes() - 1) / lanes();
     auto* const run = f.zoh ? step_task<true> : step_task<false>;
     // Waking threads takes as long as this many states.
-    constexpr int64_t kWorthThreads = 1 << 17;
+    constexpr int64_t kWorthThreads = 1 << 16;
     if (f.sizes.B * f.sizes.D * f.sizes.N < kWorthThreads) {
         for (int64_t i = 0; i < blocks; ++i) run(f, i);
     } else {

@@ -1,42 +1,20 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/scan/scan_cpu_backward.cc"
 #include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "kernels/scan/scan_cpu.h"
-#include "kernels/scan/scan_panel-inl.h"
-
-#ifndef ADDER_SCAN_BACKWARD_LAYOUT
-#define ADDER_SCAN_BACKWARD_LAYOUT
-namespace adder::cpu {
-
-// Where the tasks keep what outlives a chunk, in floats from the start of scratch. Sums over channels (dB and dC) leave a
-// task as one partial per group and step; time is walked in spans so that the partials stay below a budget.
-struct BackwardLayout {
-    int64_t W, groups, span;
-    int64_t task_floats;     // A2, inv_A2, state gradient and dA (N, W) each; dD and d_dt_bias (W) each
-    int64_t partial_floats;  // dB and dC of one group in one span, (span, N) each
-
-    explicit BackwardLayout(const ScanSizes& s) : W(scan_group_width(s.D)), groups(scan_groups(s.D)) {
-        constexpr int64_t kBudget = int64_t{1} << 22;
-        const int64_t chunks = (s.L + kScanChunk - 1) / kScanChunk;
-        const int64_t afford = kBudget / (s.B * groups * 2 * s.N * kScanChunk);
-        span = std::min(chunks, std::max<int64_t>(afford, 1)) * kScanChunk;
-        task_floats = 4 * s.N * W + 2 * W;
-        partial_floats = 2 * span * s.N;
-    }
-};
-
-}  // namespace adder::cpu
-#endif
+#include "kernels/scan/scan_walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace adder::cpu::HWY_NAMESPACE {
 namespace {
 
-// Mapping: as forward, but chunks from the last to the first. A task repeats the states of NB states and one block of
-// channels over a chunk into its stack (a and h, in L1 and L2), then walks the chunk back. dB and dC are summed over the
-// blocks of the group lane by lane and over the lanes at the end of a chunk; the groups are added in order afterwards.
+// Mapping: as forward, but chunks from the last to the first. A task repeats the states of NB states and one
+// block of channels over a chunk into its stack (a and h, in L1 and L2), then walks the chunk back. dB and dC
+// are summed over the blocks of the group lane by lane and over the lanes at the end of a chunk; the groups
+// are added in order afterwards.
 struct Backward {
     View<const float, 3> u, dt_raw, B, C, z;
     View<const float, 2> A_log;
@@ -49,23 +27,40 @@ struct Backward {
     View<float, 1> d_D, d_dt_bias;
     bool zoh;
     ScanSizes sizes;
-    BackwardLayout layout;
+    ScanBackwardLayout layout;
     float* scratch;
 
     Backward(const ScanArgs& a, const TensorRef& states, const ScanGrads& g, float* memory)
-        : u(a.u.as<const float, 3>("u")), dt_raw(a.dt_raw.as<const float, 3>("dt_raw")),
-          B(a.B.as<const float, 3>("B")), C(a.C.as<const float, 3>("C")), z(a.z.as<const float, 3>("z")),
-          A_log(a.A_log.as<const float, 2>("A_log")), D(a.D.as<const float, 1>("D")),
-          dt_bias(a.dt_bias.as<const float, 1>("dt_bias")), start(a.start.as<const uint8_t, 2>("start")),
-          chunk_states(states.as<const float, 4>("chunk_states")), d_y(g.d_y.as<const float, 3>("d_y")),
-          d_hT(g.d_h.as<const float, 3>("d_h")), d_u(g.d_u.as<float, 3>("d_u")), d_dt_raw(g.d_dt_raw.as<float, 3>("d_dt_raw")),
-          d_z(g.d_z.as<float, 3>("d_z")), d_B(g.d_B.as<float, 3>("d_B")), d_C(g.d_C.as<float, 3>("d_C")),
-          d_h(g.d_h.as<float, 3>("d_h")), d_A_log(g.d_A_log.as<float, 2>("d_A_log")), d_D(g.d_D.as<float, 1>("d_D")),
-          d_dt_bias(g.d_dt_bias.as<float, 1>("d_dt_bias")), zoh(a.discretization == Discretization::zoh),
-          sizes{a.u.size(0), a.u.size(1), a.u.size(2), a.A_log.size(1)}, layout(sizes), scratch(memory) {}
+        : u(a.u.as<const float, 3>("u")),
+          dt_raw(a.dt_raw.as<const float, 3>("dt_raw")),
+          B(a.B.as<const float, 3>("B")),
+          C(a.C.as<const float, 3>("C")),
+          z(a.z.as<const float, 3>("z")),
+          A_log(a.A_log.as<const float, 2>("A_log")),
+          D(a.D.as<const float, 1>("D")),
+          dt_bias(a.dt_bias.as<const float, 1>("dt_bias")),
+          start(a.start.as<const uint8_t, 2>("start")),
+          chunk_states(states.as<const float, 4>("chunk_states")),
+          d_y(g.d_y.as<const float, 3>("d_y")),
+          d_hT(g.d_h.as<const float, 3>("d_h")),
+          d_u(g.d_u.as<float, 3>("d_u")),
+          d_dt_raw(g.d_dt_raw.as<float, 3>("d_dt_raw")),
+          d_z(g.d_z.as<float, 3>("d_z")),
+          d_B(g.d_B.as<float, 3>("d_B")),
+          d_C(g.d_C.as<float, 3>("d_C")),
+          d_h(g.d_h.as<float, 3>("d_h")),
+          d_A_log(g.d_A_log.as<float, 2>("d_A_log")),
+          d_D(g.d_D.as<float, 1>("d_D")),
+          d_dt_bias(g.d_dt_bias.as<float, 1>("d_dt_bias")),
+          zoh(a.discretization == Discretization::zoh),
+          sizes{a.u.size(0), a.u.size(1), a.u.size(2), a.A_log.size(1)},
+          layout(sizes),
+          scratch(memory) {}
 
     int64_t tasks() const { return sizes.B * layout.groups; }
-    float* partial(int64_t task) const { return scratch + tasks() * layout.task_floats + task * layout.partial_floats; }
+    float* partial(int64_t task) const {
+        return scratch + tasks() * layout.task_floats + task * layout.partial_floats;
+    }
 };
 
 // The part of a task's scratch that lives through all spans.
@@ -83,18 +78,6 @@ struct TaskState {
     }
 };
 
-// States that are walked back together: what fits beside the panels in L1.
-constexpr int kMaxStates = 4;
-
-// Panels of one block of channels in one chunk.
-struct Panels {
-    float *dt, *v;  // as in forward
-    float* d_out;   // gradient of the output before the gate
-    float* out;     // that output; with a gate only
-    float* d_v;     // sum over n of g B (times the weight for zoh)
-    float* d_dt;    // log2(e) times the part of d_dt that comes through the states
-};
-
 // The panels of a group, on the stack of a task.
 struct PanelMemory {
     static constexpr int64_t kSize = kScanChunk * kScanMaxGroupWidth;
@@ -106,129 +89,6 @@ struct PanelMemory {
         return {dt + from, v + from, d_out + from, out + from, d_v + from, d_dt + from};
     }
 };
-
-// What the first walk leaves for the second: h[t + 1], a[t] and the weight[t] of zoh, (T, NB) vectors each.
-struct Trace {
-    float h[(kScanChunk + 1) * kMaxStates * kMaxLanes];
-    float a[kScanChunk * kMaxStates * kMaxLanes];
-    float weight[kScanChunk * kMaxStates * kMaxLanes];
-};
-
-template <int NB, bool kZoh, bool kOut>
-HWY_NOINLINE void repeat_states(const Chunk& c, int64_t n0, const Rates& rates, const float* h_before, int64_t count,
-                                int64_t h_stride, const Panels& p, Trace& HWY_RESTRICT trace) {
-    const Tag d;
-    const int64_t step = lanes(), W = rates.W;
-    const float* HWY_RESTRICT dt_panel = p.dt;
-    const float* HWY_RESTRICT v_panel = p.v;
-    float* HWY_RESTRICT out_panel = p.out;
-    V h[NB];
-    for (int i = 0; i < NB; ++i) {
-        h[i] = load_part(h_before + (n0 + i) * h_stride, count);
-        hn::Store(h[i], d, trace.h + i * step);
-    }
-    for (int64_t t = 0; t < c.T; ++t) {
-        const float* HWY_RESTRICT B = c.B + t * c.B_stride + n0;
-        const float* HWY_RESTRICT C = c.C + t * c.C_stride + n0;
-        const V dt = hn::Load(d, dt_panel + t * step), v = hn::Load(d, v_panel + t * step);
-        if (HWY_UNLIKELY(c.cut[t]))
-            for (int i = 0; i < NB; ++i) h[i] = hn::Zero(d);
-        V out = kOut ? hn::Load(d, out_panel + t * step) : hn::Zero(d);
-        for (int i = 0; i < NB; ++i) {
-            const V A2 = hn::Load(d, rates.A2 + (n0 + i) * W);
-            V a, weight;
-            decay<kZoh>(dt, A2, kZoh ? hn::Load(d, rates.inv_A2 + (n0 + i) * W) : A2, a, weight);
-            const V input = kZoh ? hn::Mul(v, weight) : v;
-            h[i] = hn::MulAdd(a, h[i], hn::Mul(input, set(B[i])));
-            hn::Store(a, d, trace.a + (t * NB + i) * step);
-            if (kZoh) hn::Store(weight, d, trace.weight + (t * NB + i) * step);
-            hn::Store(h[i], d, trace.h + ((t + 1) * NB + i) * step);
-            if (kOut) out = hn::MulAdd(h[i], set(C[i]), out);
-        }
-        if (kOut) hn::Store(out, d, out_panel + t * step);
-    }
-}
-
-// d weight / d A of the exact zero-order hold: dt^2 (exp(x) - (exp(x) - 1) / x) / x with x = dt A, by its series where
-// the quotient cancels.
-HWY_INLINE V d_weight_d_A(V dt, V a, V weight, V A2, V inv_A2) {
-    const V x = hn::Mul(hn::Mul(dt, A2), set(kLn2));
-    V p = set(1.0f / 403200);
-    for (float term : {1.0f / 45360, 1.0f / 5760, 1.0f / 840, 1.0f / 144, 1.0f / 30, 1.0f / 8, 1.0f / 3, 1.0f / 2})
-        p = hn::MulAdd(p, x, set(term));
-    const V series = hn::Mul(hn::Mul(dt, dt), p);
-    const V quotient = hn::Mul(hn::MulSub(dt, a, weight), hn::Mul(inv_A2, set(kLog2e)));
-    return hn::IfThenElse(hn::Gt(x, set(-0.5f)), series, quotient);
-}
-
-// Walks the chunk back. d_B and d_C: (T, NB) vectors that gather the sums over channels.
-template <int NB, bool kZoh>
-HWY_NOINLINE void walk_back(const Chunk& c, int64_t n0, const Rates& rates, const Trace& HWY_RESTRICT trace,
-                            const Panels& p, float* HWY_RESTRICT g_block, float* HWY_RESTRICT d_A_block,
-                            float* HWY_RESTRICT d_B, float* HWY_RESTRICT d_C) {
-    const Tag d;
-    const int64_t step = lanes(), W = rates.W;
-    const float* HWY_RESTRICT dt_panel = p.dt;
-    const float* HWY_RESTRICT v_panel = p.v;
-    const float* HWY_RESTRICT d_out_panel = p.d_out;
-    float* HWY_RESTRICT d_v_panel = p.d_v;
-    float* HWY_RESTRICT d_dt_panel = p.d_dt;
-    V g[NB], d_A[NB];
-    for (int i = 0; i < NB; ++i) {
-        g[i] = hn::Load(d, g_block + (n0 + i) * W);
-        d_A[i] = hn::Zero(d);
-    }
-    for (int64_t t = c.T - 1; t >= 0; --t) {
-        const float* HWY_RESTRICT B = c.B + t * c.B_stride + n0;
-        const float* HWY_RESTRICT C = c.C + t * c.C_stride + n0;
-        const V dt = hn::Load(d, dt_panel + t * step), v = hn::Load(d, v_panel + t * step);
-        const V d_out = hn::Load(d, d_out_panel + t * step);
-        V d_v = hn::Load(d, d_v_panel + t * step), d_dt = hn::Load(d, d_dt_panel + t * step);
-        const bool cut = c.cut[t] != 0;
-        for (int i = 0; i < NB; ++i) {
-            const int64_t at = (t * NB + i) * step;
-            const V A2 = hn::Load(d, rates.A2 + (n0 + i) * W), a = hn::Load(d, trace.a + at);
-            const V h = hn::Load(d, trace.h + at + NB * step);
-            hn::Store(hn::MulAdd(d_out, h, hn::Load(d, d_C + at)), d, d_C + at);
-            g[i] = hn::MulAdd(d_out, set(C[i]), g[i]);
-            if constexpr (kZoh) {
-                const V weight = hn::Load(d, trace.weight + at);
-                const V g_v = hn::Mul(g[i], v);
-                hn::Store(hn::MulAdd(g_v, weight, hn::Load(d, d_B + at)), d, d_B + at);
-                d_v = hn::MulAdd(hn::Mul(g[i], set(B[i])), weight, d_v);
-                const V d_weight = hn::Mul(g_v, set(B[i]));
-                d_dt = hn::MulAdd(hn::Mul(d_weight, a), set(kLog2e), d_dt);
-                const V inv_A2 = hn::Load(d, rates.inv_A2 + (n0 + i) * W);
-                d_A[i] = hn::MulAdd(d_weight, d_weight_d_A(dt, a, weight, A2, inv_A2), d_A[i]);
-            } else {
-                hn::Store(hn::MulAdd(g[i], v, hn::Load(d, d_B + at)), d, d_B + at);
-                d_v = hn::MulAdd(g[i], set(B[i]), d_v);
-            }
-            if (HWY_UNLIKELY(cut)) {
-                g[i] = hn::Zero(d);
-            } else {
-                g[i] = hn::Mul(g[i], a);
-                const V d_exponent = hn::Mul(g[i], hn::Load(d, trace.h + at));
-                d_dt = hn::MulAdd(d_exponent, A2, d_dt);
-                d_A[i] = hn::MulAdd(d_exponent, dt, d_A[i]);
-            }
-        }
-        hn::Store(d_v, d, d_v_panel + t * step);
-        hn::Store(d_dt, d, d_dt_panel + t * step);
-    }
-    for (int i = 0; i < NB; ++i) {
-        hn::Store(g[i], d, g_block + (n0 + i) * W);
-        float* const sum = d_A_block + (n0 + i) * W;
-        hn::Store(hn::Add(hn::Load(d, sum), d_A[i]), d, sum);
-    }
-}
-
-// Sums over the lanes of (T, NB) vectors into rows of length N.
-template <int NB>
-void sum_lanes(const float* vectors, int64_t T, int64_t N, float* out) {
-    for (int64_t t = 0; t < T; ++t)
-        for (int i = 0; i < NB; ++i) out[t * N + i] = sum_of_lanes(hn::Load(Tag(), vectors + (t * NB + i) * lanes()));
-}
 
 // One chunk of one group.
 struct ChunkTask {
@@ -246,6 +106,12 @@ void fill_panels(const ChunkTask& k, int64_t i, const Panels& p) {
     const V bias = load_part(&f.dt_bias(d0), count), skip = load_part(&f.D(d0), count);
     for (int64_t t = 0; t < k.c.T; ++t) {
         const int64_t time = k.t0 + t;
+        if (const int64_t ahead = time - kScanChunk; ahead >= 0) {
+            hwy::Prefetch(&f.u(k.b, ahead, d0));
+            hwy::Prefetch(&f.dt_raw(k.b, ahead, d0));
+            hwy::Prefetch(&f.d_y(k.b, ahead, d0));
+            if (f.z) hwy::Prefetch(&f.z(k.b, ahead, d0));
+        }
         const V u = load_part(&f.u(k.b, time, d0), count);
         V dt, v, d_out = load_part(&f.d_y(k.b, time, d0), count);
         step_inputs<kZoh>(load_part(&f.dt_raw(k.b, time, d0), count), bias, u, dt, v);
@@ -289,7 +155,8 @@ void drain_panels(const ChunkTask& k, int64_t i, const Panels& p) {
             const V z = load_part(&f.z(k.b, time, d0), count), s = sigmoid(canonical_nan(z));
             const V slope = hn::Mul(s, hn::MulAdd(z, hn::Sub(one, s), one));
             const V d_y = load_part(&f.d_y(k.b, time, d0), count);
-            store_part(hn::Mul(hn::Mul(d_y, hn::Load(Tag(), p.out + t * step)), slope), &f.d_z(k.b, time, d0), count);
+            store_part(hn::Mul(hn::Mul(d_y, hn::Load(Tag(), p.out + t * step)), slope), &f.d_z(k.b, time, d0),
+                       count);
         }
     }
     hn::Store(hn::Add(hn::Load(Tag(), k.state.d_D + i), d_D), Tag(), k.state.d_D + i);
@@ -325,8 +192,10 @@ void span_task(const Backward& f, int64_t task, int64_t begin, int64_t end) {
     const TaskState state(f, task);
     if (end == f.sizes.L) {
         prepare_rates(f.A_log, d0, count, W, state.A2, kZoh ? state.inv_A2 : nullptr);
-        if (f.d_h) load_state(f.d_hT, b, d0, count, W, state.g);
-        else std::fill(state.g, state.g + N * W, 0.0f);
+        if (f.d_h)
+            load_state(f.d_hT, b, d0, count, W, state.g);
+        else
+            std::fill(state.g, state.g + N * W, 0.0f);
         std::fill(state.d_A, state.d_A + N * W + 2 * W, 0.0f);
     }
     PanelMemory panels;
@@ -335,7 +204,12 @@ void span_task(const Backward& f, int64_t task, int64_t begin, int64_t end) {
     float* const d_C = d_B + f.layout.span * N;
     for (int64_t t0 = (end - 1) / kScanChunk * kScanChunk; t0 >= begin; t0 -= kScanChunk) {
         load_flags(f.start, b, t0, std::min(kScanChunk, end - t0), cut);
-        const Chunk c{std::min(kScanChunk, end - t0), &f.B(b, t0, 0), f.B.stride[1], &f.C(b, t0, 0), f.C.stride[1], cut};
+        const Chunk c{std::min(kScanChunk, end - t0),
+                      &f.B(b, t0, 0),
+                      f.B.stride[1],
+                      &f.C(b, t0, 0),
+                      f.C.stride[1],
+                      cut};
         const ChunkTask k{f, state, b, d0, count, t0, c, d_B + (t0 - begin) * N, d_C + (t0 - begin) * N};
         for (int64_t i = 0; i < count; i += lanes()) fill_panels<kZoh>(k, i, panels.at(i));
         int64_t n = 0;
@@ -408,13 +282,13 @@ namespace adder::cpu {
 HWY_EXPORT(backward);
 
 int64_t scan_backward_scratch_bytes(const ScanSizes& s) {
-    const BackwardLayout layout(s);
+    const ScanBackwardLayout layout(s);
     const int64_t floats = s.B * layout.groups * (layout.task_floats + layout.partial_floats);
     return floats * static_cast<int64_t>(sizeof(float));
 }
 
-void scan_backward(ThreadPool& pool, const ScanArgs& args, const TensorRef& chunk_states, const ScanGrads& grads,
-                   float* scratch) {
+void scan_backward(ThreadPool& pool, const ScanArgs& args, const TensorRef& chunk_states,
+                   const ScanGrads& grads, float* scratch) {
     HWY_DYNAMIC_DISPATCH(backward)(pool, args, chunk_states, grads, scratch);
 }
 

@@ -1,5 +1,7 @@
-// Vector functions of the scan, compiled once per instruction set. Arguments that are NaN must be the canonical one
-// (`canonical_nan`): the exponent is inserted as an integer, which leaves a NaN alone whose low nine bits are zero.
+// Vector functions of the scan, compiled once per instruction set. Arguments that are NaN must be the
+// canonical one
+// (`canonical_nan`): the exponent is inserted as an integer, which leaves a NaN alone whose low nine bits are
+// zero.
 #if defined(ADDER_SCAN_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ADDER_SCAN_MATH_INL_H_
 #undef ADDER_SCAN_MATH_INL_H_
@@ -23,14 +25,16 @@ using V = hn::Vec<Tag>;
 constexpr float kLog2e = 1.4426950408889634f;
 constexpr float kLn2 = 0.6931471805599453f;
 
-HWY_INLINE V set(float x) { return hn::Set(Tag(), x); }
+HWY_INLINE V set(float x) {
+    return hn::Set(Tag(), x);
+}
 
 HWY_INLINE V canonical_nan(V x) {
     return hn::IfThenElse(hn::IsNaN(x), set(std::numeric_limits<float>::quiet_NaN()), x);
 }
 
-// (2^r - 1) / r for |r| <= 1/2; minimax fit (Remez exchange on the relative error of 2^r, leading coefficients rounded
-// one by one): 1 + r times it is within 1.3e-8 of 2^r before rounding.
+// (2^r - 1) / r for |r| <= 1/2; minimax fit (Remez exchange on the relative error of 2^r, leading
+// coefficients rounded one by one): 1 + r times it is within 1.3e-8 of 2^r before rounding.
 HWY_INLINE V exp2_minus_1_over(V r) {
     V p = set(1.3332425442058593e-4f);
     p = hn::MulAdd(p, r, set(1.3387927319854498e-3f));
@@ -81,7 +85,8 @@ HWY_INLINE V exp(V x) {
     return hn::IfThenZeroElse(hn::Lt(shifted, set(kRound + kMinExponent)), hn::BitCast(Tag(), bits));
 }
 
-// log(1 + w) for w in [0, 1]: 2 atanh(s) with s = w / (2 + w) <= 1/3; minimax fit of (atanh(s) / s - 1) / s^2 in s^2.
+// log(1 + w) for w in [0, 1]: 2 atanh(s) with s = w / (2 + w) <= 1/3; minimax fit of (atanh(s) / s - 1) / s^2
+// in s^2.
 HWY_INLINE V log1p_unit(V w) {
     const V s = hn::Div(w, hn::Add(w, set(2.0f)));
     const V q = hn::Mul(s, s);
@@ -106,7 +111,9 @@ HWY_INLINE V sigmoid(V x) {
     return hn::Div(numerator, hn::Add(w, set(1.0f)));
 }
 
-HWY_INLINE float sum_of_lanes(V x) { return hn::GetLane(hn::SumOfLanes(Tag(), x)); }
+HWY_INLINE float sum_of_lanes(V x) {
+    return hn::GetLane(hn::SumOfLanes(Tag(), x));
+}
 
 }  // namespace adder::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

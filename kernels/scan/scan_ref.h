@@ -1,5 +1,6 @@
-// The selective scan as plain loops: the specification to read beside scan.h and the paper (arXiv 2312.00752, algorithm
-// 2), and the oracle of the other implementations. S = float, double, or std::complex<double> for the complex step.
+// The selective scan as plain loops: the specification to read beside scan.h and the paper (arXiv 2312.00752,
+// algorithm 2), and the oracle of the other implementations. S = float, double, or std::complex<double> for
+// the complex step.
 #pragma once
 #include <cmath>
 #include <complex>
@@ -16,13 +17,13 @@ namespace adder::ref {
 // The arguments of ScanArgs, typed; z, start and h0 may be absent.
 template <class S>
 struct Scan {
-    View<const S, 3> u, dt_raw;   // (B,L,D)
-    View<const S, 2> A_log;       // (D,N)
-    View<const S, 3> B, C;        // (B,L,N)
-    View<const S, 1> D, dt_bias;  // (D)
-    View<const S, 3> z;           // (B,L,D)
-    View<const uint8_t, 2> start; // (B,L)
-    View<const S, 3> h0;          // (B,D,N)
+    View<const S, 3> u, dt_raw;    // (B,L,D)
+    View<const S, 2> A_log;        // (D,N)
+    View<const S, 3> B, C;         // (B,L,N)
+    View<const S, 1> D, dt_bias;   // (D)
+    View<const S, 3> z;            // (B,L,D)
+    View<const uint8_t, 2> start;  // (B,L)
+    View<const S, 3> h0;           // (B,D,N)
     Discretization discretization = Discretization::euler;
 
     bool starts_at(int64_t b, int64_t t) const { return start && start(b, t) != 0; }
@@ -38,7 +39,8 @@ struct ScanGradients {
     View<S, 3> d_h;
 };
 
-// a and b / B of one step, and the derivatives of the latter (that by A is for zoh only: euler's b does not depend on A).
+// a and b / B of one step, and the derivatives of the latter (that by A is for zoh only: euler's b does not
+// depend on A).
 template <class S>
 struct ScanStep {
     S a, weight, d_weight_d_dt, d_weight_d_A;
@@ -59,7 +61,9 @@ struct ScanStep {
 };
 
 // y, chunk_states (B, chunks, N, D) may be absent. `memory`: room for scan_forward_values(N) values.
-inline int64_t scan_forward_values(int64_t N) { return 2 * N; }
+inline int64_t scan_forward_values(int64_t N) {
+    return 2 * N;
+}
 
 template <class S, class Build = AsBuilt>
 void scan_forward(const Scan<S>& s, View<S, 3> y, View<S, 3> hT, View<S, 4> chunk_states, S* memory) {
@@ -92,8 +96,11 @@ void scan_forward(const Scan<S>& s, View<S, 3> y, View<S, 3> hT, View<S, 4> chun
     }
 }
 
-// `memory`: room for scan_backward_values(L, N) values: the states of one channel, the gradient of the current one, A.
-inline int64_t scan_backward_values(int64_t L, int64_t N) { return (L + 3) * N; }
+// `memory`: room for scan_backward_values(L, N) values: the states of one channel, the gradient of the
+// current one, A.
+inline int64_t scan_backward_values(int64_t L, int64_t N) {
+    return (L + 3) * N;
+}
 
 template <class S, class Build = AsBuilt>
 void scan_backward(const Scan<S>& s, const ScanGradients<S>& grads, S* memory) {

@@ -36,13 +36,21 @@ TEST_F(Scan, final_state_has_the_same_bits_without_output_and_without_chunk_stat
             for (const auto& [y, states] : {std::pair{false, true}, {true, false}, {false, false}}) {
                 OpCase part = whole;
                 part.forward = [&, y = y, states = states](Ctx& ctx, TensorBag& a) {
-                    scan_forward(ctx, ScanProblem::args(c, a), {y ? a["y"] : TensorRef(), a["hT"],
-                                                                states ? a["chunk_states"] : TensorRef()});
+                    scan_forward(
+                        ctx, ScanProblem::args(c, a),
+                        {y ? a["y"] : TensorRef(), a["hT"], states ? a["chunk_states"] : TensorRef()});
                 };
                 Instance again(part, make_inputs(whole), DType::f32);
                 again.forward(pool);
                 EXPECT_EQ(again.bytes("hT"), expected) << isa << " y " << y << " chunk states " << states;
             }
+            OpCase in_place = whole;
+            in_place.forward = [&](Ctx& ctx, TensorBag& a) {
+                scan_forward(ctx, ScanProblem::args(c, a), {TensorRef(), a["h0"], TensorRef()});
+            };
+            Instance again(in_place, make_inputs(whole), DType::f32);
+            again.forward(pool);
+            EXPECT_EQ(again.bytes("h0"), expected) << isa << " in place";
         }
     }
 }
@@ -61,7 +69,8 @@ TEST_F(Scan, an_absent_state_gradient_is_zero_and_an_absent_state_is_zero) {
             run->forward(pool);
             run->backward(pool);
         }
-        for (const char* name : {"y", "hT", "d_u", "d_dt_raw", "d_z", "d_B", "d_C", "d_A_log", "d_D", "d_dt_bias"})
+        for (const char* name :
+             {"y", "hT", "d_u", "d_dt_raw", "d_z", "d_B", "d_C", "d_A_log", "d_D", "d_dt_bias"})
             EXPECT_EQ(absent.bytes(name), zeros.bytes(name)) << name;
     }
 }
@@ -95,7 +104,8 @@ TEST_F(Scan, state_gradient_comes_back_without_an_initial_state) {
     }
 }
 
-// Saturated and vanishing steps: exp underflows, softplus is its argument or nearly zero, zoh's series takes over.
+// Saturated and vanishing steps: exp underflows, softplus is its argument or nearly zero, zoh's series takes
+// over.
 TEST_F(Scan, extreme_steps_are_as_exact_as_the_reference) {
     for (const unsigned flags : {kAll, kAll | ScanProblem::kZoh}) {
         const Case c{kTest, 1, 130, 24, 4, flags};
@@ -112,22 +122,74 @@ TEST_F(Scan, extreme_steps_are_as_exact_as_the_reference) {
     }
 }
 
-TEST_F(Scan, a_state_size_out_of_range_is_named) {
-    for (const int64_t N : {int64_t{0}, int64_t{257}}) {
-        ScanArgs a;
-        a.u = a.dt_raw = TensorRef(nullptr, DType::f32, {1, 2, 3});
-        a.A_log = TensorRef(nullptr, DType::f32, {3, N});
-        a.B = a.C = TensorRef(nullptr, DType::f32, {1, 2, N});
-        a.D = a.dt_bias = TensorRef(nullptr, DType::f32, {3});
-        Ctx ctx;
-        try {
-            scan_forward(ctx, a, {});
-            FAIL();
-        } catch (const Error& e) {
-            EXPECT_NE(std::string(e.what()).find("N from 1 to 256, got (3," + std::to_string(N) + ")"), std::string::npos)
-                << e.what();
-        }
+// Arguments of a planning call: shapes without memory.
+ScanArgs shapes(int64_t B, int64_t L, int64_t D, int64_t N) {
+    ScanArgs a;
+    a.u = a.dt_raw = TensorRef(nullptr, DType::f32, {B, L, D});
+    a.A_log = TensorRef(nullptr, DType::f32, {D, N});
+    a.B = a.C = TensorRef(nullptr, DType::f32, {B, L, N});
+    a.D = a.dt_bias = TensorRef(nullptr, DType::f32, {D});
+    return a;
+}
+
+ScanGrads gradient_shapes(const ScanArgs& a) {
+    ScanGrads g;
+    g.d_y = g.d_u = g.d_dt_raw = a.u;
+    g.d_B = g.d_C = a.B;
+    g.d_A_log = a.A_log;
+    g.d_D = g.d_dt_bias = a.D;
+    return g;
+}
+
+std::string error_of(const std::function<void()>& f) {
+    try {
+        f();
+    } catch (const Error& e) {
+        return e.what();
     }
+    return "no error";
+}
+
+TEST_F(Scan, arguments_that_do_not_fit_together_are_named) {
+    Ctx ctx;
+    for (const int64_t N : {int64_t{0}, int64_t{257}})
+        EXPECT_EQ(error_of([&] { scan_forward(ctx, shapes(1, 2, 3, N), {}); }),
+                  fmt::format("[scan_forward] A_log: expected (D,N) with N from 1 to 256, got (3,{})", N));
+    const ScanArgs two = shapes(1, 2, 3, 4);
+    EXPECT_EQ(error_of([&] {
+                  scan_step(ctx, two, TensorRef(nullptr, DType::f32, {1, 3, 4}), two.u);
+              }),
+              "[scan_step] u: expected (B,1,D), got (1,2,3)");
+    ScanGrads grads = gradient_shapes(two);
+    grads.d_z = two.u;
+    const TensorRef states(nullptr, DType::f32, scan_chunk_states_shape(1, 2, 3, 4));
+    EXPECT_EQ(error_of([&] { scan_backward(ctx, two, states, grads); }),
+              "[scan_backward] d_z: given without z: got f32 (1,2,3)");
+    ScanArgs in_place = two;
+    float memory[12];
+    in_place.h0 = TensorRef(memory, DType::f32, {1, 3, 4});
+    EXPECT_EQ(error_of([&] {
+                  scan_forward(ctx, in_place, {two.u, in_place.h0, states});
+              }),
+              "[scan_forward] hT: overlaps h0, which backward still needs");
+}
+
+TEST_F(Scan, scratch_does_not_grow_with_length) {
+    const auto scratch_bytes = [](int64_t B, int64_t L, int64_t D, int64_t N) {
+        const ScanArgs a = shapes(B, L, D, N);
+        Arena plan;
+        Ctx ctx;
+        ctx.scratch = &plan;
+        ctx.dry_run = true;
+        const TensorRef h(nullptr, DType::f32, {B, D, N});
+        const TensorRef states(nullptr, DType::f32, scan_chunk_states_shape(B, L, D, N));
+        scan_forward(ctx, a, {a.u, h, states});
+        scan_backward(ctx, a, states, gradient_shapes(a));
+        return plan.peak_bytes();
+    };
+    EXPECT_LT(scratch_bytes(1, int64_t{1} << 18, 256, 16), 20 << 20);
+    EXPECT_EQ(scratch_bytes(1, int64_t{1} << 28, 256, 16), scratch_bytes(1, int64_t{1} << 18, 256, 16));
+    EXPECT_LT(scratch_bytes(8, int64_t{1} << 18, 1536, 16), 24 << 20);
 }
 
 // Partials of dB and dC are summed in spans of time: a batch large enough for several spans equals its rows.
@@ -146,7 +208,9 @@ TEST_F(Scan, several_spans_of_time_equal_one) {
         row.backward(pool);
         const auto equal = [&](const char* name, const std::vector<double>& of_all) {
             const std::vector<double> mine = row.values(name);
-            EXPECT_TRUE(std::equal(mine.begin(), mine.end(), of_all.begin() + b * static_cast<int64_t>(mine.size()))) << name;
+            EXPECT_TRUE(
+                std::equal(mine.begin(), mine.end(), of_all.begin() + b * static_cast<int64_t>(mine.size())))
+                << name;
         };
         equal("d_B", d_B);
         equal("d_u", d_u);
