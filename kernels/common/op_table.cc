@@ -1,5 +1,6 @@
 #include "kernels/common/op_table.h"
 
+#include "kernels/gemm/gemm_cases.h"
 #include "kernels/norm/norm_cases.h"
 
 namespace adder {
@@ -7,6 +8,7 @@ namespace adder {
 namespace {
 
 constexpr OpEntry kOps[] = {
+    {"gemm", op_cases<LinearProblem>},
     {"norm", op_cases<NormProblem>},
 };
 
