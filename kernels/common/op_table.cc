@@ -1,5 +1,6 @@
 #include "kernels/common/op_table.h"
 
+#include "kernels/gemm/gemm_cases.h"
 #include "kernels/norm/norm_cases.h"
 #include "kernels/scan/scan_cases.h"
 #include "kernels/ssd/ssd_cases.h"
@@ -9,6 +10,7 @@ namespace adder {
 namespace {
 
 constexpr OpEntry kOps[] = {
+    {"gemm", op_cases<LinearProblem>},
     {"norm", op_cases<NormProblem>},
     {"scan", op_cases<ScanProblem>},
     {"ssd", op_cases<SsdCases>},
