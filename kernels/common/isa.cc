@@ -36,7 +36,8 @@ std::vector<std::string> available_isas() {
         hwy::DisableTargets(0);
         std::vector<std::string> all;
         for (int64_t target : compiled_targets())
-            if (target == HWY_STATIC_TARGET || (hwy::SupportedTargets() & target)) all.push_back(name_of_target(target));
+            if (target == HWY_STATIC_TARGET || (hwy::SupportedTargets() & target))
+                all.push_back(name_of_target(target));
         return all;
     }();
     return names;
@@ -59,6 +60,8 @@ void force_isa(std::string_view name) {
     fail("isa '{}' is not available here: choose one of {}", name, fmt::join(names, ", "));
 }
 
-std::string openblas_core() { return openblas_get_corename(); }
+std::string openblas_core() {
+    return openblas_get_corename();
+}
 
 }  // namespace adder

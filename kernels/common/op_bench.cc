@@ -68,11 +68,13 @@ OpTiming time_case(const OpCase& c, ThreadPool& pool) {
     Bag<float> bag = numbers.as<float>();
     add_outputs(c, bag);
     timing.ref_forward = time_of([&] { c.ref_forward.f32(bag); });
-    if (c.ref_forward.not_vectorized) timing.plain_forward = time_of([&] { c.ref_forward.not_vectorized(bag); });
+    if (c.ref_forward.not_vectorized)
+        timing.plain_forward = time_of([&] { c.ref_forward.not_vectorized(bag); });
     if (!c.backward) return timing;
     add_gradients(c, bag);
     timing.ref_backward = time_of([&] { c.ref_backward.f32(bag); });
-    if (c.ref_backward.not_vectorized) timing.plain_backward = time_of([&] { c.ref_backward.not_vectorized(bag); });
+    if (c.ref_backward.not_vectorized)
+        timing.plain_backward = time_of([&] { c.ref_backward.not_vectorized(bag); });
     return timing;
 }
 

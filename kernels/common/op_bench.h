@@ -10,10 +10,10 @@ struct OpTime {
 };
 
 struct OpTiming {
-    OpCost cost_forward, cost_backward;                              // summed over the public calls of the pass
-    OpTime forward, backward;                                        // the public op in f32
-    OpTime ref_forward, ref_backward;                                // the reference as the library is built
-    OpTime plain_forward, plain_backward;                            // the reference with -fno-tree-vectorize
+    OpCost cost_forward, cost_backward;    // summed over the public calls of the pass
+    OpTime forward, backward;              // the public op in f32
+    OpTime ref_forward, ref_backward;      // the reference as the library is built
+    OpTime plain_forward, plain_backward;  // the reference with -fno-tree-vectorize
 };
 
 // Runs in `pool`; the reference is single-threaded. Allocates its own memory.

@@ -1,5 +1,5 @@
-// How an op describes itself to the tests, to `adder selftest` and to `adder bench`: a table of cases, the arrays of a
-// case, its plain reference and its public functions. op_check.h and op_bench.h do the rest.
+// How an op describes itself to the tests, to `adder selftest` and to `adder bench`: a table of cases, the
+// arrays of a case, its plain reference and its public functions. op_check.h and op_bench.h do the rest.
 //
 // An op supplies, in kernels/<op>/<op>_cases.h, a struct with these static members (P below):
 //   op                                     its name
@@ -9,15 +9,18 @@
 //   ref_forward<S>(case, Bag<S>&), ref_backward<S>(case, Bag<S>&)
 //   forward(ctx, case, TensorBag&), backward(ctx, case, TensorBag&)
 // and where it applies
-//   part(case, B, L, state) -> Case        the same case for B rows of L steps; it takes an initial state if `state`, and
-//                                          always returns the final state and takes its gradient (sequence ops)
-//   step(ctx, case, TensorBag&)            one step in place: L = 1, the final state holds the state before and after
-//   ref_forward_not_vectorized(case, Bag<float>&), ref_backward_not_vectorized(...)    for `bench`; not_vectorized.h
+//   part(case, B, L, state) -> Case        the same case for B rows of L steps; it takes an initial state if
+//   `state`, and
+//                                          always returns the final state and takes its gradient (sequence
+//                                          ops)
+//   step(ctx, case, TensorBag&)            one step in place: L = 1, the final state holds the state before
+//   and after ref_forward_not_vectorized(case, Bag<float>&), ref_backward_not_vectorized(...)    for `bench`;
+//   not_vectorized.h
 // An op without gradients leaves out ref_backward and backward.
 //
-// Names tie arrays together: the gradient of `x` is `d_x`. Before backward, d_<output> holds its cotangent, parameter
-// gradients hold arbitrary numbers (they are +=) and other gradients hold NaN (they are =). Functions take all sizes from
-// the arrays in the bag, whose absent members are absent arguments.
+// Names tie arrays together: the gradient of `x` is `d_x`. Before backward, d_<output> holds its cotangent,
+// parameter gradients hold arbitrary numbers (they are +=) and other gradients hold NaN (they are =).
+// Functions take all sizes from the arrays in the bag, whose absent members are absent arguments.
 #pragma once
 #include <complex>
 #include <functional>
@@ -33,21 +36,22 @@
 namespace adder {
 
 enum CaseUse : unsigned {
-    kTest = 1,      // every check but those below
-    kGrad = 2,      // reference backward against the complex step; at most 2,000 input numbers
+    kTest = 1,  // every check but those below
+    kGrad = 2,  // reference backward against the complex step; at most 2,000 input numbers
     kBench = 4,
     kSelftest = 8,
-    kHuge = 16,     // also with batch and time strides past 2^31 elements
+    kHuge = 16,  // also with batch and time strides past 2^31 elements
 };
 
-// activation: of the storage type, (B,L,...) or, where rows strides may not vary, see `contiguous`
-// state:      (B,...), handed from call to call
+// activation: of the storage type, (B,L,...); also run with padded rows unless dense()
+// state:      (B,...), handed from call to call. The cotangent of a state that continues another becomes its gradient
+//             in place: give the input .gradient_in("d_<output>"), and pass that array whether or not the input is there
 // parameter:  shared by all rows; its gradient accumulates
 // saved:      an output that forward keeps for backward in a form of the op's own; no reference knows it
 enum class Kind : uint8_t { activation, state, parameter, saved };
 
-// starts: u8 start flags, with members of length 1. tokens: u16 below `hi`. unit: 1, 0, 0, ... For an output, the fill of
-// its cotangent.
+// starts: u8 start flags, with members of length 1. tokens: u16 below `hi`. unit: 1, 0, 0, ... For an output,
+// the fill of its cotangent.
 enum class Fill : uint8_t { normal, uniform, starts, tokens, unit };
 
 struct ArraySpec {
@@ -55,43 +59,76 @@ struct ArraySpec {
     Shape shape;
     Kind kind = Kind::activation;
     Fill fill = Fill::normal;
-    double lo = 0, hi = 1;           // normal: mean, standard deviation; uniform: range
-    DType dtype = DType::none;       // none: f32 or f64 as the run is
-    bool differentiable = true;      // an input's gradient, an output's cotangent exists
-    bool contiguous = false;         // never given padded rows
-    bool zero = false;               // output or gradient expected to be exactly zero
-    int open_dim = -1;               // a dimension that no other argument fixes
-    std::string gradient;            // where backward leaves the gradient; default "d_" + name
-    std::string continues;           // a final state: the input state it continues
-    std::string starts_as;           // an output updated in place: holds this input's numbers before the call
+    double lo = 0, hi = 1;       // normal: mean, standard deviation; uniform: range
+    DType dtype = DType::none;   // none: f32 or f64 as the run is
+    bool differentiable = true;  // an input's gradient, an output's cotangent exists
+    bool contiguous = false;     // never given padded rows
+    bool zero = false;           // output or gradient expected to be exactly zero
+    int open_dim = -1;           // a dimension that no other argument fixes
+    std::string gradient;        // where backward leaves the gradient; default "d_" + name
+    std::string continues;       // a final state: the input state it continues
+    std::string starts_as;       // an output updated in place: holds this input's numbers before the call
 
-    static ArraySpec activation(std::string name, const Shape& shape) { return make(std::move(name), shape, Kind::activation); }
-    static ArraySpec state(std::string name, const Shape& shape) { return make(std::move(name), shape, Kind::state); }
-    static ArraySpec parameter(std::string name, const Shape& shape) { return make(std::move(name), shape, Kind::parameter); }
+    static ArraySpec activation(std::string name, const Shape& shape) {
+        return make(std::move(name), shape, Kind::activation);
+    }
+    static ArraySpec state(std::string name, const Shape& shape) {
+        return make(std::move(name), shape, Kind::state);
+    }
+    static ArraySpec parameter(std::string name, const Shape& shape) {
+        return make(std::move(name), shape, Kind::parameter);
+    }
     static ArraySpec start_flags(std::string name, int64_t B, int64_t L);
     static ArraySpec token_ids(std::string name, int64_t B, int64_t L, int64_t V);
     static ArraySpec saved(std::string name, const Shape& shape, DType dtype = DType::none);
 
     ArraySpec&& normal(double mean, double deviation) &&;
     ArraySpec&& uniform(double from, double to) &&;
-    ArraySpec&& unit() && { fill = Fill::unit; return std::move(*this); }
-    ArraySpec&& of(DType t) && { dtype = t; return std::move(*this); }
-    ArraySpec&& fixed() && { differentiable = false; return std::move(*this); }
-    ArraySpec&& dense() && { contiguous = true; return std::move(*this); }
-    ArraySpec&& all_zero() && { zero = true; return std::move(*this); }
-    ArraySpec&& open(int d) && { open_dim = d; return std::move(*this); }
-    ArraySpec&& gradient_in(std::string array) && { gradient = std::move(array); return std::move(*this); }
-    ArraySpec&& continuing(std::string input) && { continues = std::move(input); return std::move(*this); }
-    ArraySpec&& starting_as(std::string input) && { starts_as = std::move(input); return std::move(*this); }
+    ArraySpec&& unit() && {
+        fill = Fill::unit;
+        return std::move(*this);
+    }
+    ArraySpec&& of(DType t) && {
+        dtype = t;
+        return std::move(*this);
+    }
+    ArraySpec&& fixed() && {
+        differentiable = false;
+        return std::move(*this);
+    }
+    ArraySpec&& dense() && {
+        contiguous = true;
+        return std::move(*this);
+    }
+    ArraySpec&& all_zero() && {
+        zero = true;
+        return std::move(*this);
+    }
+    ArraySpec&& open(int d) && {
+        open_dim = d;
+        return std::move(*this);
+    }
+    ArraySpec&& gradient_in(std::string array) && {
+        gradient = std::move(array);
+        return std::move(*this);
+    }
+    ArraySpec&& continuing(std::string input) && {
+        continues = std::move(input);
+        return std::move(*this);
+    }
+    ArraySpec&& starting_as(std::string input) && {
+        starts_as = std::move(input);
+        return std::move(*this);
+    }
 
-    bool floating() const { return dtype != DType::u8 && dtype != DType::u16; }
     std::string gradient_name() const { return gradient.empty() ? "d_" + name : gradient; }
 
   private:
     static ArraySpec make(std::string name, const Shape& shape, Kind kind);
 };
 
-// The arrays of a reference run, contiguous, by name. Integers, and inputs of a fixed type, keep their own type.
+// The arrays of a reference run, contiguous, by name. Integers, and inputs of a fixed type, keep their own
+// type.
 template <class S>
 class Bag {
   public:
@@ -121,7 +158,8 @@ class Bag {
     template <class T, int R>
     View<const T, R> raw(const std::string& name) const {
         const auto it = raw_.find(name);
-        return it == raw_.end() ? View<const T, R>{} : it->second->ref().template as<const T, R>(name.c_str());
+        return it == raw_.end() ? View<const T, R>{}
+                                : it->second->ref().template as<const T, R>(name.c_str());
     }
     View<const uint8_t, 2> flags(const std::string& name) const { return raw<uint8_t, 2>(name); }
     View<const uint16_t, 2> tokens(const std::string& name) const { return raw<uint16_t, 2>(name); }
@@ -185,7 +223,8 @@ struct OpCase {
     bool sequence = false;
     std::vector<ArraySpec> inputs, outputs;
     RefPass ref_forward, ref_backward;
-    std::function<void(Ctx&, TensorBag&)> forward, backward, step;  // backward, step: empty where the op has none
+    std::function<void(Ctx&, TensorBag&)> forward, backward,
+        step;  // backward, step: empty where the op has none
     std::function<OpCase(int64_t B, int64_t L, bool state)> part;
 
     std::string title() const { return op + " " + name; }

@@ -50,11 +50,13 @@ Values reference(const OpCase& c, const Bag<double>& inputs, const std::function
     add_outputs(c, bag);
     forward(bag);
     Values v;
-    for (const Compared& o : compared_outputs(c)) v[o.name].assign(bag.at(o.name).begin(), bag.at(o.name).end());
+    for (const Compared& o : compared_outputs(c))
+        v[o.name].assign(bag.at(o.name).begin(), bag.at(o.name).end());
     if (!c.backward) return v;
     add_gradients(c, bag);
     backward(bag);
-    for (const Compared& g : compared_gradients(c)) v[g.name].assign(bag.at(g.name).begin(), bag.at(g.name).end());
+    for (const Compared& g : compared_gradients(c))
+        v[g.name].assign(bag.at(g.name).begin(), bag.at(g.name).end());
     return v;
 }
 
@@ -66,11 +68,13 @@ void compare(const std::string& at, const Compared& what, const Values& got, con
     ++report.comparisons;
     if (what.zero) {
         const bool zero = std::all_of(x.begin(), x.end(), [](double v) { return v == 0; });
-        if (!zero || rms(want) != 0) report.failures.push_back(fmt::format("{}: {} should be all zero", at, what.name));
+        if (!zero || rms(want) != 0)
+            report.failures.push_back(fmt::format("{}: {} should be all zero", at, what.name));
         return;
     }
     if (constant(want) || !(rms(want) > 0)) {
-        report.failures.push_back(fmt::format("{}: {} is expected constant, which shows nothing", at, what.name));
+        report.failures.push_back(
+            fmt::format("{}: {} is expected constant, which shows nothing", at, what.name));
         return;
     }
     const ToleranceFloor floor;
@@ -80,8 +84,9 @@ void compare(const std::string& at, const Compared& what, const Values& got, con
     const double ratio = std::max(e.rms / rms_limit, e.peak / peak_limit);
     if (!(ratio <= report.worst_ratio)) report.worst_ratio = ratio, report.worst_at = at + " " + what.name;
     if (!(ratio <= 1))
-        report.failures.push_back(fmt::format("{}: {} rms error {:.2e} (allowed {:.2e}), largest {:.2e} (allowed {:.2e})",
-                                              at, what.name, e.rms, rms_limit, e.peak, peak_limit));
+        report.failures.push_back(
+            fmt::format("{}: {} rms error {:.2e} (allowed {:.2e}), largest {:.2e} (allowed {:.2e})", at,
+                        what.name, e.rms, rms_limit, e.peak, peak_limit));
 }
 
 Values run_op(const OpCase& c, Instance& run, ThreadPool& pool) {
@@ -100,7 +105,9 @@ std::vector<std::string> read_only(const OpCase& c, bool in_backward) {
     for (const ArraySpec& s : c.inputs) names.push_back(s.name);
     for (const ArraySpec& s : c.outputs) {
         if (in_backward) names.push_back(s.name);
-        if (s.differentiable && c.backward) names.push_back("d_" + s.name);
+        // The gradient of a state is handed on in place, even where no initial state was given.
+        const bool handed_on = in_backward && !s.continues.empty();
+        if (s.differentiable && c.backward && !handed_on) names.push_back("d_" + s.name);
     }
     if (in_backward)
         for (const GradientArray& g : gradient_arrays(c))
@@ -133,7 +140,8 @@ std::string first_difference(const Bytes& a, const Bytes& b) {
     return "";
 }
 
-void check_side_effects(const std::string& at, const OpCase& c, Instance& run, ThreadPool& pool, CheckReport& report) {
+void check_side_effects(const std::string& at, const OpCase& c, Instance& run, ThreadPool& pool,
+                        CheckReport& report) {
     run.reset();
     for (const bool in_backward : {false, true}) {
         if (in_backward && !c.backward) break;
@@ -142,7 +150,8 @@ void check_side_effects(const std::string& at, const OpCase& c, Instance& run, T
         in_backward ? run.backward(pool) : run.forward(pool);
         const std::string changed = first_difference(before, bytes_of_all(run, names));
         ++report.comparisons;
-        if (!changed.empty()) report.failures.push_back(fmt::format("{}: {} is only read but was changed", at, changed));
+        if (!changed.empty())
+            report.failures.push_back(fmt::format("{}: {} is only read but was changed", at, changed));
     }
     if (const std::string name = run.damaged(); !name.empty())
         report.failures.push_back(fmt::format("{}: bytes around {} were written", at, name));
@@ -191,9 +200,13 @@ Errors errors_of(const std::vector<double>& got, const std::vector<double>& expe
     return {std::sqrt(sum / static_cast<double>(got.size())) / scale, peak / scale};
 }
 
-CheckReport check_values(const OpCase& c) { return check_layouts(c, {Layout::contiguous, Layout::strided}); }
+CheckReport check_values(const OpCase& c) {
+    return check_layouts(c, {Layout::contiguous, Layout::strided});
+}
 
-CheckReport check_huge_strides(const OpCase& c) { return check_layouts(c, {Layout::huge}); }
+CheckReport check_huge_strides(const OpCase& c) {
+    return check_layouts(c, {Layout::huge});
+}
 
 CheckReport check_f64(const OpCase& c) {
     CheckReport report;
@@ -205,7 +218,8 @@ CheckReport check_f64(const OpCase& c) {
         const Errors e = errors_of(got, exact.at(name));
         ++report.comparisons;
         if (!(e.peak <= 1e-12))
-            report.failures.push_back(fmt::format("{}: {} in f64 is {:.1e} off its reference", c.title(), name, e.peak));
+            report.failures.push_back(
+                fmt::format("{}: {} in f64 is {:.1e} off its reference", c.title(), name, e.peak));
     }
     return report;
 }
@@ -220,7 +234,8 @@ CheckReport check_threads(const OpCase& c) {
         ThreadPool pool(n);
         ++report.comparisons;
         if (const std::string name = first_difference(expected, result_bytes(c, run, pool)); !name.empty())
-            report.failures.push_back(fmt::format("{}: {} has other bits with {} threads", c.title(), name, n));
+            report.failures.push_back(
+                fmt::format("{}: {} has other bits with {} threads", c.title(), name, n));
     }
     return report;
 }
@@ -260,10 +275,11 @@ CheckReport check_gradients(const OpCase& c) {
         ++report.comparisons;
         const double error = std::abs(got - want) / std::max({std::abs(want), scale, 1e-300});
         const double ratio = error / kAllowed;
-        if (!(ratio <= report.worst_ratio)) report.worst_ratio = ratio, report.worst_at = c.title() + " " + what;
+        if (!(ratio <= report.worst_ratio))
+            report.worst_ratio = ratio, report.worst_at = c.title() + " " + what;
         if (!(error <= kAllowed))
-            report.failures.push_back(fmt::format("{}: {} is {:.12g}, the complex step gives {:.12g}", c.title(), what,
-                                                  got, want));
+            report.failures.push_back(
+                fmt::format("{}: {} is {:.12g}, the complex step gives {:.12g}", c.title(), what, got, want));
     };
     const Philox random(2, Stream::test);
     for (const ArraySpec& s : c.inputs) {
@@ -277,8 +293,10 @@ CheckReport check_gradients(const OpCase& c) {
             scale += g[i] * g[i] * v[i] * v[i];
         }
         if (!(scale > 0) && !s.zero)
-            report.failures.push_back(fmt::format("{}: {} is all zero, which shows nothing", c.title(), s.gradient_name()));
-        expect_close(s.gradient_name() + " along a direction", along, derivative(s.name, v), std::sqrt(scale));
+            report.failures.push_back(
+                fmt::format("{}: {} is all zero, which shows nothing", c.title(), s.gradient_name()));
+        expect_close(s.gradient_name() + " along a direction", along, derivative(s.name, v),
+                     std::sqrt(scale));
         for (uint64_t k = 0; k < 16; ++k) {
             const size_t i = g.size() <= 16 ? k : random.below(g.size(), k, 1);
             if (i >= g.size()) break;

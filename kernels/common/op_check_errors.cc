@@ -103,7 +103,9 @@ void expect_same_nans(const OpCase& c, const Bag<double>& numbers, const std::st
     }
 }
 
-int count_of(const std::string& text, char wanted) { return static_cast<int>(std::count(text.begin(), text.end(), wanted)); }
+int count_of(const std::string& text, char wanted) {
+    return static_cast<int>(std::count(text.begin(), text.end(), wanted));
+}
 
 // The message of the Error that `f` throws while planning, or "" when it throws none.
 std::string error_of(const std::function<void(Ctx&, TensorBag&)>& f, TensorBag bag) {
@@ -137,8 +139,9 @@ void expect_errors(const OpCase& c, const std::function<void(Ctx&, TensorBag&)>&
                           text.find("got") != std::string::npos && count_of(text, '(') >= 2;
         const bool named = sets_sizes || text.find(to_string(shape)) != std::string::npos;
         if (!both || !named)
-            report.failures.push_back(fmt::format("{}: {} of shape {} instead of {}: {}", c.title(), name, to_string(shape),
-                                                  to_string(t.shape), text.empty() ? "no error" : "unclear: " + text));
+            report.failures.push_back(fmt::format("{}: {} of shape {} instead of {}: {}", c.title(), name,
+                                                  to_string(shape), to_string(t.shape),
+                                                  text.empty() ? "no error" : "unclear: " + text));
     }
 }
 
@@ -153,7 +156,8 @@ CheckReport check_nan(const OpCase& c) {
         std::vector<double>& x = numbers.at(name);
         const size_t i = x.size() / 2;
         x[i] = std::numeric_limits<double>::quiet_NaN();
-        expect_same_nans(c, numbers, fmt::format("{}[{}]", name, i), members.owner(s, i, final_state), members, report);
+        expect_same_nans(c, numbers, fmt::format("{}[{}]", name, i), members.owner(s, i, final_state),
+                         members, report);
     };
     for (const ArraySpec& s : c.inputs)
         if (s.dtype == DType::none) poison(s.name, s, false);
@@ -171,7 +175,8 @@ CheckReport check_errors(const OpCase& c) {
         expect_errors(c, c.forward, bag, s.name, s.open_dim, &s == &c.inputs[0], report);
     for (const ArraySpec& s : c.outputs) expect_errors(c, c.forward, bag, s.name, s.open_dim, false, report);
     if (c.backward)
-        for (const GradientArray& g : gradient_arrays(c)) expect_errors(c, c.backward, bag, g.name, -1, false, report);
+        for (const GradientArray& g : gradient_arrays(c))
+            expect_errors(c, c.backward, bag, g.name, -1, false, report);
     TensorBag narrow = bag;
     for (auto& [name, t] : narrow.tensors)
         if (t.dtype == DType::f32) t.dtype = DType::bf16;

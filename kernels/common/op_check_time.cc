@@ -12,10 +12,12 @@ namespace {
 
 using Values = std::map<std::string, std::vector<double>>;
 
-double allowed(DType real) { return real == DType::f64 ? 1e-12 : 1e-5; }
+double allowed(DType real) {
+    return real == DType::f64 ? 1e-12 : 1e-5;
+}
 
-void expect_equal(const std::string& at, const std::vector<double>& got, const std::vector<double>& want, DType real,
-                  CheckReport& report) {
+void expect_equal(const std::string& at, const std::vector<double>& got, const std::vector<double>& want,
+                  DType real, CheckReport& report) {
     const double e = errors_of(got, want).rms, ratio = e / allowed(real);
     ++report.comparisons;
     if (!(ratio <= report.worst_ratio)) report.worst_ratio = ratio, report.worst_at = at;
@@ -25,12 +27,13 @@ void expect_equal(const std::string& at, const std::vector<double>& got, const s
 }
 
 const ArraySpec* find(const std::vector<ArraySpec>& specs, const std::string& name) {
-    const auto it = std::find_if(specs.begin(), specs.end(), [&](const ArraySpec& s) { return s.name == name; });
+    const auto it =
+        std::find_if(specs.begin(), specs.end(), [&](const ArraySpec& s) { return s.name == name; });
     return it == specs.end() ? nullptr : &*it;
 }
 
-// A case with state in and out, as one call, with its numbers: a missing initial state becomes zeros, a missing
-// gradient of the final state too.
+// A case with state in and out, as one call, with its numbers: a missing initial state becomes zeros, a
+// missing gradient of the final state too.
 struct Whole {
     OpCase c;
     Bag<double> numbers;
@@ -39,7 +42,8 @@ struct Whole {
 Whole whole_of(const OpCase& given) {
     Whole w{given.part(given.B, given.L, true), make_inputs(given)};
     auto add = [&](const std::string& name, const ArraySpec& s) {
-        if (!w.numbers.has(name)) w.numbers.put(name, s.shape, std::vector<double>(static_cast<size_t>(s.shape.numel())));
+        if (!w.numbers.has(name))
+            w.numbers.put(name, s.shape, std::vector<double>(static_cast<size_t>(s.shape.numel())));
     };
     for (const ArraySpec& s : w.c.inputs) add(s.name, s);
     if (!w.c.backward) return w;
@@ -61,7 +65,8 @@ void place(const ArraySpec& s, const OpCase& part, int64_t b0, int64_t t0, const
     to = values_of(whole);
 }
 
-// Forward and backward over [0, L) as calls of the given lengths; the state and its gradient go from call to call.
+// Forward and backward over [0, L) as calls of the given lengths; the state and its gradient go from call to
+// call.
 Values in_parts(const Whole& w, const std::vector<int64_t>& lengths, DType real, ThreadPool& pool) {
     const OpCase& c = w.c;
     Values v;
@@ -89,7 +94,8 @@ Values in_parts(const Whole& w, const std::vector<int64_t>& lengths, DType real,
     for (size_t i = runs.size(); i-- > 0;) {
         const bool last = i + 1 == runs.size();
         for (const ArraySpec& s : c.outputs)
-            if (const ArraySpec* state = s.continues.empty() ? nullptr : find(c.inputs, s.continues); state && !last)
+            if (const ArraySpec* state = s.continues.empty() ? nullptr : find(c.inputs, s.continues);
+                state && !last)
                 runs[i].set("d_" + s.name, v[state->gradient_name()]);
         for (const ArraySpec& s : c.inputs)
             if (s.differentiable && s.kind == Kind::parameter && !last)
@@ -98,8 +104,10 @@ Values in_parts(const Whole& w, const std::vector<int64_t>& lengths, DType real,
         for (const ArraySpec& s : c.inputs) {
             if (!s.differentiable) continue;
             const std::vector<double> got = runs[i].values(s.gradient_name());
-            if (s.kind == Kind::activation) place(s, parts[i], 0, begins[i], got, v[s.gradient_name()]);
-            else v[s.gradient_name()] = got;
+            if (s.kind == Kind::activation)
+                place(s, parts[i], 0, begins[i], got, v[s.gradient_name()]);
+            else
+                v[s.gradient_name()] = got;
         }
     }
     return v;
@@ -124,7 +132,8 @@ CheckReport check_cuts(const OpCase& c) {
         const Values once = in_parts(w, {c.L}, real, pool);
         for (const int64_t t : cuts)
             for (const auto& [name, got] : in_parts(w, {t, c.L - t}, real, pool))
-                expect_equal(fmt::format("{}, cut at {}: {}", c.title(), t, name), got, once.at(name), real, report);
+                expect_equal(fmt::format("{}, cut at {}: {}", c.title(), t, name), got, once.at(name), real,
+                             report);
     }
     return report;
 }
@@ -153,13 +162,15 @@ CheckReport check_packed(const OpCase& c) {
                 run.forward(pool);
                 for (const ArraySpec& s : w.c.outputs) {
                     if (s.kind == Kind::activation) place(s, part, b, t, run.values(s.name), apart[s.name]);
-                    if (s.kind == Kind::state && end == c.L) place(s, part, b, 0, run.values(s.name), apart[s.name]);
+                    if (s.kind == Kind::state && end == c.L)
+                        place(s, part, b, 0, run.values(s.name), apart[s.name]);
                 }
             }
         }
         for (const ArraySpec& s : w.c.outputs)
             if (s.kind != Kind::saved)
-                expect_equal(c.title() + ", members apart: " + s.name, apart[s.name], packed.at(s.name), real, report);
+                expect_equal(c.title() + ", members apart: " + s.name, apart[s.name], packed.at(s.name), real,
+                             report);
     }
     return report;
 }
@@ -189,15 +200,17 @@ CheckReport check_steps(const OpCase& c) {
             for (int64_t b = 0; b < c.B && c.B > 1 && t < 3; ++b) {
                 Values mine;
                 for (const auto& [name, values] : state) {
-                    const size_t n = values.size() / static_cast<size_t>(c.B), at = static_cast<size_t>(b) * n;
-                    mine[name].assign(values.begin() + static_cast<int64_t>(at), values.begin() + static_cast<int64_t>(at + n));
+                    const size_t n = values.size() / static_cast<size_t>(c.B),
+                                 at = static_cast<size_t>(b) * n;
+                    mine[name].assign(values.begin() + static_cast<int64_t>(at),
+                                      values.begin() + static_cast<int64_t>(at + n));
                 }
                 for (const auto& [name, alone] : step(one, b, t, mine)) {
                     const int64_t at = b * static_cast<int64_t>(alone.size());
                     ++report.comparisons;
                     if (!std::equal(alone.begin(), alone.end(), got.at(name).begin() + at))
-                        report.failures.push_back(fmt::format("{}, step {}: row {} of {} depends on the other rows",
-                                                              c.title(), t, b, name));
+                        report.failures.push_back(fmt::format(
+                            "{}, step {}: row {} of {} depends on the other rows", c.title(), t, b, name));
                 }
             }
             for (const ArraySpec& s : w.c.outputs) {
@@ -208,7 +221,8 @@ CheckReport check_steps(const OpCase& c) {
         for (const ArraySpec& s : w.c.outputs) {
             if (!s.continues.empty()) stepped[s.name] = state[s.name];
             if (s.kind != Kind::saved)
-                expect_equal(c.title() + ", single steps: " + s.name, stepped[s.name], once.at(s.name), real, report);
+                expect_equal(c.title() + ", single steps: " + s.name, stepped[s.name], once.at(s.name), real,
+                             report);
         }
     }
     return report;

@@ -18,25 +18,33 @@ constexpr unsigned char kGuard = 0xA5;
 constexpr int64_t kGuardBytes = 64;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-// Starts next to each other, at the ends, two before the middle and around 64, where chunks of the ops end; row 0 does
-// not begin with one, so that a state before it matters.
+// Starts next to each other, at the ends, two before the middle and around 64, where chunks of the ops end;
+// row 0 does not begin with one, so that a state before it matters.
 bool start_at(const Philox& random, int64_t b, int64_t t, int64_t L) {
     const int64_t half = L / 2;
     switch (b % 3) {
-        case 0: return t > 0 && (t == half - 2 || t == half || t == half + 1 || t == L - 1);
-        case 1: return t == 0 || t == 62 || t == 64 || t == L - 2;
-        default: return t > 0 && random.uniform(static_cast<uint64_t>(b * L + t), 1u << 31) < 0.2;
+        case 0:
+            return t > 0 && (t == half - 2 || t == half || t == half + 1 || t == L - 1);
+        case 1:
+            return t == 0 || t == 62 || t == 64 || t == L - 2;
+        default:
+            return t > 0 && random.uniform(static_cast<uint64_t>(b * L + t), 1u << 31) < 0.2;
     }
 }
 
 double number(const ArraySpec& s, const Philox& random, uint32_t ordinal, int64_t i) {
     const auto at = static_cast<uint64_t>(i);
     switch (s.fill) {
-        case Fill::normal: return s.lo + s.hi * random.normal(at, ordinal);
-        case Fill::uniform: return s.lo + (s.hi - s.lo) * random.uniform(at, ordinal);
-        case Fill::tokens: return static_cast<double>(random.below(static_cast<uint64_t>(s.hi), at, ordinal));
-        case Fill::unit: return i == 0 ? 1 : 0;
-        case Fill::starts: return start_at(random, i / s.shape[1], i % s.shape[1], s.shape[1]) ? 1 : 0;
+        case Fill::normal:
+            return s.lo + s.hi * random.normal(at, ordinal);
+        case Fill::uniform:
+            return s.lo + (s.hi - s.lo) * random.uniform(at, ordinal);
+        case Fill::tokens:
+            return static_cast<double>(random.below(static_cast<uint64_t>(s.hi), at, ordinal));
+        case Fill::unit:
+            return i == 0 ? 1 : 0;
+        case Fill::starts:
+            return start_at(random, i / s.shape[1], i % s.shape[1], s.shape[1]) ? 1 : 0;
     }
     return 0;
 }
@@ -68,11 +76,17 @@ double load(DType dtype, const unsigned char* p) {
         return static_cast<double>(zero);
     };
     switch (dtype) {
-        case DType::f32: return as(float{});
-        case DType::f64: return as(double{});
-        case DType::u16: return as(uint16_t{});
-        case DType::u8: return as(uint8_t{});
-        default: CHECK(false && "no case has arrays of this type"); return 0;
+        case DType::f32:
+            return as(float{});
+        case DType::f64:
+            return as(double{});
+        case DType::u16:
+            return as(uint16_t{});
+        case DType::u8:
+            return as(uint8_t{});
+        default:
+            CHECK(false && "no case has arrays of this type");
+            return 0;
     }
 }
 
@@ -82,16 +96,23 @@ void store(DType dtype, unsigned char* p, double value) {
         std::memcpy(p, &zero, sizeof zero);
     };
     switch (dtype) {
-        case DType::f32: return as(float{});
-        case DType::f64: return as(double{});
-        case DType::u16: return as(uint16_t{});
-        case DType::u8: return as(uint8_t{});
-        default: CHECK(false && "no case has arrays of this type");
+        case DType::f32:
+            return as(float{});
+        case DType::f64:
+            return as(double{});
+        case DType::u16:
+            return as(uint16_t{});
+        case DType::u8:
+            return as(uint8_t{});
+        default:
+            CHECK(false && "no case has arrays of this type");
     }
 }
 
 // Inputs that are not of type S in a reference.
-bool is_raw(const ArraySpec& s) { return s.dtype != DType::none; }
+bool is_raw(const ArraySpec& s) {
+    return s.dtype != DType::none;
+}
 
 void put_numbers(Bag<double>& bag, const ArraySpec& s, const std::vector<double>& values) {
     if (!is_raw(s)) return bag.put(s.name, s.shape, values);
@@ -135,8 +156,10 @@ template <class S>
 void add_outputs(const OpCase& c, Bag<S>& bag) {
     for (const ArraySpec& s : c.outputs) {
         if (s.kind == Kind::saved) continue;
-        if (!s.starts_as.empty()) bag.put(s.name, s.shape, bag.at(s.starts_as));
-        else bag.put(s.name, s.shape, std::vector<S>(static_cast<size_t>(s.shape.numel()), S(kNan)));
+        if (!s.starts_as.empty())
+            bag.put(s.name, s.shape, bag.at(s.starts_as));
+        else
+            bag.put(s.name, s.shape, std::vector<S>(static_cast<size_t>(s.shape.numel()), S(kNan)));
     }
 }
 
@@ -157,7 +180,8 @@ std::vector<GradientArray> gradient_arrays(const OpCase& c) {
     std::vector<GradientArray> all;
     for (const ArraySpec& s : c.inputs) {
         if (!s.differentiable) continue;
-        const bool seen = std::any_of(all.begin(), all.end(), [&](auto& g) { return g.name == s.gradient_name(); });
+        const bool seen =
+            std::any_of(all.begin(), all.end(), [&](auto& g) { return g.name == s.gradient_name(); });
         if (!seen) all.push_back({s.gradient_name(), s.kind == Kind::parameter, s.zero});
     }
     return all;
@@ -195,7 +219,9 @@ Bag<double> slice_bag(const OpCase& c, const OpCase& part, const Bag<double>& ba
     return out;
 }
 
-void Guarded::Unmap::operator()(void* p) const { munmap(p, static_cast<size_t>(bytes)); }
+void Guarded::Unmap::operator()(void* p) const {
+    munmap(p, static_cast<size_t>(bytes));
+}
 
 Guarded::Guarded(DType dtype, const Shape& shape, Layout layout) : ref_(nullptr, dtype, shape) {
     const int64_t item = size_of(dtype);
@@ -213,13 +239,15 @@ Guarded::Guarded(DType dtype, const Shape& shape, Layout layout) : ref_(nullptr,
         const int64_t bytes = ref_.stride[0] * shape[0] * item;
         void* p = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (p == MAP_FAILED) fail("cannot map {} bytes of address space for a test of offsets past 2^31", bytes);
+        if (p == MAP_FAILED)
+            fail("cannot map {} bytes of address space for a test of offsets past 2^31", bytes);
         mapped_ = {p, Unmap{bytes}};
         ref_.data = p;
         return;
     }
     int64_t last = 0;
-    for (int d = 0; d < shape.rank; ++d) last += (std::max<int64_t>(shape[d], 1) - 1) * ref_.stride[static_cast<size_t>(d)];
+    for (int d = 0; d < shape.rank; ++d)
+        last += (std::max<int64_t>(shape[d], 1) - 1) * ref_.stride[static_cast<size_t>(d)];
     bytes_.assign(static_cast<size_t>(3 * kGuardBytes + lead + (last + 1) * item), kGuard);
     const auto base = reinterpret_cast<uintptr_t>(bytes_.data());
     const int64_t to_aligned = static_cast<int64_t>((kGuardBytes - base % kGuardBytes) % kGuardBytes);
@@ -227,7 +255,9 @@ Guarded::Guarded(DType dtype, const Shape& shape, Layout layout) : ref_(nullptr,
 }
 
 void Guarded::poison() {
-    for_elements(ref_, [&](size_t, unsigned char* p) { std::memset(p, 0xFF, static_cast<size_t>(size_of(ref_.dtype))); });
+    for_elements(ref_, [&](size_t, unsigned char* p) {
+        std::memset(p, 0xFF, static_cast<size_t>(size_of(ref_.dtype)));
+    });
 }
 
 bool Guarded::intact() const {
@@ -235,7 +265,9 @@ bool Guarded::intact() const {
     std::vector<unsigned char> rest = bytes_;
     TensorRef there = ref_;
     there.data = rest.data() + (static_cast<unsigned char*>(ref_.data) - bytes_.data());
-    for_elements(there, [&](size_t, unsigned char* p) { std::memset(p, kGuard, static_cast<size_t>(size_of(ref_.dtype))); });
+    for_elements(there, [&](size_t, unsigned char* p) {
+        std::memset(p, kGuard, static_cast<size_t>(size_of(ref_.dtype)));
+    });
     return std::all_of(rest.begin(), rest.end(), [](unsigned char b) { return b == kGuard; });
 }
 
@@ -257,7 +289,8 @@ std::vector<unsigned char> bytes_of(const TensorRef& t) {
     return v;
 }
 
-Instance::Instance(const OpCase& c, const Bag<double>& given, DType real, Layout layout) : case_(c), numbers_(given) {
+Instance::Instance(const OpCase& c, const Bag<double>& given, DType real, Layout layout)
+    : case_(c), numbers_(given) {
     bag_.t0 = given.t0;
     for (const ArraySpec& s : c.inputs) add(s, s.name, real, layout);
     for (const ArraySpec& s : c.outputs) {
@@ -274,15 +307,18 @@ Instance::Instance(const OpCase& c, const Bag<double>& given, DType real, Layout
 void Instance::add(const ArraySpec& spec, const std::string& name, DType real, Layout layout) {
     const bool dense = spec.contiguous || spec.kind != Kind::activation;
     const DType dtype = spec.dtype == DType::none ? real : spec.dtype;
-    const auto [it, fresh] = memory_.try_emplace(name, dtype, spec.shape, dense ? Layout::contiguous : layout);
+    const auto [it, fresh] =
+        memory_.try_emplace(name, dtype, spec.shape, dense ? Layout::contiguous : layout);
     CHECK(fresh && "two arrays of a case have one name");
     bag_.tensors[name] = it->second.ref();
 }
 
 void Instance::reset() {
     for (auto& [name, m] : memory_) {
-        if (numbers_.has(name)) set_values(m.ref(), numbers_in(numbers_, name));
-        else m.poison();
+        if (numbers_.has(name))
+            set_values(m.ref(), numbers_in(numbers_, name));
+        else
+            m.poison();
     }
     for (const ArraySpec& s : case_.outputs)
         if (!s.starts_as.empty()) set(s.name, values(s.starts_as));

@@ -9,11 +9,12 @@
 namespace adder {
 
 // contiguous: as a fresh tensor. strided: activations have padded rows and a first element off the alignment.
-// huge: activations have time and batch strides past 2^31 elements, over memory that is mapped but mostly never touched.
+// huge: activations have time and batch strides past 2^31 elements, over memory that is mapped but mostly
+// never touched.
 enum class Layout : uint8_t { contiguous, strided, huge };
 
-// Random inputs and cotangents of a case, and starting contents of parameter gradients, rounded to f32 so that every
-// precision sees the same numbers. Depends on nothing but the case.
+// Random inputs and cotangents of a case, and starting contents of parameter gradients, rounded to f32 so
+// that every precision sees the same numbers. Depends on nothing but the case.
 Bag<double> make_inputs(const OpCase& c);
 
 // Adds the outputs, then the gradients, that a reference writes: NaN unless they start as something.
@@ -29,8 +30,8 @@ struct GradientArray {
 };
 std::vector<GradientArray> gradient_arrays(const OpCase& c);
 
-// Rows [b0, b0 + part.B) and steps [t0, t0 + part.L) of a bag that belongs to `c`. States are cut in b only. Arrays that
-// `part` lacks are left out.
+// Rows [b0, b0 + part.B) and steps [t0, t0 + part.L) of a bag that belongs to `c`. States are cut in b only.
+// Arrays that `part` lacks are left out.
 Bag<double> slice_bag(const OpCase& c, const OpCase& part, const Bag<double>& bag, int64_t b0, int64_t t0);
 
 // Memory for one tensor between guard bytes.
@@ -41,8 +42,8 @@ class Guarded {
     Guarded(Guarded&&) = default;
     ~Guarded() = default;
     const TensorRef& ref() const { return ref_; }
-    void poison();       // every element NaN (floating) or 255
-    bool intact() const; // nothing outside the elements was written
+    void poison();        // every element NaN (floating) or 255
+    bool intact() const;  // nothing outside the elements was written
 
   private:
     struct Unmap {

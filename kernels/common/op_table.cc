@@ -12,6 +12,8 @@ constexpr OpEntry kOps[] = {
 
 }  // namespace
 
-std::span<const OpEntry> all_ops() { return kOps; }
+std::span<const OpEntry> all_ops() {
+    return kOps;
+}
 
 }  // namespace adder

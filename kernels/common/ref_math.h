@@ -8,19 +8,33 @@
 
 namespace adder::ref {
 
-inline float real_part(float x) { return x; }
-inline double real_part(double x) { return x; }
-inline double real_part(const std::complex<double>& x) { return x.real(); }
+inline float real_part(float x) {
+    return x;
+}
+inline double real_part(double x) {
+    return x;
+}
+inline double real_part(const std::complex<double>& x) {
+    return x.real();
+}
 
-inline float log1p(float x) { return std::log1p(x); }
-inline double log1p(double x) { return std::log1p(x); }
+inline float log1p(float x) {
+    return std::log1p(x);
+}
+inline double log1p(double x) {
+    return std::log1p(x);
+}
 inline std::complex<double> log1p(const std::complex<double>& x) {
     const double a = x.real(), b = x.imag();
     return {0.5 * std::log1p(a * (2 + a) + b * b), std::atan2(b, 1 + a)};
 }
 
-inline float expm1(float x) { return std::expm1(x); }
-inline double expm1(double x) { return std::expm1(x); }
+inline float expm1(float x) {
+    return std::expm1(x);
+}
+inline double expm1(double x) {
+    return std::expm1(x);
+}
 inline std::complex<double> expm1(const std::complex<double>& x) {
     const double a = x.real(), b = x.imag(), half = std::sin(0.5 * b);
     return {std::expm1(a) * std::cos(b) - 2 * half * half, std::exp(a) * std::sin(b)};
@@ -53,7 +67,8 @@ S d_silu(const S& x) {
     return s * (S(1) + x * (S(1) - s));
 }
 
-// (exp(x) - 1) / x, by its series below |x| = 1e-3: the factor of the exact zero-order hold, B-bar = dt zoh(dt A) B.
+// (exp(x) - 1) / x, by its series below |x| = 1e-3: the factor of the exact zero-order hold, B-bar = dt
+// zoh(dt A) B.
 template <class S>
 S zoh_factor(const S& x) {
     if (std::abs(real_part(x)) < 1e-3)

@@ -1,5 +1,5 @@
-// Loads and stores of the last, partial vector of a row, for every instruction set: never a byte past the row.
-// Included once per SIMD target (Highway's foreach_target).
+// Loads and stores of the last, partial vector of a row, for every instruction set: never a byte past the
+// row. Included once per SIMD target (Highway's foreach_target).
 #if defined(ADDER_KERNELS_COMMON_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ADDER_KERNELS_COMMON_SIMD_INL_H_
 #undef ADDER_KERNELS_COMMON_SIMD_INL_H_
@@ -41,14 +41,18 @@ HWY_INLINE void store_first(hn::Vec<D> v, D d, T* p, size_t n) {
 // A whole vector, or with kTail its first n elements.
 template <bool kTail, class D, class T = hn::TFromD<D>>
 HWY_INLINE hn::Vec<D> load(D d, const T* p, size_t n) {
-    if constexpr (kTail) return load_first(d, p, n);
-    else return hn::LoadU(d, p);
+    if constexpr (kTail)
+        return load_first(d, p, n);
+    else
+        return hn::LoadU(d, p);
 }
 
 template <bool kTail, class D, class T = hn::TFromD<D>>
 HWY_INLINE void store(hn::Vec<D> v, D d, T* p, size_t n) {
-    if constexpr (kTail) store_first(v, d, p, n);
-    else hn::StoreU(v, d, p);
+    if constexpr (kTail)
+        store_first(v, d, p, n);
+    else
+        hn::StoreU(v, d, p);
 }
 
 template <class D>

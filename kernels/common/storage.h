@@ -11,7 +11,8 @@ inline DType storage_of(const char* op, const char* name, const TensorRef& t) {
     fail("[{}] {}: expected an f32 or f64 tensor, got {}", op, name, describe(t));
 }
 
-// Throws Error unless `t` has `rank` dimensions: what a size is read off needs it before sizes can be compared.
+// Throws Error unless `t` has `rank` dimensions: what a size is read off needs it before sizes can be
+// compared.
 inline void expect_rank(const char* op, const char* name, const TensorRef& t, int rank) {
     if (t.rank() != rank) fail("[{}] {}: expected a tensor of rank {}, got {}", op, name, rank, describe(t));
 }

@@ -20,11 +20,12 @@ void add_norm_forward(Ctx& ctx, const AddNormArgs& args, const TensorRef& residu
     const OpCall call{op, {B, L, M}, {n * item * (args.residual ? 4 : 3), n * 5}};
     run_op(ctx, call, 0, [=](Ctx& c, void*) {
         if (storage == DType::f64)
-            return ref::add_norm_forward<double>(args.x.as<const double, 3>("x"),
-                                                 args.residual.as<const double, 3>("residual"),
-                                                 args.weight.as<const double, 1>("weight"), static_cast<double>(args.eps),
-                                                 residual_out.as<double, 3>("residual_out"), y.as<double, 3>("y"));
-        cpu::add_norm_forward(*c.pool, args.x.as<const float, 3>("x"), args.residual.as<const float, 3>("residual"),
+            return ref::add_norm_forward<double>(
+                args.x.as<const double, 3>("x"), args.residual.as<const double, 3>("residual"),
+                args.weight.as<const double, 1>("weight"), static_cast<double>(args.eps),
+                residual_out.as<double, 3>("residual_out"), y.as<double, 3>("y"));
+        cpu::add_norm_forward(*c.pool, args.x.as<const float, 3>("x"),
+                              args.residual.as<const float, 3>("residual"),
                               args.weight.as<const float, 1>("weight"), args.eps,
                               residual_out.as<float, 3>("residual_out"), y.as<float, 3>("y"));
     });
@@ -45,15 +46,14 @@ void add_norm_backward(Ctx& ctx, const AddNormArgs& args, const TensorRef& resid
     const OpCall call{op, {B, L, M}, {n * item * 4, n * 12}};
     run_op(ctx, call, scratch_bytes, [=](Ctx& c, void* scratch) {
         if (storage == DType::f64)
-            return ref::add_norm_backward<double>(residual_out.as<const double, 3>("residual_out"),
-                                                  args.weight.as<const double, 1>("weight"),
-                                                  static_cast<double>(args.eps), d_y.as<const double, 3>("d_y"),
-                                                  d_residual.as<double, 3>("d_residual"),
-                                                  d_weight.as<double, 1>("d_weight"));
+            return ref::add_norm_backward<double>(
+                residual_out.as<const double, 3>("residual_out"), args.weight.as<const double, 1>("weight"),
+                static_cast<double>(args.eps), d_y.as<const double, 3>("d_y"),
+                d_residual.as<double, 3>("d_residual"), d_weight.as<double, 1>("d_weight"));
         cpu::add_norm_backward(*c.pool, residual_out.as<const float, 3>("residual_out"),
-                               args.weight.as<const float, 1>("weight"), args.eps, d_y.as<const float, 3>("d_y"),
-                               d_residual.as<float, 3>("d_residual"), d_weight.as<float, 1>("d_weight"),
-                               static_cast<float*>(scratch));
+                               args.weight.as<const float, 1>("weight"), args.eps,
+                               d_y.as<const float, 3>("d_y"), d_residual.as<float, 3>("d_residual"),
+                               d_weight.as<float, 1>("d_weight"), static_cast<float*>(scratch));
     });
 }
 

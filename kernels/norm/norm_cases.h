@@ -46,19 +46,23 @@ struct NormProblem {
 
     // The gradients of x and residual are one array, which holds the gradient of residual_out before.
     static std::vector<ArraySpec> inputs(const Case& c) {
-        std::vector<ArraySpec> all = {ArraySpec::activation("x", {c.B, c.L, c.M}).gradient_in("d_residual_out")};
-        if (c.residual) all.push_back(ArraySpec::activation("residual", {c.B, c.L, c.M}).gradient_in("d_residual_out"));
+        std::vector<ArraySpec> all = {
+            ArraySpec::activation("x", {c.B, c.L, c.M}).gradient_in("d_residual_out")};
+        if (c.residual)
+            all.push_back(ArraySpec::activation("residual", {c.B, c.L, c.M}).gradient_in("d_residual_out"));
         all.push_back(ArraySpec::parameter("weight", {c.M}).normal(1, 0.3));
         return all;
     }
     static std::vector<ArraySpec> outputs(const Case& c) {
-        return {ArraySpec::activation("residual_out", {c.B, c.L, c.M}), ArraySpec::activation("y", {c.B, c.L, c.M})};
+        return {ArraySpec::activation("residual_out", {c.B, c.L, c.M}),
+                ArraySpec::activation("y", {c.B, c.L, c.M})};
     }
 
     template <class S>
     static void ref_forward(const Case&, Bag<S>& a) {
-        ref::add_norm_forward<S>(a.template in<3>("x"), a.template in<3>("residual"), a.template in<1>("weight"), kEps,
-                                 a.template out<3>("residual_out"), a.template out<3>("y"));
+        ref::add_norm_forward<S>(a.template in<3>("x"), a.template in<3>("residual"),
+                                 a.template in<1>("weight"), kEps, a.template out<3>("residual_out"),
+                                 a.template out<3>("y"));
     }
     template <class S>
     static void ref_backward(const Case&, Bag<S>& a) {

@@ -1,5 +1,5 @@
-// Tasks are blocks of 64 rows, whatever the thread count. Each row is read twice, the second time from the first-level
-// cache. The weight gradient is summed row by row within a block, then over blocks in order.
+// Tasks are blocks of 64 rows, whatever the thread count. Each row is read twice, the second time from the
+// first-level cache. The weight gradient is summed row by row within a block, then over blocks in order.
 #include "kernels/norm/norm_cpu.h"
 
 #include <algorithm>
@@ -63,7 +63,8 @@ void forward_rows(View<const float, 3> x, View<const float, 3> residual, const f
     const int64_t L = x.shape[1], M = x.shape[2];
     for (int64_t i = begin; i < end; ++i) {
         const int64_t b = i / L, t = i % L;
-        forward_row(&x(b, t, 0), residual ? &residual(b, t, 0) : nullptr, weight, eps, &out(b, t, 0), &y(b, t, 0), M);
+        forward_row(&x(b, t, 0), residual ? &residual(b, t, 0) : nullptr, weight, eps, &out(b, t, 0),
+                    &y(b, t, 0), M);
     }
 }
 
@@ -72,7 +73,8 @@ struct Moments {
 };
 
 template <bool kTail>
-HWY_INLINE Moments moments_part(const float* r_, const float* weight, const float* d_y, size_t n, Moments sum) {
+HWY_INLINE Moments moments_part(const float* r_, const float* weight, const float* d_y, size_t n,
+                                Moments sum) {
     const Tag d;
     const Vec r = load<kTail>(d, r_, n);
     const Vec g = hn::Mul(load<kTail>(d, d_y, n), load<kTail>(d, weight, n));
@@ -89,8 +91,8 @@ HWY_INLINE void gradient_part(const float* r_, const float* weight, const float*
     store<kTail>(hn::Add(load<kTail>(d, d_residual, n), d_r), d, d_residual, n);
 }
 
-void backward_row(const float* r, const float* weight, float eps, const float* d_y, float* d_residual, float* d_weight,
-                  int64_t M_) {
+void backward_row(const float* r, const float* weight, float eps, const float* d_y, float* d_residual,
+                  float* d_weight, int64_t M_) {
     const Tag d;
     const size_t M = static_cast<size_t>(M_), N = hn::Lanes(d);
     Moments a = {hn::Zero(d), hn::Zero(d)}, b = a;
@@ -107,7 +109,8 @@ void backward_row(const float* r, const float* weight, float eps, const float* d
     const Vec v_pull = hn::Set(d, scale * scale * scale * sum_of(d, hn::Add(a.dot, b.dot)) / width);
     for (m = 0; m + N <= M; m += N)
         gradient_part<false>(r + m, weight + m, d_y + m, v_scale, v_pull, d_residual + m, d_weight + m, N);
-    if (m < M) gradient_part<true>(r + m, weight + m, d_y + m, v_scale, v_pull, d_residual + m, d_weight + m, M - m);
+    if (m < M)
+        gradient_part<true>(r + m, weight + m, d_y + m, v_scale, v_pull, d_residual + m, d_weight + m, M - m);
 }
 
 // `sum` (M): the block's share of the weight gradient, overwritten.
@@ -132,7 +135,9 @@ namespace adder {
 namespace {
 
 constexpr int64_t kBlockRows = 64;
-int64_t blocks_of(int64_t rows) { return (rows + kBlockRows - 1) / kBlockRows; }
+int64_t blocks_of(int64_t rows) {
+    return (rows + kBlockRows - 1) / kBlockRows;
+}
 
 HWY_EXPORT(forward_rows);
 HWY_EXPORT(backward_rows);
@@ -146,7 +151,8 @@ void add_norm_forward(ThreadPool& pool, View<const float, 3> x, View<const float
     const int64_t rows = x.shape[0] * x.shape[1];
     const auto run = HWY_DYNAMIC_DISPATCH(forward_rows);
     pool.run(blocks_of(rows), [&](int64_t i) {
-        run(x, residual, weight.data, eps, residual_out, y, i * kBlockRows, std::min(rows, (i + 1) * kBlockRows));
+        run(x, residual, weight.data, eps, residual_out, y, i * kBlockRows,
+            std::min(rows, (i + 1) * kBlockRows));
     });
 }
 
@@ -154,8 +160,9 @@ int64_t add_norm_backward_scratch_bytes(int64_t B, int64_t L, int64_t M) {
     return blocks_of(B * L) * M * static_cast<int64_t>(sizeof(float));
 }
 
-void add_norm_backward(ThreadPool& pool, View<const float, 3> residual_out, View<const float, 1> weight, float eps,
-                       View<const float, 3> d_y, View<float, 3> d_residual, View<float, 1> d_weight, float* scratch) {
+void add_norm_backward(ThreadPool& pool, View<const float, 3> residual_out, View<const float, 1> weight,
+                       float eps, View<const float, 3> d_y, View<float, 3> d_residual,
+                       View<float, 1> d_weight, float* scratch) {
     const int64_t rows = d_y.shape[0] * d_y.shape[1], M = d_y.shape[2];
     const auto run = HWY_DYNAMIC_DISPATCH(backward_rows);
     pool.run(blocks_of(rows), [&](int64_t i) {

@@ -27,8 +27,8 @@ void add_norm_forward(View<const S, 3> x, View<const S, 3> residual, View<const 
 
 // With s = rsqrt(mean r^2 + eps):  d_r = s (d_y weight) - s^3 r mean(d_y weight r)
 template <class S>
-void add_norm_backward(View<const S, 3> residual_out, View<const S, 1> weight, double eps, View<const S, 3> d_y,
-                       View<S, 3> d_residual, View<S, 1> d_weight) {
+void add_norm_backward(View<const S, 3> residual_out, View<const S, 1> weight, double eps,
+                       View<const S, 3> d_y, View<S, 3> d_residual, View<S, 1> d_weight) {
     using std::sqrt;
     const int64_t B = d_y.shape[0], L = d_y.shape[1], M = d_y.shape[2];
     for (int64_t b = 0; b < B; ++b) {

@@ -34,11 +34,21 @@ bool has_starts(const OpCase& c) {
         if (s.fill == Fill::starts) return true;
     return false;
 }
-bool has_step(const OpCase& c) { return static_cast<bool>(c.step); }
-bool has_time(const OpCase& c) { return c.sequence; }
-bool has_backward(const OpCase& c) { return static_cast<bool>(c.backward); }
-bool is_short(const OpCase& c) { return c.L <= 300; }
-bool is_huge(const OpCase& c) { return c.use & kHuge; }
+bool has_step(const OpCase& c) {
+    return static_cast<bool>(c.step);
+}
+bool has_time(const OpCase& c) {
+    return c.sequence;
+}
+bool has_backward(const OpCase& c) {
+    return static_cast<bool>(c.backward);
+}
+bool is_short(const OpCase& c) {
+    return c.L <= 300;
+}
+bool is_huge(const OpCase& c) {
+    return c.use & kHuge;
+}
 
 TEST_P(TruthChain, every_isa_matches_the_reference_in_double) {
     for (const std::string& isa : available_isas()) {
@@ -48,10 +58,18 @@ TEST_P(TruthChain, every_isa_matches_the_reference_in_double) {
         run(check_values, kTest);
     }
 }
-TEST_P(TruthChain, f64_is_the_reference) { run(check_f64, kTest); }
-TEST_P(TruthChain, threads_do_not_change_bits) { run(check_threads, kTest); }
-TEST_P(TruthChain, nan_is_neither_hidden_nor_spread) { run(check_nan, kTest, is_short); }
-TEST_P(TruthChain, wrong_shapes_are_named) { run(check_errors, kTest); }
+TEST_P(TruthChain, f64_is_the_reference) {
+    run(check_f64, kTest);
+}
+TEST_P(TruthChain, threads_do_not_change_bits) {
+    run(check_threads, kTest);
+}
+TEST_P(TruthChain, nan_is_neither_hidden_nor_spread) {
+    run(check_nan, kTest, is_short);
+}
+TEST_P(TruthChain, wrong_shapes_are_named) {
+    run(check_errors, kTest);
+}
 
 // Ops to which a claim applies.
 std::vector<OpEntry> ops_with(bool (*has)(const OpCase&)) {
@@ -64,16 +82,24 @@ std::vector<OpEntry> ops_with(bool (*has)(const OpCase&)) {
             }
     return some;
 }
-std::string name_of_op(const testing::TestParamInfo<OpEntry>& info) { return info.param.name; }
+std::string name_of_op(const testing::TestParamInfo<OpEntry>& info) {
+    return info.param.name;
+}
 
 class Gradients : public TruthChain {};
-TEST_P(Gradients, reference_equals_the_complex_step) { run(check_gradients, kGrad); }
+TEST_P(Gradients, reference_equals_the_complex_step) {
+    run(check_gradients, kGrad);
+}
 
 class Time : public TruthChain {};
-TEST_P(Time, cutting_changes_nothing) { run(check_cuts, kTest, has_time); }
+TEST_P(Time, cutting_changes_nothing) {
+    run(check_cuts, kTest, has_time);
+}
 
 class Packing : public TruthChain {};
-TEST_P(Packing, members_do_not_see_each_other) { run(check_packed, kTest, has_starts); }
+TEST_P(Packing, members_do_not_see_each_other) {
+    run(check_packed, kTest, has_starts);
+}
 
 class Steps : public TruthChain {};
 TEST_P(Steps, equal_one_call) {
@@ -81,7 +107,9 @@ TEST_P(Steps, equal_one_call) {
 }
 
 class HugeStrides : public TruthChain {};
-TEST_P(HugeStrides, offsets_past_2_31_are_right) { run(check_huge_strides, kHuge); }
+TEST_P(HugeStrides, offsets_past_2_31_are_right) {
+    run(check_huge_strides, kHuge);
+}
 
 INSTANTIATE_TEST_SUITE_P(Ops, TruthChain, testing::ValuesIn(all_ops().begin(), all_ops().end()), name_of_op);
 INSTANTIATE_TEST_SUITE_P(Ops, Gradients, testing::ValuesIn(ops_with(has_backward)), name_of_op);
