@@ -1,5 +1,6 @@
 #include "kernels/common/op_table.h"
 
+#include "kernels/gated_norm/gated_norm_cases.h"
 #include "kernels/norm/norm_cases.h"
 
 namespace adder {
@@ -8,6 +9,7 @@ namespace {
 
 constexpr OpEntry kOps[] = {
     {"norm", op_cases<NormProblem>},
+    {"gated_norm", op_cases<GatedNormProblem>},
 };
 
 }  // namespace
