@@ -1,6 +1,7 @@
 #include "kernels/common/op_table.h"
 
 #include "kernels/gemm/gemm_cases.h"
+#include "kernels/gated_norm/gated_norm_cases.h"
 #include "kernels/norm/norm_cases.h"
 #include "kernels/scan/scan_cases.h"
 #include "kernels/ssd/ssd_cases.h"
@@ -14,6 +15,7 @@ constexpr OpEntry kOps[] = {
     {"norm", op_cases<NormProblem>},
     {"scan", op_cases<ScanProblem>},
     {"ssd", op_cases<SsdCases>},
+    {"gated_norm", op_cases<GatedNormProblem>},
 };
 
 }  // namespace
