@@ -154,6 +154,7 @@ class TrainCommand {
         fs::create_directories(folder_.path, error);
         if (error) fail("{}: cannot make the folder: {}; hint: choose another --out", folder_.path, error.message());
         remove_leftovers(folder_.path);
+        remove_incomplete_checkpoints(folder_.path);
         write_file(folder_.path + "/run.json", record.dump(2) + "\n");
     }
 

@@ -9,6 +9,11 @@
 
 namespace adder {
 
+namespace {
+constexpr int64_t kMaxBatchTokens = int64_t{1}
+                                    << 48;  // far beyond any memory; keeps the products below exact
+}
+
 WindowSampler::WindowSampler(std::span<const TokenRecord> records, std::span<const Segment> segments,
                              const TokenRules& rules, std::vector<LengthStage> stages, int64_t accumulation,
                              uint64_t seed)
@@ -33,7 +38,11 @@ WindowSampler::WindowSampler(std::span<const TokenRecord> records, std::span<con
         const LengthStage& s = stages_[i];
         if (s.L < 1 || s.B < 1)
             fail("[windows] stage {}: expected L and B of at least 1, got {} and {}", i, s.L, s.B);
-        if (s.L > INT64_MAX / s.B || s.L * s.B != stages_[0].L * stages_[0].B) {
+        if (s.L > kMaxBatchTokens / s.B) {
+            fail("[windows] stage {}: expected at most {} tokens in a batch, got {} x {}", i, kMaxBatchTokens,
+                 s.B, s.L);
+        }
+        if (s.L * s.B != stages_[0].L * stages_[0].B) {
             fail("[windows] stage {}: expected B L = {} as in the first, got {} x {}", i,
                  stages_[0].L * stages_[0].B, s.B, s.L);
         }

@@ -31,9 +31,11 @@ struct ScanArgs {
     Discretization discretization = Discretization::euler;
 };
 
-// What forward writes. `chunk_states` keeps the state before every chunk for backward; absent = keep nothing.
+// What forward writes. `chunk_states` keeps the state before every chunk for backward; absent = keep nothing. An absent
+// `y` means that only the state is wanted: the work of the output is skipped. hT has the same bits whichever of the other
+// two are given.
 struct ScanOut {
-    TensorRef y;             // (B,L,D) storage
+    TensorRef y;             // (B,L,D) storage  absent = not wanted
     TensorRef hT;            // (B,D,N) S   state after the last step; must not overlap h0 unless chunk_states is absent
     TensorRef chunk_states;  // scan_chunk_states_shape(B,L,D,N) S
 };
@@ -51,11 +53,13 @@ struct ScanGrads {
 
 // Steps between two kept states.
 inline constexpr int64_t kScanChunk = 64;
+// (B, ceil(L / kScanChunk), N, D): channels innermost, as the kernels hold the state.
 Shape scan_chunk_states_shape(int64_t B, int64_t L, int64_t D, int64_t N);
 
 // Throws Error naming the argument, the expected and the given shape.
 void scan_forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out);
-// `chunk_states` as forward wrote it for the same arguments.
+// `chunk_states` as forward wrote it for the same arguments. Start flags, h0 and z must be those of forward. No gradient
+// may overlap an argument or another gradient.
 void scan_backward(Ctx& ctx, const ScanArgs& args, const TensorRef& chunk_states, const ScanGrads& grads);
 // One step for each of B independent rows: L = 1, h0 ignored, `h` (B,D,N) updated in place. A row's bits do not depend
 // on the other rows.

@@ -10,9 +10,6 @@
 
 namespace adder {
 
-// Names of files and folders that are still being written begin with it.
-inline constexpr const char* kTemporaryPrefix = ".adder-tmp-";
-
 // A file mapped for reading. Move-only; the mapping lives as long as the object.
 // Errors: missing, unreadable, a folder or a device. An empty file is legal: no bytes.
 class MappedFile {
@@ -74,6 +71,10 @@ class AtomicFolder {
   private:
     std::string path_, temporary_;
 };
+
+// Removes what killed processes left of unfinished files and folders. Only for a folder that no other process
+// writes to at this moment, as a run's own.
+void remove_leftovers(const std::string& folder);
 
 // The whole of a small text file.
 std::string read_file(const std::string& path);

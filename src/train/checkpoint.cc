@@ -180,13 +180,13 @@ void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64
     }
 }
 
-void remove_leftovers(const std::string& run_folder) {
+void remove_incomplete_checkpoints(const std::string& run_folder) {
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(run_folder, error)) {
         const std::string name = entry.path().filename().string();
         const bool checkpoint = step_of(name, CheckpointKind::step) >= 0 || step_of(name, CheckpointKind::best) >= 0;
         std::error_code ignored;
-        if (name.rfind(kTemporaryPrefix, 0) == 0 || (checkpoint && !complete(entry.path())))
+        if (checkpoint && !complete(entry.path()))
             fs::remove_all(entry.path(), ignored);
     }
 }

@@ -50,8 +50,8 @@ std::string find_checkpoint(const std::string& path, bool best);
 // Deletes complete checkpoints but the newest `keep`.
 void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64_t keep);
 
-// Deletes incomplete checkpoints and temporaries that a killed run left. Only the run's own process may call this.
-void remove_leftovers(const std::string& run_folder);
+// Deletes checkpoints without DONE: half deleted ones of a killed run.
+void remove_incomplete_checkpoints(const std::string& run_folder);
 
 ModelConfig load_config(const std::string& checkpoint);
 nlohmann::json load_run(const std::string& checkpoint);
