@@ -129,8 +129,11 @@ check_genome() {
     say "note: the genome was repacked (sha256 $sum); its $bases bases are as many as expected"
 }
 
-# The number behind a name in the lines that `adder eval` prints.
-value_of() { awk -v name="$1" '$1 == name {print $2}'; }
+# bits_of CHECKPOINT FILE: bits per token, from the JSON that `adder eval` prints.
+bits_of() {
+    build/cpu/adder eval --checkpoint "$1" --input "$2" --json 2>/dev/null |
+        sed -n 's/.*"bits_per_token":\([0-9.]*\).*/\1/p'
+}
 
 demo() {
     local adder=build/cpu/adder genome run bits
@@ -146,10 +149,10 @@ demo() {
     $adder train --domain dna --input "$genome" --out "$run" $demo_model $demo_data $demo_run --resume ||
         die "training failed; to start afresh: rm -r $run"
     echo
-    echo "held-out bits per base (last 20 % of the genome):"
+    echo "held out, the last 20 % of the genome, beside context models learned from the rest:"
     $adder eval --checkpoint "$run" --input "$genome" $demo_data --baselines 2,6
     $adder generate --checkpoint "$run" --tokens 2000 --num 1 --seed 1 --out "$run/generated.fa"
-    bits=$($adder eval --checkpoint "$run" --input "$run/generated.fa" | value_of bits_per_token)
+    bits=$(bits_of "$run" "$run/generated.fa")
     echo
     echo "generated 2,000 bases into $run/generated.fa; the model gives them $bits bits per base:"
     head -n 3 "$run/generated.fa"

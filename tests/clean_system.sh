@@ -54,8 +54,8 @@ inside() {
 }
 
 inside demo ./adder.sh demo
-grep -q 'bits_per_token' "$root/demo.log" || wrong "the demo prints no bits per base"
-grep -qE 'order.*6' "$root/demo.log" || wrong "the demo prints no baselines"
+grep -qE '^[0-9.]+ bits per base \(' "$root/demo.log" || wrong "the demo prints no bits per base"
+grep -q 'order_6' "$root/demo.log" || wrong "the demo prints no baselines"
 grep -q 'generated 2,000 bases' "$root/demo.log" || wrong "the demo generates nothing"
 inside again ./adder.sh demo
 grep -qE 'downloading|installing|Building' "$root/again.log" && wrong "the second demo repeats work"

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "../model/toy.h"
+#include "tests/model/toy.h"
 
 namespace adder {
 namespace {
