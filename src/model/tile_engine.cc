@@ -91,7 +91,7 @@ TileCost dry_run(LanguageModel& model, DType storage, TileShape shape) {
     const Shape bt{shape.B, shape.T};
     const TensorRef ids(nullptr, DType::u16, bt), targets(nullptr, DType::u16, bt), weights(nullptr, DType::f32, bt),
         start(nullptr, DType::u8, bt), sums(nullptr, DType::f64, {2});
-    const Tile tile{shape, 0, start};
+    const Tile tile{shape, kPlanningPosition, start};
     TileCost cost{};
     step.forward(tile, ids, slots, slots, nullptr);
     cost.first_flops = meter.flops;
