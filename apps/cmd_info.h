@@ -6,7 +6,7 @@
 
 namespace adder {
 
-inline constexpr const char* kInfoSummary = "describes this binary and this machine";
+inline constexpr const char* kInfoSummary = "describe a checkpoint, or this binary and this machine";
 void run_info(App& app, const std::vector<std::string>& args);
 
 }  // namespace adder

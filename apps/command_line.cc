@@ -183,7 +183,9 @@ std::string help_text(const CommandText& command, const OptionList& options) {
     std::string text = fmt::format("usage: adder {}{} [options]\n{}\n\noptions:\n{}", command.name, positional,
                                    wrapped(command.summary, 0), help_lines(options));
     text += help_lines(CommonOptions().list());
-    return text + fmt::format("\nexample:\n  {}\n", command.examples);
+    std::string examples = command.examples;
+    for (size_t at = 0; (at = examples.find('\n', at)) != std::string::npos;) examples.insert(++at, "  ");
+    return text + fmt::format("\nexample:\n  {}\n", examples);
 }
 
 std::string config_text(const OptionList& options) { return to_json(options).dump(2) + '\n'; }

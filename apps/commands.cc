@@ -1,8 +1,10 @@
 #include "apps/app.h"
+#include "apps/cmd_bench.h"
 #include "apps/cmd_eval.h"
 #include "apps/cmd_generate.h"
 #include "apps/cmd_info.h"
 #include "apps/cmd_plan.h"
+#include "apps/cmd_selftest.h"
 #include "apps/cmd_train.h"
 
 namespace adder {
@@ -14,6 +16,8 @@ const std::vector<Command>& commands() {
         {"generate", kGenerateSummary, run_generate},
         {"plan", kPlanSummary, run_plan},
         {"info", kInfoSummary, run_info},
+        {"bench", kBenchSummary, run_bench},
+        {"selftest", kSelftestSummary, run_selftest},
     };
     return table;
 }

@@ -86,7 +86,7 @@ OptionList GenerateOptions::list() {
 
 OptionList BenchOptions::list() {
     OptionList l;
-    l.add({.name = "op", .value = &op, .unit = "OP", .help = "an op, or all", .required = true, .positional = true});
+    l.add({.name = "op", .value = &op, .unit = "OP", .help = "an op, train_step, embed_forward, decode_cuda_graph, or all", .required = true, .positional = true});
     l.add({.name = "repeats", .value = &repeats, .unit = "N", .help = "the best of N runs counts",
            .range = between(1, 1000)});
     l.add({.name = "filter", .value = &filter, .unit = "TEXT", .help = "only cases whose name contains this"});

@@ -1,31 +1,10 @@
 #include "kernels/common/op_bench.h"
 
-#include <algorithm>
-#include <chrono>
-
 #include "kernels/common/op_instance.h"
 
 namespace adder {
 
 namespace {
-
-// Best and median of 7; a run repeats `f` until it takes 2 ms, far above the clock's grain.
-template <class F>
-OpTime time_of(F f) {
-    using Clock = std::chrono::steady_clock;
-    auto run = [&](int64_t times) {
-        const auto begin = Clock::now();
-        for (int64_t i = 0; i < times; ++i) f();
-        return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-    };
-    run(1);
-    const double once = run(1);
-    const auto times = static_cast<int64_t>(std::clamp(2 / std::max(once, 1e-6), 1.0, 1e5));
-    std::vector<double> ms;
-    for (int i = 0; i < 7; ++i) ms.push_back(run(times) / static_cast<double>(times));
-    std::sort(ms.begin(), ms.end());
-    return {ms.front(), ms[ms.size() / 2]};
-}
 
 // Adds up what the calls of a pass cost.
 struct CostMeter : OpMeter {
@@ -47,7 +26,7 @@ OpCost plan(const std::function<void(Ctx&, TensorBag&)>& pass, Ctx& ctx, TensorB
 
 }  // namespace
 
-OpTiming time_case(const OpCase& c, ThreadPool& pool) {
+OpTiming time_case(const OpCase& c, ThreadPool& pool, int64_t runs) {
     OpTiming timing;
     const Bag<double> numbers = make_inputs(c);
     Instance run(c, numbers, DType::f32);
@@ -58,23 +37,26 @@ OpTiming time_case(const OpCase& c, ThreadPool& pool) {
     ctx.dry_run = true;
     timing.cost_forward = plan(c.forward, ctx, run.bag());
     if (c.backward) timing.cost_backward = plan(c.backward, ctx, run.bag());
+    for (const OpForm& form : c.forms) plan(form.forward, ctx, run.bag());
     Arena scratch;
     scratch.bind(counting.peak_bytes());
     ctx.scratch = &scratch;
     ctx.dry_run = false;
-    timing.forward = time_of([&] { c.forward(ctx, run.bag()); });
-    if (c.backward) timing.backward = time_of([&] { c.backward(ctx, run.bag()); });
+    timing.forward = time_of(runs, [&] { c.forward(ctx, run.bag()); });
+    if (c.backward) timing.backward = time_of(runs, [&] { c.backward(ctx, run.bag()); });
+    for (const OpForm& form : c.forms)
+        timing.forms.emplace_back(form.name, time_of(runs, [&] { form.forward(ctx, run.bag()); }));
 
     Bag<float> bag = numbers.as<float>();
     add_outputs(c, bag);
-    timing.ref_forward = time_of([&] { c.ref_forward.f32(bag); });
+    timing.ref_forward = time_of(runs, [&] { c.ref_forward.f32(bag); });
     if (c.ref_forward.not_vectorized)
-        timing.plain_forward = time_of([&] { c.ref_forward.not_vectorized(bag); });
+        timing.plain_forward = time_of(runs, [&] { c.ref_forward.not_vectorized(bag); });
     if (!c.backward) return timing;
     add_gradients(c, bag);
-    timing.ref_backward = time_of([&] { c.ref_backward.f32(bag); });
+    timing.ref_backward = time_of(runs, [&] { c.ref_backward.f32(bag); });
     if (c.ref_backward.not_vectorized)
-        timing.plain_backward = time_of([&] { c.ref_backward.not_vectorized(bag); });
+        timing.plain_backward = time_of(runs, [&] { c.ref_backward.not_vectorized(bag); });
     return timing;
 }
 

@@ -157,12 +157,12 @@ void check_side_effects(const std::string& at, const OpCase& c, Instance& run, T
         report.failures.push_back(fmt::format("{}: bytes around {} were written", at, name));
 }
 
-CheckReport check_layouts(const OpCase& c, std::initializer_list<Layout> layouts) {
+CheckReport check_layouts(const OpCase& c, std::initializer_list<Layout> layouts, int threads) {
     CheckReport report;
     const Bag<double> inputs = make_inputs(c);
     const Values exact = reference<double>(c, inputs, c.ref_forward.f64, c.ref_backward.f64);
     const Values in_float = reference<float>(c, inputs, c.ref_forward.f32, c.ref_backward.f32);
-    ThreadPool pool(2);
+    ThreadPool pool(threads);
     for (const Layout layout : layouts) {
         const char* names[] = {"contiguous", "strided", "huge strides"};
         const std::string at = c.title() + ", " + names[static_cast<size_t>(layout)];
@@ -200,12 +200,12 @@ Errors errors_of(const std::vector<double>& got, const std::vector<double>& expe
     return {std::sqrt(sum / static_cast<double>(got.size())) / scale, peak / scale};
 }
 
-CheckReport check_values(const OpCase& c) {
-    return check_layouts(c, {Layout::contiguous, Layout::strided});
+CheckReport check_values(const OpCase& c, int threads) {
+    return check_layouts(c, {Layout::contiguous, Layout::strided}, threads);
 }
 
 CheckReport check_huge_strides(const OpCase& c) {
-    return check_layouts(c, {Layout::huge});
+    return check_layouts(c, {Layout::huge}, 2);
 }
 
 CheckReport check_f64(const OpCase& c) {

@@ -79,13 +79,24 @@ std::vector<Item> parameter_items(const ParamStore& params) {
     return items;
 }
 
-// Counters and moments; `counters` and `best` are the memory of the scalars.
-std::vector<Item> trainer_items(const ParamStore& params, const Optimizer& optimizer, Tensor& counters, Tensor& best) {
+// `counters` and `best` are the memory of the scalars.
+std::vector<Item> counter_items(Tensor& counters, Tensor& best) {
     std::vector<Item> items;
     const char* names[] = {"step", "consumed_batches", "tokens", "bad_in_a_row", "best_step", "evaluated_step", "updates"};
     for (int64_t i = 0; i < kCounters; ++i)
         items.push_back({{names[i], DType::i64, {1}}, counters.ref().slice(0, i, 1)});
     items.push_back({{"best_valid_loss", DType::f64, {1}}, best.ref()});
+    return items;
+}
+
+TrainerState state_of(const Tensor& counters, const Tensor& best) {
+    const auto* c = counters.ref().ptr<int64_t>("counters");
+    return {c[0], c[1], c[2], c[3], *best.ref().ptr<double>("best"), c[4], c[5]};
+}
+
+// Counters and moments.
+std::vector<Item> trainer_items(const ParamStore& params, const Optimizer& optimizer, Tensor& counters, Tensor& best) {
+    std::vector<Item> items = counter_items(counters, best);
     for (size_t i = 0; i < params.entries().size(); ++i) {
         const std::string& name = params.entries()[i].spec.name;
         const AdamWTensor& t = optimizer.tensors()[i];
@@ -214,14 +225,20 @@ void load_parameters(const std::string& checkpoint, const LanguageModel& model, 
         fail("{}: lm_head.weight differs from the embedding, but config.json says that they are tied", file.path());
 }
 
+TrainerState load_trainer_state(const std::string& checkpoint) {
+    const SafetensorsReader file(checkpoint + "/trainer.safetensors");
+    check_layout(file);
+    Tensor counters(DType::i64, {kCounters}), best(DType::f64, {1});
+    for (const Item& item : counter_items(counters, best)) file.read(item.spec.name, item.memory);
+    return state_of(counters, best);
+}
+
 TrainerState load_trainer(const std::string& checkpoint, const ParamStore& params, Optimizer& optimizer) {
     const SafetensorsReader file(checkpoint + "/trainer.safetensors");
     Tensor counters(DType::i64, {kCounters}), best(DType::f64, {1});
     read_items(file, trainer_items(params, optimizer, counters, best));
-    const auto* c = counters.ref().ptr<int64_t>("counters");
-    TrainerState s{c[0], c[1], c[2], c[3], *best.ref().ptr<double>("best"), c[4], c[5]};
-    optimizer.updates = c[6];
-    return s;
+    optimizer.updates = counters.ref().ptr<int64_t>("counters")[6];
+    return state_of(counters, best);
 }
 
 }  // namespace adder
