@@ -2,7 +2,10 @@
 
 #include "kernels/conv1d/conv1d_cases.h"
 #include "kernels/gemm/gemm_cases.h"
+#include "kernels/gated_norm/gated_norm_cases.h"
 #include "kernels/norm/norm_cases.h"
+#include "kernels/scan/scan_cases.h"
+#include "kernels/ssd/ssd_cases.h"
 
 namespace adder {
 
@@ -12,6 +15,9 @@ constexpr OpEntry kOps[] = {
     {"conv1d", op_cases<Conv1dProblem>},
     {"gemm", op_cases<LinearProblem>},
     {"norm", op_cases<NormProblem>},
+    {"scan", op_cases<ScanProblem>},
+    {"ssd", op_cases<SsdCases>},
+    {"gated_norm", op_cases<GatedNormProblem>},
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/common/isa.h"
 #include "kernels/common/partial_sums.h"
 #include "kernels/common/time_blocks.h"
 
@@ -43,11 +44,10 @@ bool blas_takes(const View<T, 3>& v) {
     return v.stride[1] >= v.shape[2] && v.stride[1] <= std::numeric_limits<int>::max();
 }
 
-// One thread, always: threaded OpenBLAS changes bits with the number of threads, and the bits of a row with its
-// position in the block. Threads come from our pool, blocks are fixed.
+// One BLAS thread: threads come from our pool, blocks are fixed by shape.
 void sgemm(CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b, int64_t m, int64_t n, int64_t k, Rows<const float> a,
            Rows<const float> b, float beta, Rows<float> c) {
-    [[maybe_unused]] static const bool one_thread = (openblas_set_num_threads(1), true);
+    prepare_blas();
     cblas_sgemm(CblasRowMajor, trans_a, trans_b, static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), 1.0f,
                 a.data, static_cast<int>(a.stride), b.data, static_cast<int>(b.stride), beta, c.data,
                 static_cast<int>(c.stride));
