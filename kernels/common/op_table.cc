@@ -1,5 +1,6 @@
 #include "kernels/common/op_table.h"
 
+#include "kernels/cross_entropy/cross_entropy_cases.h"
 #include "kernels/gated_norm/gated_norm_cases.h"
 #include "kernels/norm/norm_cases.h"
 
@@ -10,6 +11,7 @@ namespace {
 constexpr OpEntry kOps[] = {
     {"norm", op_cases<NormProblem>},
     {"gated_norm", op_cases<GatedNormProblem>},
+    {"cross_entropy", op_cases<CrossEntropyProblem>},
 };
 
 }  // namespace
