@@ -2,7 +2,10 @@
 
 #include "kernels/conv1d/conv1d_cases.h"
 #include "kernels/gemm/gemm_cases.h"
+#include "kernels/adamw/adamw_cases.h"
+#include "kernels/cross_entropy/cross_entropy_cases.h"
 #include "kernels/gated_norm/gated_norm_cases.h"
+#include "kernels/grad_norm/grad_norm_cases.h"
 #include "kernels/norm/norm_cases.h"
 #include "kernels/scan/scan_cases.h"
 #include "kernels/ssd/ssd_cases.h"
@@ -18,6 +21,9 @@ constexpr OpEntry kOps[] = {
     {"scan", op_cases<ScanProblem>},
     {"ssd", op_cases<SsdCases>},
     {"gated_norm", op_cases<GatedNormProblem>},
+    {"cross_entropy", op_cases<CrossEntropyProblem>},
+    {"adamw", op_cases<AdamWProblem>},
+    {"grad_norm", op_cases<GradNormProblem>},
 };
 
 }  // namespace
