@@ -2,8 +2,8 @@
 //
 //   g = x * silu(z)      y = g * rsqrt(mean over the row's group of g^2 + eps) * weight
 //
-// Groups are D/G neighbouring channels. Source: Dao & Gu 2024 (arXiv 2405.21060), section 7.2 (figure 6: the norm
-// before the output projection); norm_before_gate = False of state-spaces/mamba.
+// Groups are D/G neighbouring channels. Source: Dao & Gu 2024 (arXiv 2405.21060), section 7.2 (figure 6: the
+// norm before the output projection); norm_before_gate = False of state-spaces/mamba.
 #pragma once
 #include "core/ctx.h"
 #include "core/tensor.h"

@@ -1,0 +1,16 @@
+# Writes OUT with the commit of SOURCE_DIR; run at every build, touches the file only when the answer changes.
+cmake_minimum_required(VERSION 3.22)
+set(commit "unknown")
+find_program(GIT git)
+if(GIT)
+  execute_process(COMMAND ${GIT} -C ${SOURCE_DIR} rev-parse --short=12 HEAD
+                  OUTPUT_VARIABLE head OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
+  if(NOT failed)
+    set(commit ${head})
+    execute_process(COMMAND ${GIT} -C ${SOURCE_DIR} diff --quiet HEAD ERROR_QUIET RESULT_VARIABLE changed)
+    if(changed)
+      string(APPEND commit "+changes")
+    endif()
+  endif()
+endif()
+file(CONFIGURE OUTPUT ${OUT} CONTENT "inline constexpr const char* kCommit = \"${commit}\";\n")

@@ -1,0 +1,312 @@
+#include "datasets/fasta.h"
+
+#include <fcntl.h>
+#include <htslib/bgzf.h>
+#include <htslib/hfile.h>
+#include <htslib/hts_log.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace adder {
+
+namespace {
+
+struct CloseBgzf {
+    void operator()(BGZF* f) const { bgzf_close(f); }
+};
+using BgzfPtr = std::unique_ptr<BGZF, CloseBgzf>;
+
+constexpr size_t kLongestHeader = 1 << 20;
+
+// The path is opened here, not by htslib, which would take "http:" and the like for an order to use the
+// network.
+BgzfPtr open_bgzf(const std::string& path) {
+    hts_set_log_level(HTS_LOG_OFF);  // errors are thrown; nothing below the applications prints
+    const int fd = path == "-" ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) fail("[fasta] {}: {}; hint: check the path and the permissions", path, std::strerror(errno));
+    struct stat info {};
+    if (::fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) {
+        ::close(fd);
+        fail("[fasta] {}: is a folder; hint: name a file", path);
+    }
+    BgzfPtr file(bgzf_dopen(fd, "r"));
+    if (!file) {
+        const int reason = errno;
+        ::close(fd);
+        fail("[fasta] {}: cannot be opened: {}", path, std::strerror(reason));
+    }
+    return file;
+}
+
+struct Signature {
+    std::string_view begins;
+    const char* what;
+    const char* remedy;
+};
+
+// What people pass by mistake. Sources: the specifications of the formats named.
+const Signature kOtherFormats[] = {
+    {"@HD\t", "a SAM file", "extract the reads: samtools fasta"},
+    {"@SQ\t", "a SAM file", "extract the reads: samtools fasta"},
+    {"@RG\t", "a SAM file", "extract the reads: samtools fasta"},
+    {"@PG\t", "a SAM file", "extract the reads: samtools fasta"},
+    {"@CO\t", "a SAM file", "extract the reads: samtools fasta"},
+    {"@", "a FASTQ file", "convert it to FASTA: seqtk seq -a"},
+    {std::string_view("BAM\1", 4), "a BAM file", "extract the reads: samtools fasta"},
+    {"CRAM", "a CRAM file", "extract the reads: samtools fasta"},
+    {"##fileformat=VCF", "a VCF file", "give the FASTA file of the genome"},
+    {"##gff", "a GFF file", "give the FASTA file of the genome"},
+    {"LOCUS ", "a GenBank file", "convert it to FASTA"},
+    {"ID   ", "an EMBL file", "convert it to FASTA"},
+    {"\3757zXZ", "compressed with xz", "decompress it: unxz"},
+    {"BZh", "compressed with bzip2", "decompress it: bunzip2"},
+    {"\x28\xB5\x2F\xFD", "compressed with zstd", "decompress it: unzstd"},
+    {"PK\3\4", "a zip archive", "unpack it: unzip"},
+    {"\x1F\x8B", "compressed twice", "decompress it once: gunzip"},
+    {"\x43\x27\x41\x1A", "a 2bit file", "convert it: twoBitToFa"},
+    {"\x1A\x41\x27\x43", "a 2bit file", "convert it: twoBitToFa"},
+    {"\x89HDF", "an HDF5 file", "give a FASTA file"},
+    {"\xEF\xBB\xBF", "text with a byte-order mark", "save it without: tail -c +4"},
+    {"\xFF\xFE", "UTF-16 text", "save it as plain ASCII"},
+    {"<", "a web page or XML", "download the file itself"},
+    {"{", "JSON", "give a FASTA file"},
+};
+
+constexpr bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+// Branch-free over the run, so that it vectorises.
+bool all_letters(const char* p, int64_t n) {
+    uint8_t others = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        const uint8_t from_a = static_cast<uint8_t>((static_cast<uint8_t>(p[i]) | 0x20) - 'a');
+        others |= static_cast<uint8_t>(from_a > 25);
+    }
+    return others == 0;
+}
+
+bool is_letter(char c) {
+    return all_letters(&c, 1);
+}
+
+std::string describe_byte(char c) {
+    const auto u = static_cast<unsigned char>(c);
+    return u > 32 && u < 127 ? fmt::format("'{}'", c) : fmt::format("byte 0x{:02x}", u);
+}
+
+const char* remedy_for(char c) {
+    switch (c) {
+        case '-':
+        case '.':
+            return "remove the gaps of the alignment";
+        case ' ':
+        case '\t':
+            return "remove the blanks inside the sequence";
+        case '*':
+            return "'*' marks a stop in a protein, adder reads DNA";
+        case '\0':
+            return "the file is damaged, copy it again";
+        case '>':
+            return "a header must begin its line: is a line break missing?";
+        case ';':
+            return "remove the comment line";
+        case '\r':
+            return "lines end in \\r alone, convert it: tr '\\r' '\\n'";
+        default:
+            return "a sequence line holds letters only";
+    }
+}
+
+}  // namespace
+
+struct FastaReader::Impl {
+    std::string path;
+    BgzfPtr file;
+    const char *at = nullptr, *end = nullptr;  // the unread part of htslib's block
+    int64_t line = 1, column = 0, n_records = 0;
+    char last_blank = ' ';
+    bool started = false;
+
+    explicit Impl(const std::string& p) : path(p), file(open_bgzf(p)) {}
+
+    template <class... Args>
+    [[noreturn]] void bad(fmt::format_string<Args...> format, Args&&... args) const {
+        fail("[fasta] {}: {}", path, fmt::format(format, std::forward<Args>(args)...));
+    }
+
+    bool fill();
+    void expect_fasta();
+    void read_header(FastaRecord& record);
+    void read_sequence(FastaRecord& record);
+    void read_sequence_line(FastaRecord& record);
+    void take_blanks(const FastaRecord& record, const char* stop);
+    [[noreturn]] void bad_letter(const FastaRecord& record, char c) const;
+};
+
+// Makes at < end, or returns false at the clean end of the file.
+bool FastaReader::Impl::fill() {
+    if (at < end) return true;
+    BGZF* f = file.get();
+    f->block_offset = f->block_length = 0;
+    errno = 0;
+    if (bgzf_read_block(f) != 0) {
+        if ((f->errcode & (BGZF_ERR_ZLIB | BGZF_ERR_CRC | BGZF_ERR_HEADER)) == 0 && errno != 0) {
+            bad("record {}, line {}: reading failed: {}; hint: check the disk", n_records, line,
+                std::strerror(errno));
+        }
+        bad("record {}, line {}: the compressed data is damaged or cut short; hint: copy it again, test with "
+            "gzip -t",
+            n_records, line);
+    }
+    if (f->block_length <= 0) {
+        if (bgzf_compression(f) == 2 && f->no_eof_block) {
+            bad("record {}, line {}: cut short: the end block of bgzip is missing; hint: copy it again",
+                n_records, line);
+        }
+        return false;
+    }
+    at = static_cast<const char*>(f->uncompressed_block);
+    end = at + f->block_length;
+    return true;
+}
+
+// Skips blank lines at the beginning and says what the file is if it is no FASTA.
+void FastaReader::Impl::expect_fasta() {
+    started = true;
+    if (!fill()) bad("is empty; hint: give a FASTA file");
+    const std::string_view head(at, static_cast<size_t>(end - at));
+    for (const Signature& s : kOtherFormats) {
+        if (head.substr(0, s.begins.size()) == s.begins) bad("is {}, not FASTA; hint: {}", s.what, s.remedy);
+    }
+    while (fill() && (is_blank(*at) || *at == '\n')) line += *at++ == '\n';
+    if (at == end) bad("holds blank lines only; hint: give a FASTA file");
+    if (*at != '>') {
+        bad("line {}: expected a header that begins with '>', got {}; hint: is it a FASTA file?", line,
+            describe_byte(*at));
+    }
+}
+
+// `at` stands on '>'; afterwards on the first byte of the next line.
+void FastaReader::Impl::read_header(FastaRecord& record) {
+    ++n_records;
+    ++at;
+    record.header.clear();
+    record.sequence.clear();
+    while (fill()) {
+        const char* newline = static_cast<const char*>(std::memchr(at, '\n', static_cast<size_t>(end - at)));
+        const char* stop = newline ? newline : end;
+        record.header.append(at, stop);
+        at = newline ? newline + 1 : end;
+        if (record.header.size() > kLongestHeader) {
+            bad("record {}, line {}: the header is longer than {} bytes; hint: is it a FASTA file?",
+                n_records, line, kLongestHeader);
+        }
+        if (newline) break;
+    }
+    while (!record.header.empty() && is_blank(record.header.back())) record.header.pop_back();
+    for (const char c : record.header) {
+        if (c == '\r') {
+            bad("record {}, line {}: lines end in \\r alone; hint: convert it: tr '\\r' '\\n'", n_records,
+                line);
+        }
+        if ((static_cast<unsigned char>(c) < 32 && c != '\t') || c == 127) {
+            bad("record {}, line {}: the header holds {}; hint: the file is damaged or no FASTA", n_records,
+                line, describe_byte(c));
+        }
+    }
+    const size_t begin = std::min(record.header.find_first_not_of(" \t"), record.header.size());
+    record.name = record.header.substr(begin, record.header.find_first_of(" \t", begin) - begin);
+    if (record.name.empty())
+        bad("record {}, line {}: the header has no name; hint: name it", n_records, line);
+    ++line;
+}
+
+void FastaReader::Impl::bad_letter(const FastaRecord& record, char c) const {
+    bad("record {} ({}), line {}, column {}: expected a letter, got {}; hint: {}", n_records, record.name,
+        line, column, describe_byte(c), remedy_for(c));
+}
+
+// After a blank only more blanks may stand in a line.
+void FastaReader::Impl::take_blanks(const FastaRecord& record, const char* stop) {
+    for (; at < stop; last_blank = *at++) {
+        if (is_letter(*at)) bad_letter(record, last_blank);  // column is still the blank's
+        ++column;
+        if (!is_blank(*at)) bad_letter(record, *at);
+    }
+}
+
+// One line with its line break; it may span many blocks.
+void FastaReader::Impl::read_sequence_line(FastaRecord& record) {
+    column = 0;
+    bool in_blanks = false;
+    while (fill()) {
+        const char* newline = static_cast<const char*>(std::memchr(at, '\n', static_cast<size_t>(end - at)));
+        const char* stop = newline ? newline : end;
+        if (!in_blanks) {
+            const char* letters_end =
+                all_letters(at, stop - at) ? stop : std::find_if_not(at, stop, is_letter);
+            record.sequence.append(at, letters_end);
+            column += letters_end - at;
+            at = letters_end;
+            in_blanks = at < stop;
+        }
+        take_blanks(record, stop);
+        if (newline) {
+            ++at;
+            ++line;
+            return;
+        }
+    }
+}
+
+void FastaReader::Impl::read_sequence(FastaRecord& record) {
+    const int64_t header_line = line - 1;
+    while (fill() && *at != '>') read_sequence_line(record);
+    if (record.sequence.empty()) {
+        bad("record {} ({}), line {}: a header without sequence; hint: remove it or complete the file",
+            n_records, record.name, header_line);
+    }
+}
+
+FastaReader::FastaReader(const std::string& path) : impl_(std::make_unique<Impl>(path)) {}
+FastaReader::~FastaReader() = default;
+FastaReader::FastaReader(FastaReader&&) noexcept = default;
+
+bool FastaReader::next(FastaRecord& record) {
+    if (!impl_->started) impl_->expect_fasta();
+    if (!impl_->fill()) return false;
+    impl_->read_header(record);
+    impl_->read_sequence(record);
+    return true;
+}
+
+bool looks_like_fasta(const std::string& path) {
+    try {
+        const BgzfPtr file = open_bgzf(path);
+        int c = bgzf_getc(file.get());
+        while (c == '\n' || (c >= 0 && is_blank(static_cast<char>(c)))) c = bgzf_getc(file.get());
+        return c == '>';
+    } catch (const Error&) {
+        return false;
+    }
+}
+
+void append_fasta(std::string& out, std::string_view header, std::string_view sequence, int64_t width) {
+    CHECK(width > 0);
+    out += '>';
+    out += header;
+    out += '\n';
+    for (size_t i = 0; i < sequence.size(); i += static_cast<size_t>(width)) {
+        out += sequence.substr(i, static_cast<size_t>(width));
+        out += '\n';
+    }
+}
+
+}  // namespace adder

@@ -1,0 +1,265 @@
+#include "io/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "core/error.h"
+
+namespace adder {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr size_t kBufferBytes = 1 << 16;
+
+const char* remedy_for(int reason) {
+    switch (reason) {
+        case ENOENT:
+            return "check the path";
+        case EACCES:
+        case EPERM:
+            return "check the permissions or choose another place";
+        case EROFS:
+            return "the file system is read-only, choose another place";
+        case ENOSPC:
+        case EDQUOT:
+            return "free some space or choose another disk";
+        case EFBIG:
+            return "raise the limit on file sizes (ulimit -f) or choose another disk";
+        case EEXIST:
+        case ENOTEMPTY:
+            return "remove it or choose another name";
+        case EISDIR:
+        case ENOTDIR:
+            return "check which parts of the path are folders";
+        case EMFILE:
+        case ENFILE:
+            return "raise the limit on open files (ulimit -n)";
+        default:
+            return "check the disk and the path";
+    }
+}
+
+[[noreturn]] void fail_system(const char* what, const std::string& path, int reason) {
+    fail("[{}] {}: {}; hint: {}", what, path, std::strerror(reason), remedy_for(reason));
+}
+
+std::string folder_of(const std::string& path) {
+    const fs::path parent = fs::path(path).parent_path();
+    return parent.empty() ? "." : parent.string();
+}
+
+constexpr const char* kTemporaryPrefix = ".adder-tmp-";
+
+// Tries names in the target's own folder, so that the rename stays inside one file system, until `make` does
+// not find one taken (by what a killed process of this number left); not derived from the target's name,
+// which may already have the longest legal length. Returns the name; negative results other than EEXIST are
+// left to the caller.
+template <class Make>
+std::string make_temporary(const std::string& path, Make&& make) {
+    static std::atomic<uint64_t> counter{0};
+    for (;;) {
+        const std::string name = fmt::format("{}{}-{}", kTemporaryPrefix, getpid(), counter++);
+        const std::string temporary = (fs::path(folder_of(path)) / name).string();
+        if (make(temporary.c_str()) >= 0 || errno != EEXIST) return temporary;
+    }
+}
+
+bool exists(const std::string& path) {
+    std::error_code ignored;
+    return fs::exists(fs::symlink_status(path, ignored));
+}
+
+void sync_path(const char* what, const std::string& path, int flags) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags);
+    if (fd < 0) fail_system(what, path, errno);
+    const int rc = ::fsync(fd), reason = errno;
+    ::close(fd);
+    // Some network file systems cannot fsync a folder.
+    if (rc != 0 && !(reason == EINVAL && (flags & O_DIRECTORY))) fail_system(what, path, reason);
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::string& path) : path_(path) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) fail_system("read", path, errno);
+    struct stat info {};
+    if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+        ::close(fd);
+        fail("[read] {}: {}; hint: name a file", path,
+             S_ISDIR(info.st_mode) ? "is a folder" : "is not a regular file");
+    }
+    size_ = static_cast<size_t>(info.st_size);
+    if (size_ > 0) {
+        data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data_ == MAP_FAILED) {
+            const int reason = errno;
+            ::close(fd);
+            fail_system("read", path, reason);
+        }
+    }
+    ::close(fd);
+}
+
+MappedFile::~MappedFile() {
+    if (data_) ::munmap(data_, size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+    std::swap(path_, other.path_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+}
+
+AtomicFile::AtomicFile(const std::string& path) : path_(path) {
+    struct stat info {};
+    if (path.empty()) fail("[write] the name of the output file is empty; hint: give a file name");
+    if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+        fail("[write] {}: {}; hint: give the name of a file", path,
+             S_ISDIR(info.st_mode) ? "is a folder" : "is a device or a pipe, which a rename would replace");
+    }
+    temporary_ = make_temporary(path, [&](const char* name) {
+        return fd_ = ::open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    });
+    if (fd_ < 0) {
+        const int reason = errno;
+        const std::string folder = folder_of(path);
+        if (reason == ENOENT) {
+            fail("[write] {}: the folder {} does not exist; hint: create it first", path, folder);
+        }
+        fail("[write] {}: cannot create a file in {}: {}; hint: {}", path, folder, std::strerror(reason),
+             remedy_for(reason));
+    }
+    buffer_.reserve(kBufferBytes);
+}
+
+AtomicFile::~AtomicFile() {
+    discard();
+}
+
+void AtomicFile::discard() {
+    if (fd_ < 0) return;
+    ::close(std::exchange(fd_, -1));
+    ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::put(const char* data, size_t n) {
+    while (n > 0) {
+        const ssize_t done = ::write(fd_, data, n);
+        if (done < 0) {
+            if (errno == EINTR) continue;
+            const int reason = errno;
+            discard();
+            fail_system("write", path_, reason);
+        }
+        data += done;
+        n -= static_cast<size_t>(done);
+    }
+}
+
+void AtomicFile::flush() {
+    put(buffer_.data(), buffer_.size());
+    buffer_.clear();
+}
+
+void AtomicFile::write(const void* data, int64_t n_bytes) {
+    CHECK(fd_ >= 0 && n_bytes >= 0);
+    const char* from = static_cast<const char*>(data);
+    const size_t n = static_cast<size_t>(n_bytes);
+    if (buffer_.size() + n > kBufferBytes) flush();
+    if (n >= kBufferBytes) {
+        put(from, n);
+    } else {
+        buffer_.insert(buffer_.end(), from, from + n);
+    }
+}
+
+void AtomicFile::commit() {
+    CHECK(fd_ >= 0);
+    flush();
+    int reason = 0;
+    if (::fsync(fd_) != 0) reason = errno;
+    // close() reports a quota that ran out on some network file systems.
+    if (::close(std::exchange(fd_, -1)) != 0 && reason == 0) reason = errno;
+    if (reason == 0 && std::rename(temporary_.c_str(), path_.c_str()) != 0) reason = errno;
+    if (reason != 0) {
+        ::unlink(temporary_.c_str());
+        fail_system("write", path_, reason);
+    }
+    sync_path("write", folder_of(path_), O_DIRECTORY);
+}
+
+AtomicFolder::AtomicFolder(const std::string& path) : path_(fs::path(path).lexically_normal().string()) {
+    while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
+    if (path.empty()) fail("[write] the name of the output folder is empty; hint: give a folder name");
+    if (exists(path_)) fail_system("write", path_, EEXIST);
+    int rc = 0;
+    temporary_ = make_temporary(path_, [&](const char* name) { return rc = ::mkdir(name, 0777); });
+    if (rc != 0) {
+        const int reason = errno;
+        fail("[write] {}: cannot create a folder in {}: {}; hint: {}", path_, folder_of(path_),
+             std::strerror(reason), remedy_for(reason));
+    }
+}
+
+AtomicFolder::~AtomicFolder() {
+    if (temporary_.empty()) return;
+    std::error_code ignored;
+    fs::remove_all(temporary_, ignored);
+}
+
+void AtomicFolder::commit() {
+    CHECK(!temporary_.empty());
+    std::error_code reason;
+    for (fs::recursive_directory_iterator it(temporary_, reason), end; !reason && it != end;
+         it.increment(reason)) {
+        sync_path("write", it->path().string(), it->is_directory() ? O_DIRECTORY : 0);
+    }
+    if (reason) fail_system("write", path_, reason.value());
+    sync_path("write", temporary_, O_DIRECTORY);
+    // rename() would replace an empty folder that appeared meanwhile.
+    if (exists(path_)) fail_system("write", path_, EEXIST);
+    if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail_system("write", path_, errno);
+    temporary_.clear();
+    sync_path("write", folder_of(path_), O_DIRECTORY);
+}
+
+void remove_leftovers(const std::string& folder) {
+    std::error_code reason;
+    for (fs::directory_iterator it(folder, reason), end; !reason && it != end; it.increment(reason)) {
+        std::error_code ignored;
+        if (it->path().filename().string().rfind(kTemporaryPrefix, 0) == 0)
+            fs::remove_all(it->path(), ignored);
+    }
+}
+
+std::string read_file(const std::string& path) {
+    const MappedFile file(path);
+    return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+void write_file(const std::string& path, std::string_view text) {
+    AtomicFile file(path);
+    file.write(text);
+    file.commit();
+}
+
+}  // namespace adder

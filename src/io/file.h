@@ -1,0 +1,84 @@
+// Files: read by mapping, written under a temporary name and renamed, so that a killed process leaves either
+// the old file, or the new one, or nothing that looks finished.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace adder {
+
+// A file mapped for reading. Move-only; the mapping lives as long as the object.
+// Errors: missing, unreadable, a folder or a device. An empty file is legal: no bytes.
+class MappedFile {
+  public:
+    explicit MappedFile(const std::string& path);
+    ~MappedFile();
+    MappedFile(MappedFile&& other) noexcept;
+    MappedFile& operator=(MappedFile&& other) noexcept;
+
+    std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
+    const std::string& path() const { return path_; }
+
+  private:
+    std::string path_;
+    void* data_ = nullptr;
+    size_t size_ = 0;
+};
+
+// Writes `path` through a temporary file in the same folder. Until commit() returns, `path` is untouched;
+// without commit() the destructor removes the temporary. Errors (folder missing or unwritable, disk full,
+// `path` is a folder or a device) name the path, the reason and a remedy.
+class AtomicFile {
+  public:
+    explicit AtomicFile(const std::string& path);
+    ~AtomicFile();
+    AtomicFile(const AtomicFile&) = delete;
+    AtomicFile& operator=(const AtomicFile&) = delete;
+
+    void write(const void* data, int64_t n_bytes);
+    void write(std::string_view text) { write(text.data(), static_cast<int64_t>(text.size())); }
+    // Flushes, fsyncs, renames onto `path` and fsyncs the folder. Once, and last.
+    void commit();
+    const std::string& path() const { return path_; }
+
+  private:
+    void flush();
+    void put(const char* data, size_t n);
+    void discard();
+
+    std::string path_, temporary_;
+    int fd_ = -1;
+    std::vector<char> buffer_;
+};
+
+// A folder that appears under its name complete or not at all: fill temporary(), then commit(). Without
+// commit() the destructor removes what was written. Errors as AtomicFile; a `path` that exists is an error,
+// it is never replaced.
+class AtomicFolder {
+  public:
+    explicit AtomicFolder(const std::string& path);
+    ~AtomicFolder();
+    AtomicFolder(const AtomicFolder&) = delete;
+    AtomicFolder& operator=(const AtomicFolder&) = delete;
+
+    const std::string& temporary() const { return temporary_; }
+    // Fsyncs every file and folder below, renames onto `path` and fsyncs the folder that holds it.
+    void commit();
+
+  private:
+    std::string path_, temporary_;
+};
+
+// Removes what killed processes left of unfinished files and folders. Only for a folder that no other process
+// writes to at this moment, as a run's own.
+void remove_leftovers(const std::string& folder);
+
+// The whole of a small text file.
+std::string read_file(const std::string& path);
+// Replaces `path` by this text, atomically.
+void write_file(const std::string& path, std::string_view text);
+
+}  // namespace adder

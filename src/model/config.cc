@@ -1,0 +1,154 @@
+#include "model/config.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "core/error.h"
+#include "model/registry.h"
+
+namespace adder {
+
+namespace {
+
+using Json = nlohmann::json;
+
+void in_range(const char* name, int64_t value, int64_t low, int64_t high) {
+    if (value < low || value > high) fail("[model] {}: {} is outside {} to {}", name, value, low, high);
+}
+
+// Reads known keys of one JSON object and reports the ones nobody asked for.
+class Reader {
+  public:
+    Reader(const Json& json, std::string where) : json_(json), where_(std::move(where)) {
+        if (!json.is_object()) fail("{}: expected a JSON object", where_);
+    }
+    template <class T>
+    void get(const char* key, T& value) {
+        known_.insert(key);
+        const auto it = json_.find(key);
+        if (it == json_.end() || it->is_null()) return;
+        try {
+            value = it->get<T>();
+        } catch (const Json::exception&) {
+            fail("{}: \"{}\" has the wrong type: {}", where_, key, it->dump());
+        }
+    }
+    // Keys that must have one value because this program does nothing else.
+    void only(const char* key, const Json& value) {
+        known_.insert(key);
+        const auto it = json_.find(key);
+        if (it != json_.end() && !it->is_null() && *it != value)
+            fail("{}: \"{}\" is {}, only {} is supported", where_, key, it->dump(), value.dump());
+    }
+    void done() const {
+        for (const auto& item : json_.items())
+            if (!known_.count(item.key())) fail("{}: unknown field \"{}\"", where_, item.key());
+    }
+
+  private:
+    const Json& json_;
+    std::string where_;
+    std::set<std::string> known_;
+};
+
+}  // namespace
+
+int64_t ModelConfig::padded_vocab() const {
+    return (vocab_size + pad_vocab_size_multiple - 1) / pad_vocab_size_multiple * pad_vocab_size_multiple;
+}
+
+void ModelConfig::resolve() {
+    const MixerEntry& entry = find_mixer(mixer);
+    find_backbone(backbone);
+    in_range("d_model", d_model, 1, 1 << 16);
+    in_range("n_layer", n_layer, 1, 1024);
+    in_range("vocab_size", vocab_size, 2, 65536);
+    in_range("pad_vocab_size_multiple", pad_vocab_size_multiple, 1, 4096);
+    in_range("d_conv", d_conv, 2, 8);
+    in_range("expand", expand, 1, 16);
+    if (d_state == 0) d_state = entry.default_d_state;
+    in_range("d_state", d_state, 1, 256);
+    if (entry.uses_heads) {
+        if (headdim == 0) headdim = std::min<int64_t>(64, d_inner());
+        in_range("headdim", headdim, 1, d_inner());
+        if (d_inner() % headdim) fail("[model] headdim: {} does not divide d_inner {}", headdim, d_inner());
+        in_range("ngroups", ngroups, 1, n_heads());
+        if (n_heads() % ngroups) fail("[model] ngroups: {} does not divide the {} heads", ngroups, n_heads());
+    } else {
+        if (dt_rank == 0) dt_rank = (d_model + 15) / 16;
+        in_range("dt_rank", dt_rank, 1, d_inner());
+    }
+}
+
+Json to_json(const ModelConfig& c) {
+    const MixerEntry& entry = find_mixer(c.mixer);
+    Json ssm = {{"layer", entry.layer_name}, {"d_state", c.d_state}, {"d_conv", c.d_conv}, {"expand", c.expand},
+                {"conv_bias", c.conv_bias}, {"dt_min", c.dt_min}, {"dt_max", c.dt_max},
+                {"dt_init_floor", c.dt_init_floor}};
+    if (entry.uses_heads) {
+        ssm["headdim"] = c.headdim;
+        ssm["ngroups"] = c.ngroups;
+    } else {
+        ssm["dt_rank"] = c.dt_rank;
+    }
+    // Written only where it differs: the reference implementation has no such field and must refuse, not ignore it.
+    if (c.discretization == Discretization::zoh) ssm["discretization"] = "zoh";
+    Json json = {{"d_model", c.d_model}, {"d_intermediate", 0}, {"n_layer", c.n_layer}, {"vocab_size", c.vocab_size},
+                 {"ssm_cfg", ssm}, {"attn_layer_idx", Json::array()}, {"attn_cfg", Json::object()},
+                 {"rms_norm", true}, {"residual_in_fp32", true}, {"fused_add_norm", true},
+                 {"pad_vocab_size_multiple", c.pad_vocab_size_multiple}, {"tie_embeddings", c.tie_embeddings}};
+    if (c.backbone != "flat") json["backbone"] = c.backbone;
+    return json;
+}
+
+ModelConfig model_config_from_json(const Json& json, const std::string& source) {
+    ModelConfig c;
+    Json ssm = Json::object();
+    Reader top(json, source);
+    top.get("d_model", c.d_model);
+    top.get("n_layer", c.n_layer);
+    top.get("vocab_size", c.vocab_size);
+    top.get("pad_vocab_size_multiple", c.pad_vocab_size_multiple);
+    top.get("tie_embeddings", c.tie_embeddings);
+    top.get("backbone", c.backbone);
+    top.get("ssm_cfg", ssm);
+    top.only("d_intermediate", 0);
+    top.only("attn_layer_idx", Json::array());
+    top.only("attn_cfg", Json::object());
+    top.only("rms_norm", true);
+    top.only("residual_in_fp32", true);
+    // Only says which kernel computes it.
+    bool fused = true;
+    top.get("fused_add_norm", fused);
+    top.done();
+
+    Reader s(ssm, source + ": ssm_cfg");
+    std::string layer = "Mamba1", discretization = "euler";
+    s.get("layer", layer);
+    c.mixer = mixer_of_layer(layer, source);
+    s.get("d_state", c.d_state);
+    s.get("d_conv", c.d_conv);
+    s.get("expand", c.expand);
+    s.get("conv_bias", c.conv_bias);
+    s.get("dt_min", c.dt_min);
+    s.get("dt_max", c.dt_max);
+    s.get("dt_init_floor", c.dt_init_floor);
+    s.get("headdim", c.headdim);
+    s.get("ngroups", c.ngroups);
+    if (ssm.contains("dt_rank") && ssm["dt_rank"] == "auto") ssm.erase("dt_rank");
+    s.get("dt_rank", c.dt_rank);
+    s.get("discretization", discretization);
+    s.only("bias", false);
+    // Says how the reference implementation cuts its kernels; changes no result.
+    int64_t chunk = 0;
+    s.get("chunk_size", chunk);
+    s.done();
+    if (discretization != "euler" && discretization != "zoh")
+        fail("{}: ssm_cfg: \"discretization\" is \"{}\", expected euler or zoh", source, discretization);
+    c.discretization = discretization == "zoh" ? Discretization::zoh : Discretization::euler;
+    c.resolve();
+    return c;
+}
+
+}  // namespace adder

@@ -1,0 +1,43 @@
+// ModelConfig: the architecture, as state-spaces/mamba's config.json describes it.
+#pragma once
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "kernels/common/discretization.h"
+
+namespace adder {
+
+// Zero stands for "derived" where a comment says so; `resolve` fills it in.
+struct ModelConfig {
+    std::string mixer = "mamba2";  // a name of the mixer registry
+    std::string backbone = "flat";  // a name of the backbone registry
+    int64_t d_model = 128;
+    int64_t n_layer = 4;
+    int64_t vocab_size = 0;                // tokens in use, before padding
+    int64_t pad_vocab_size_multiple = 8;
+    int64_t d_state = 0;                   // N; derived: 16 for mamba1, 128 for mamba2
+    int64_t d_conv = 4;                    // K
+    int64_t expand = 2;                    // d_inner = expand * d_model
+    int64_t dt_rank = 0;                   // mamba1; derived: ceil(d_model / 16)
+    int64_t headdim = 0;                   // mamba2, P; derived: 64, or d_inner where that is smaller
+    int64_t ngroups = 1;                   // mamba2, G
+    bool conv_bias = true;
+    bool tie_embeddings = true;
+    double norm_epsilon = 1e-5;
+    double dt_min = 1e-3, dt_max = 0.1, dt_init_floor = 1e-4;
+    Discretization discretization = Discretization::euler;
+
+    int64_t d_inner() const { return expand * d_model; }
+    int64_t n_heads() const { return d_inner() / headdim; }
+    int64_t padded_vocab() const;
+    // Fills in derived fields and throws Error naming the first field whose value cannot work.
+    void resolve();
+};
+
+// config.json in the keys of state-spaces/mamba's MambaConfig. A missing field takes its default, an unknown one is an
+// Error. `source` names the file in messages.
+nlohmann::json to_json(const ModelConfig& config);
+ModelConfig model_config_from_json(const nlohmann::json& json, const std::string& source);
+
+}  // namespace adder

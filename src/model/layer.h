@@ -1,0 +1,88 @@
+// Layer: a function of a tile of the sequence and a state, forward and backward.
+//
+//   forward : (x[t0:t1], state at t0)         -> (y[t0:t1], state at t1)
+//   backward: (dy[t0:t1], d state at t1)      -> (dx[t0:t1], d state at t0, d parameters +=)
+//
+// Training on any length, generation, prefill and streaming evaluation are this one mechanism. Rules of gradient flow:
+// parameter gradients are added to, activation gradients are overwritten; the residual stream is the one exception.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/ctx.h"
+#include "core/tensor.h"
+#include "model/params.h"
+
+namespace adder {
+
+struct TileShape {
+    int64_t B = 1, T = 1;
+};
+
+struct Tile {
+    TileShape shape;
+    int64_t t0 = 0;   // absolute position of the first step
+    TensorRef start;  // (B,T) u8; 1 begins a packed member; absent = none
+};
+
+// Ops cut sums over time at absolute multiples of 1,024. A tile that begins here touches the most slices that a tile of
+// its length can touch, so memory is planned for this position.
+inline constexpr int64_t kPlanningPosition = 1023;
+
+struct StateSlot {
+    std::string name;
+    Shape shape;  // B outermost
+};
+using StateSpec = std::vector<StateSlot>;
+
+// A layer's slots, in the order of its StateSpec, in the accumulation type. A container hands sub-spans to its parts.
+using State = std::span<const TensorRef>;
+
+// What one tile's forward keeps for its backward. Forward pushes, backward pops in reverse order, so nested layers need
+// no names for each other's buffers.
+class Saved {
+  public:
+    // Starts out counting; bind gives it memory.
+    Arena arena;
+
+    TensorRef push(DType dtype, const Shape& shape) { return push(arena.alloc(dtype, shape)); }
+    // A tensor of this arena allocated earlier: pushed after its maker's parts so that it is popped before theirs.
+    TensorRef push(const TensorRef& tensor);
+    TensorRef pop();
+    void clear();
+    bool empty() const { return tensors_.empty(); }
+
+  private:
+    std::vector<TensorRef> tensors_;
+};
+
+// From `saved` where it is given, else from the context's scratch (the caller's ArenaScope releases it).
+inline TensorRef keep(Ctx& ctx, Saved* saved, DType dtype, const Shape& shape) {
+    return saved ? saved->push(dtype, shape) : ctx.scratch->alloc(dtype, shape);
+}
+
+// Stateless between calls; owns no memory. Memory is planned by running the same calls with ctx.dry_run.
+class Layer {
+  public:
+    virtual ~Layer() = default;
+    virtual void visit(ParamVisitor& visitor) = 0;
+    // Tile borders and member starts are multiples of it.
+    virtual int64_t stride() const { return 1; }
+    virtual StateSpec state_spec(int64_t B) const = 0;
+    // x, y (B,T,M). y absent: only the state is wanted. Null `saved`: keep nothing; only then may `in` be `out`.
+    // `in` stays valid and unchanged until this tile's backward has run.
+    virtual void forward(Ctx& ctx, const Tile& tile, const TensorRef& x, const TensorRef& y, State in, State out,
+                         Saved* saved) = 0;
+    // dy (B,T,M) in; dx (B,T,M), =. `d_state` holds the gradient of the state at t1 on entry, at t0 on return.
+    virtual void backward(Ctx& ctx, const Tile& tile, const TensorRef& x, const TensorRef& dy, const TensorRef& dx,
+                          State in, State d_state, Saved& saved) = 0;
+    // One step for each of B independent rows; x, y (B,1,M); the state is updated in place. A row's bits do not depend
+    // on the other rows.
+    virtual void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state) = 0;
+};
+
+}  // namespace adder

@@ -1,0 +1,227 @@
+#include "train/checkpoint.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+
+#include "io/file.h"
+#include "io/safetensors.h"
+
+namespace adder {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr const char* kLayoutKey = "adder.layout";
+constexpr int64_t kCounters = 7;  // integers of trainer.safetensors
+
+std::vector<int64_t> dims(const Shape& shape) {
+    return {shape.dim.begin(), shape.dim.begin() + shape.rank};
+}
+
+std::string text(const std::vector<int64_t>& shape) {
+    std::string s = "(";
+    for (size_t i = 0; i < shape.size(); ++i) s += (i ? "," : "") + std::to_string(shape[i]);
+    return s + ")";
+}
+
+// Expected tensors of a file: names, types and shapes, with the memory they are written from or read into.
+struct Item {
+    SafetensorsWriter::Spec spec;
+    TensorRef memory;
+};
+
+void write_items(const std::string& path, const std::vector<Item>& items) {
+    std::vector<SafetensorsWriter::Spec> specs;
+    for (const Item& item : items) specs.push_back(item.spec);
+    AtomicFile file(path);
+    SafetensorsWriter writer(file, specs, {{"format", "pt"}, {kLayoutKey, std::to_string(kCheckpointLayout)}});
+    for (const Item& item : items) writer.write(item.spec.name, item.memory);
+    writer.finish();
+    file.commit();
+}
+
+void check_layout(const SafetensorsReader& file) {
+    const auto it = file.metadata().find(kLayoutKey);
+    if (it == file.metadata().end() || it->second == std::to_string(kCheckpointLayout)) return;
+    fail("{}: checkpoint layout {}; this program reads layout {}; hint: use the version that wrote it", file.path(),
+         it->second, kCheckpointLayout);
+}
+
+void read_items(const SafetensorsReader& file, const std::vector<Item>& items) {
+    check_layout(file);
+    std::string wrong;
+    auto complain = [&](const std::string& line) { wrong += (wrong.empty() ? "" : "; ") + line; };
+    for (const Item& item : items) {
+        const SafetensorsEntry* entry = file.find(item.spec.name);
+        if (!entry)
+            complain(fmt::format("{} is missing", item.spec.name));
+        else if (entry->dtype != item.spec.dtype || entry->shape != item.spec.shape)
+            complain(fmt::format("{}: expected {} {}, got {} {}", item.spec.name, name_of(item.spec.dtype),
+                                 text(item.spec.shape), entry->dtype_name, text(entry->shape)));
+    }
+    for (const SafetensorsEntry& entry : file.entries())
+        if (std::none_of(items.begin(), items.end(), [&](const Item& i) { return i.spec.name == entry.name; }))
+            complain(fmt::format("{} is unexpected", entry.name));
+    if (!wrong.empty()) fail("{}: does not fit the model: {}", file.path(), wrong);
+    for (const Item& item : items) file.read(item.spec.name, item.memory);
+}
+
+std::vector<Item> parameter_items(const ParamStore& params) {
+    std::vector<Item> items;
+    for (const auto& e : params.entries()) {
+        CHECK(e.param->value.dtype == DType::f32);
+        items.push_back({{e.spec.name, DType::f32, dims(e.spec.file_shape)}, e.param->value.reshape(e.spec.file_shape)});
+    }
+    return items;
+}
+
+// Counters and moments; `counters` and `best` are the memory of the scalars.
+std::vector<Item> trainer_items(const ParamStore& params, const Optimizer& optimizer, Tensor& counters, Tensor& best) {
+    std::vector<Item> items;
+    const char* names[] = {"step", "consumed_batches", "tokens", "bad_in_a_row", "best_step", "evaluated_step", "updates"};
+    for (int64_t i = 0; i < kCounters; ++i)
+        items.push_back({{names[i], DType::i64, {1}}, counters.ref().slice(0, i, 1)});
+    items.push_back({{"best_valid_loss", DType::f64, {1}}, best.ref()});
+    for (size_t i = 0; i < params.entries().size(); ++i) {
+        const std::string& name = params.entries()[i].spec.name;
+        const AdamWTensor& t = optimizer.tensors()[i];
+        items.push_back({{"optimizer.m." + name, DType::f32, {t.m.numel()}}, t.m});
+        items.push_back({{"optimizer.v." + name, DType::f32, {t.v.numel()}}, t.v});
+    }
+    return items;
+}
+
+const char* prefix_of(CheckpointKind kind) { return kind == CheckpointKind::step ? "step-" : "best-"; }
+
+// Step of a folder name like step-00000012, or -1.
+int64_t step_of(const std::string& name, CheckpointKind kind) {
+    const std::string prefix = prefix_of(kind);
+    if (name.rfind(prefix, 0) != 0 || name.size() == prefix.size()) return -1;
+    const std::string digits = name.substr(prefix.size());
+    if (digits.size() > 18 || !std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; }))
+        return -1;
+    return std::stoll(digits);
+}
+
+bool complete(const fs::path& folder) {
+    std::error_code ignored;
+    return fs::exists(folder / "DONE", ignored);
+}
+
+Json read_json(const std::string& path) {
+    const std::string content = read_file(path);
+    Json json = Json::parse(content, nullptr, false);
+    if (json.is_discarded()) fail("{}: not valid JSON; hint: the checkpoint is damaged, use another one", path);
+    return json;
+}
+
+}  // namespace
+
+void save_checkpoint(const std::string& path, const LanguageModel& model, const ParamStore& params,
+                     const Optimizer& optimizer, const TrainerState& state, const Json& run) {
+    AtomicFolder folder(path);
+    const std::string& to = folder.temporary();
+    write_items(to + "/model.safetensors", parameter_items(params));
+    Tensor counters(DType::i64, {kCounters}), best(DType::f64, {1});
+    const int64_t values[] = {state.step,         state.consumed_batches, state.tokens,
+                              state.bad_in_a_row, state.best_step,        state.evaluated_step,   optimizer.updates};
+    std::memcpy(counters.ref().data, values, sizeof values);
+    *best.ref().ptr<double>("best") = state.best_valid_loss;
+    write_items(to + "/trainer.safetensors", trainer_items(params, optimizer, counters, best));
+    write_file(to + "/config.json", to_json(model.config()).dump(2) + "\n");
+    write_file(to + "/run.json", run.dump(2) + "\n");
+    write_file(to + "/DONE", "");
+    // The same step again (an evaluation was made up for) is in the way of the rename.
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+    folder.commit();
+}
+
+std::string checkpoint_name(CheckpointKind kind, int64_t step) { return fmt::format("{}{:08}", prefix_of(kind), step); }
+
+std::vector<CheckpointEntry> list_checkpoints(const std::string& run_folder, CheckpointKind kind) {
+    std::vector<CheckpointEntry> found;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(run_folder, error)) {
+        const int64_t step = step_of(entry.path().filename().string(), kind);
+        if (step >= 0 && complete(entry.path())) found.push_back({step, entry.path().string()});
+    }
+    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.step < b.step; });
+    return found;
+}
+
+std::string find_checkpoint(const std::string& path, bool best) {
+    std::error_code error;
+    if (!fs::exists(path, error)) fail("{}: no such file or folder; --checkpoint takes a run or a checkpoint folder", path);
+    if (!fs::is_directory(path, error)) fail("{}: not a folder; --checkpoint takes a run or a checkpoint folder", path);
+    if (fs::exists(fs::path(path) / "model.safetensors", error)) {
+        // Others' checkpoints have no DONE and no trainer state; ours without it is cut short.
+        if (fs::exists(fs::path(path) / "run.json", error) && !complete(path))
+            fail("{}: the checkpoint is incomplete (no DONE file); hint: use another one of the run", path);
+        return path;
+    }
+    const auto found = list_checkpoints(path, best ? CheckpointKind::best : CheckpointKind::step);
+    if (!found.empty()) return found.back().path;
+    if (best) fail("{}: no best checkpoint: the run had nothing held out; hint: leave --best away", path);
+    fail("{}: holds no complete checkpoint; hint: --checkpoint takes the --out folder of `adder train`", path);
+}
+
+void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64_t keep) {
+    const auto found = list_checkpoints(run_folder, kind);
+    std::error_code ignored;
+    for (size_t i = 0; i + static_cast<size_t>(keep) < found.size(); ++i) {
+        // DONE goes first: a folder that is half deleted must not look complete.
+        fs::remove(fs::path(found[i].path) / "DONE", ignored);
+        fs::remove_all(found[i].path, ignored);
+    }
+}
+
+void remove_incomplete_checkpoints(const std::string& run_folder) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(run_folder, error)) {
+        const std::string name = entry.path().filename().string();
+        const bool checkpoint = step_of(name, CheckpointKind::step) >= 0 || step_of(name, CheckpointKind::best) >= 0;
+        std::error_code ignored;
+        if (checkpoint && !complete(entry.path()))
+            fs::remove_all(entry.path(), ignored);
+    }
+}
+
+ModelConfig load_config(const std::string& checkpoint) {
+    const std::string path = checkpoint + "/config.json";
+    return model_config_from_json(read_json(path), path);
+}
+
+Json load_run(const std::string& checkpoint) { return read_json(checkpoint + "/run.json"); }
+
+void load_parameters(const std::string& checkpoint, const LanguageModel& model, const ParamStore& params) {
+    const SafetensorsReader file(checkpoint + "/model.safetensors");
+    std::vector<Item> items = parameter_items(params);
+    // Others write the tied head as a tensor of its own; it must then be the embedding.
+    Tensor head;
+    const bool spare_head = model.config().tie_embeddings && file.find("lm_head.weight");
+    if (spare_head) {
+        const TensorRef& embedding = items.front().memory;
+        head = Tensor(embedding.dtype, embedding.shape);
+        items.push_back({{"lm_head.weight", DType::f32, items.front().spec.shape}, head.ref()});
+    }
+    read_items(file, items);
+    if (spare_head && std::memcmp(head.ref().data, items.front().memory.data, static_cast<size_t>(head.ref().bytes())))
+        fail("{}: lm_head.weight differs from the embedding, but config.json says that they are tied", file.path());
+}
+
+TrainerState load_trainer(const std::string& checkpoint, const ParamStore& params, Optimizer& optimizer) {
+    const SafetensorsReader file(checkpoint + "/trainer.safetensors");
+    Tensor counters(DType::i64, {kCounters}), best(DType::f64, {1});
+    read_items(file, trainer_items(params, optimizer, counters, best));
+    const auto* c = counters.ref().ptr<int64_t>("counters");
+    TrainerState s{c[0], c[1], c[2], c[3], *best.ref().ptr<double>("best"), c[4], c[5]};
+    optimizer.updates = c[6];
+    return s;
+}
+
+}  // namespace adder

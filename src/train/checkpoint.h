@@ -1,0 +1,62 @@
+// Checkpoints. A run folder holds step-NNNNNNNN/ folders (the last two) and best-NNNNNNNN/ (the lowest held-out loss);
+// each holds
+//   model.safetensors    master weights, F32, in the tensor names and shapes of state-spaces/mamba
+//   config.json          the architecture, in the keys of state-spaces/mamba
+//   trainer.safetensors  optimizer moments, step, seed and data cursor
+//   run.json             options, program, device, digests of the data
+//   DONE                 written last; a folder without it is ignored
+#pragma once
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "model/model.h"
+#include "model/params.h"
+#include "train/optimizer.h"
+
+namespace adder {
+
+// Version of the folder's layout; a reader refuses a newer one.
+inline constexpr int64_t kCheckpointLayout = 1;
+
+// What a run needs beside weights and moments to go on as if it had never stopped.
+struct TrainerState {
+    int64_t step = 0;            // finished steps; batches are a function of (seed, step) alone
+    int64_t consumed_batches = 0;  // the data cursor: micro-batches trained on, never prefetched ones
+    int64_t tokens = 0;          // counted targets so far
+    int64_t bad_in_a_row = 0;    // steps skipped for a non-finite gradient
+    double best_valid_loss = 0;  // of best_step
+    int64_t best_step = -1;      // -1 = not evaluated yet
+    int64_t evaluated_step = -1;  // of the last finished evaluation
+};
+
+// Writes folder `path` whole or not at all. Errors name path, reason and remedy.
+void save_checkpoint(const std::string& path, const LanguageModel& model, const ParamStore& params,
+                     const Optimizer& optimizer, const TrainerState& state, const nlohmann::json& run);
+
+enum class CheckpointKind { step, best };
+std::string checkpoint_name(CheckpointKind kind, int64_t step);  // "step-00000012"
+
+struct CheckpointEntry {
+    int64_t step;
+    std::string path;
+};
+// Complete checkpoints of a run folder, oldest first.
+std::vector<CheckpointEntry> list_checkpoints(const std::string& run_folder, CheckpointKind kind);
+// `path` is a checkpoint folder or a run folder; gives the checkpoint folder (the last, or the best). Throws Error
+// saying what is there instead.
+std::string find_checkpoint(const std::string& path, bool best);
+// Deletes complete checkpoints but the newest `keep`.
+void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64_t keep);
+
+// Deletes checkpoints without DONE: half deleted ones of a killed run.
+void remove_incomplete_checkpoints(const std::string& run_folder);
+
+ModelConfig load_config(const std::string& checkpoint);
+nlohmann::json load_run(const std::string& checkpoint);
+// Compares all names, types and shapes and throws one Error that lists every mismatch.
+void load_parameters(const std::string& checkpoint, const LanguageModel& model, const ParamStore& params);
+TrainerState load_trainer(const std::string& checkpoint, const ParamStore& params, Optimizer& optimizer);
+
+}  // namespace adder

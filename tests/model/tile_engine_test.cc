@@ -1,0 +1,177 @@
+// The promise that everything rests on: tiled = untiled = packed, values and gradients, for every mixer of the registry.
+#include "model/tile_engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "toy.h"
+
+namespace adder {
+namespace {
+
+class TilesOfEveryMixer : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Mixers, TilesOfEveryMixer, testing::ValuesIn(mixer_names()));
+
+TEST_P(TilesOfEveryMixer, gradient_equals_central_differences) {
+    for (Discretization d : {Discretization::euler, Discretization::zoh}) {
+        ToyModel toy(GetParam(), DType::f64, 4, 2, d);
+        const Batch batch = toy_batch(2, 11, {0, 4, 5});
+        const ToyRun run = run_tiles(toy, batch, 3, 1);
+        const double h = 1e-5;
+        int64_t k = 0;
+        double difference = 0, scale = 0;
+        for (const auto& e : toy.params.entries()) {
+            for (int64_t i = 0; i < e.spec.shape.numel(); ++i, ++k) {
+                if (i % 7 && i + 1 != e.spec.shape.numel()) continue;  // every seventh and the last of each tensor
+                ToyModel::add(e.param->value, i, h);
+                const double up = run_tiles(toy, batch, 11, 1).sums.loss;
+                ToyModel::add(e.param->value, i, -2 * h);
+                const double down = run_tiles(toy, batch, 11, 1).sums.loss;
+                ToyModel::add(e.param->value, i, h);
+                const double numeric = (up - down) / (2 * h), exact = run.gradients[static_cast<size_t>(k)];
+                EXPECT_NEAR(exact, numeric, 1e-6 + 1e-5 * std::abs(numeric)) << e.spec.name << "[" << i << "]";
+                difference += (exact - numeric) * (exact - numeric);
+                scale += numeric * numeric;
+            }
+        }
+        EXPECT_LT(std::sqrt(difference / scale), 1e-7);
+        EXPECT_GT(scale, 1e-3);
+    }
+}
+
+TEST_P(TilesOfEveryMixer, tiled_equals_untiled_for_every_tile_length) {
+    for (DType dtype : {DType::f64, DType::f32}) {
+        ToyModel toy(GetParam(), dtype);
+        const int64_t L = 23;
+        for (const std::vector<int64_t>& starts :
+             {std::vector<int64_t>{0}, {}, {0, 1, 2, 9, 10, 21, 22}, {0, 6, 13}}) {
+            const Batch batch = toy_batch(3, L, starts);
+            const ToyRun whole = run_tiles(toy, batch, L, 1);
+            for (int64_t T = 1; T < L; ++T) {
+                const ToyRun tiled = run_tiles(toy, batch, T, 1);
+                const double tolerance = dtype == DType::f64 ? 1e-12 : 1e-5;
+                EXPECT_LE(relative_rms(tiled.gradients, whole.gradients), tolerance) << name_of(dtype) << " T=" << T;
+                EXPECT_NEAR(tiled.sums.loss, whole.sums.loss, tolerance * whole.sums.loss);
+                EXPECT_EQ(tiled.sums.weight, whole.sums.weight);
+            }
+        }
+    }
+}
+
+TEST_P(TilesOfEveryMixer, tiled_equals_untiled_across_chunks) {
+    ToyModel toy(GetParam(), DType::f32);
+    const Batch batch = toy_batch(1, 1500, {0, 700, 1023});
+    const ToyRun whole = run_tiles(toy, batch, 1500, 1, 2);
+    for (int64_t T : {64, 100, 256, 1024}) {
+        const ToyRun tiled = run_tiles(toy, batch, T, 2, 2);
+        EXPECT_LE(relative_rms(tiled.gradients, whole.gradients), 1e-5) << "T=" << T;
+    }
+}
+
+TEST_P(TilesOfEveryMixer, f32_gradient_is_close_to_f64) {
+    ToyModel exact(GetParam(), DType::f64), single(GetParam(), DType::f32);
+    for (size_t e = 0; e < exact.params.entries().size(); ++e)
+        for (int64_t k = 0; k < exact.params.entries()[e].spec.shape.numel(); ++k) {
+            const TensorRef a = exact.params.entries()[e].param->value, b = single.params.entries()[e].param->value;
+            ToyModel::add(a, k, ToyModel::get(b, k) - ToyModel::get(a, k));
+        }
+    const Batch batch = toy_batch(2, 300, {0, 100});
+    const ToyRun a = run_tiles(exact, batch, 300, 1), b = run_tiles(single, batch, 300, 1);
+    EXPECT_LE(relative_rms(b.gradients, a.gradients), 1e-5);
+    EXPECT_GT(relative_rms(b.gradients, a.gradients), 1e-12);  // really two precisions
+}
+
+TEST_P(TilesOfEveryMixer, keep_changes_no_bit) {
+    ToyModel toy(GetParam(), DType::f32);
+    const Batch batch = toy_batch(2, 330, {0, 65, 200});
+    const ToyRun none = run_tiles(toy, batch, 64, 0);
+    for (int64_t keep : {1, 2, 3, 6, 99}) {
+        const ToyRun run = run_tiles(toy, batch, 64, keep);
+        EXPECT_EQ(run.gradients, none.gradients) << "keep " << keep;
+        EXPECT_EQ(run.sums.loss, none.sums.loss);
+    }
+}
+
+TEST_P(TilesOfEveryMixer, threads_change_no_bit) {
+    ToyModel toy(GetParam(), DType::f32, 24, 2);
+    const Batch batch = toy_batch(2, 700, {0, 65});
+    const ToyRun one = run_tiles(toy, batch, 300, 1, 1);
+    for (int threads : {2, 3, 7}) EXPECT_EQ(run_tiles(toy, batch, 300, 1, threads).gradients, one.gradients);
+}
+
+TEST_P(TilesOfEveryMixer, packed_members_equal_separate_sequences) {
+    ToyModel toy(GetParam(), DType::f64);
+    const std::vector<int64_t> starts{0, 1, 4, 20};
+    const int64_t L = 31;
+    const Batch packed = toy_batch(1, L, starts);
+    const ToyRun together = run_tiles(toy, packed, 7, 1);
+    LossSums sums;
+    std::vector<double> gradients(together.gradients.size());
+    for (size_t m = 0; m < starts.size(); ++m) {
+        const int64_t begin = starts[m], end = m + 1 < starts.size() ? starts[m + 1] : L;
+        Batch alone(1, end - begin);
+        copy(packed.ids.ref().slice(1, begin, end - begin), alone.ids);
+        copy(packed.targets.ref().slice(1, begin, end - begin), alone.targets);
+        copy(packed.weights.ref().slice(1, begin, end - begin), alone.weights);
+        const ToyRun run = run_tiles(toy, alone, end - begin, 1);
+        sums.loss += run.sums.loss;
+        sums.weight += run.sums.weight;
+        for (size_t i = 0; i < gradients.size(); ++i) gradients[i] += run.gradients[i];
+    }
+    EXPECT_NEAR(sums.loss, together.sums.loss, 1e-12 * sums.loss);
+    EXPECT_EQ(sums.weight, together.sums.weight);
+    EXPECT_LE(relative_rms(gradients, together.gradients), 1e-12);
+}
+
+TEST_P(TilesOfEveryMixer, what_lies_before_a_start_changes_nothing_after_it) {
+    ToyModel toy(GetParam(), DType::f32);
+    Batch a = toy_batch(1, 40, {0, 17});
+    std::fill_n(a.weights.ref().ptr<float>("w"), 17, 0.0f);
+    Batch b = toy_batch(1, 40, {0, 17});
+    std::fill_n(b.weights.ref().ptr<float>("w"), 17, 0.0f);
+    for (int64_t t = 0; t < 17; ++t) b.ids.ref().ptr<uint16_t>("ids")[t] = 11;
+    for (int64_t T : {16, 17, 18, 40}) {
+        const ToyRun x = run_tiles(toy, a, T, 1), y = run_tiles(toy, b, T, 1);
+        EXPECT_EQ(x.sums.loss, y.sums.loss);
+        EXPECT_EQ(x.gradients, y.gradients);
+    }
+}
+
+TEST_P(TilesOfEveryMixer, memory_at_a_fixed_tile_grows_only_by_borders_and_tokens) {
+    ToyModel toy(GetParam(), DType::f32, 16, 2);
+    const MemoryPlan small = plan_training(toy.model, DType::f32, {1, 1 << 12, 1024, 1});
+    const MemoryPlan large = plan_training(toy.model, DType::f32, {1, 1 << 20, 1024, 1});
+    EXPECT_EQ(small.scratch_bytes, large.scratch_bytes);
+    EXPECT_EQ(small.saved_bytes, large.saved_bytes);
+    EXPECT_EQ(large.batch_bytes, small.batch_bytes * 256);
+    const int64_t state = state_bytes(toy.model.backbone().state_spec(1), DType::f32);
+    EXPECT_EQ(large.border_bytes - small.border_bytes, state * (1024 - 4));
+    EXPECT_GT(plan_training(toy.model, DType::f32, {1, 1 << 20, 1 << 20, 1}).total_bytes(), 20 * large.total_bytes());
+}
+
+TEST(ChooseTiles, takes_one_tile_when_it_fits_and_the_longest_power_of_two_when_not) {
+    ToyModel toy("mamba2", DType::f32, 16, 2);
+    const TileOptions want{2, 5000, 0, -1};
+    const MemoryPlan all = choose_tiles(toy.model, DType::f32, want, int64_t{1} << 40);
+    EXPECT_EQ(all.tiles.T, 5000);
+    EXPECT_EQ(all.n_tiles, 1);
+    const int64_t limit = all.total_bytes() / 3;
+    const MemoryPlan less = choose_tiles(toy.model, DType::f32, want, limit);
+    EXPECT_LE(less.total_bytes(), limit);
+    EXPECT_GE(less.tiles.keep, 1);
+    EXPECT_GT(plan_training(toy.model, DType::f32, {2, 5000, less.tiles.T * 2, 1}).total_bytes(), limit);
+    EXPECT_GT(plan_training(toy.model, DType::f32, {2, 5000, less.tiles.T, less.tiles.keep + 1}).total_bytes(), limit);
+    EXPECT_EQ(choose_tiles(toy.model, DType::f32, {2, 5000, 512, 1}, int64_t{1} << 40).tiles.keep, 1);
+    EXPECT_EQ(choose_tiles(toy.model, DType::f32, {2, 5000, 512, -1}, int64_t{1} << 40).tiles.keep, 10);
+    try {
+        choose_tiles(toy.model, DType::f32, want, 1000);
+        FAIL();
+    } catch (const Error& e) {
+        EXPECT_THAT(std::string(e.what()), testing::HasSubstr("1000 bytes of memory are too little"));
+    }
+}
+
+}  // namespace
+}  // namespace adder

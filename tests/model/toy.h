@@ -1,0 +1,120 @@
+// Small models and batches for the tests of the layers, the tile engine and the trainer.
+#pragma once
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "core/batch.h"
+#include "core/rng.h"
+#include "model/registry.h"
+#include "model/tile_engine.h"
+
+namespace adder {
+
+struct ToyModel {
+    ToyModel(const std::string& mixer, DType storage_, int64_t d_model = 8, int64_t n_layer = 2,
+             Discretization discretization = Discretization::euler)
+        : storage(storage_), model(config(mixer, d_model, n_layer, discretization)),
+          params([this](ParamVisitor& v) { model.visit(v); }, storage_, true) {
+        params.initialise(7);
+        // Away from the initial values, so that every parameter matters: the initial embedding is nearly zero, and the
+        // initial skips, norms and biases are constant.
+        const Philox random(3, Stream::test);
+        uint64_t i = 0;
+        for (const auto& e : params.entries())
+            for (int64_t k = 0; k < e.spec.shape.numel(); ++k) add(e.param->value, k, 0.3 * random.normal(i++));
+    }
+
+    static ModelConfig config(const std::string& mixer, int64_t d_model, int64_t n_layer, Discretization d) {
+        ModelConfig c;
+        c.mixer = mixer;
+        c.d_model = d_model;
+        c.n_layer = n_layer;
+        c.vocab_size = 12;
+        c.d_state = 5;
+        c.headdim = 4;
+        c.ngroups = 2;
+        c.discretization = d;
+        return c;
+    }
+
+    static double get(const TensorRef& t, int64_t k) {
+        return t.dtype == DType::f64 ? static_cast<const double*>(t.data)[k]
+                                     : static_cast<double>(static_cast<const float*>(t.data)[k]);
+    }
+    static void add(const TensorRef& t, int64_t k, double x) {
+        if (t.dtype == DType::f64)
+            static_cast<double*>(t.data)[k] += x;
+        else
+            static_cast<float*>(t.data)[k] = static_cast<float>(get(t, k) + x);
+    }
+
+    // All gradients, one after the other.
+    std::vector<double> gradients() const {
+        std::vector<double> all;
+        for (const auto& e : params.entries())
+            for (int64_t k = 0; k < e.spec.shape.numel(); ++k) all.push_back(get(e.param->grad, k));
+        return all;
+    }
+
+    DType storage;
+    LanguageModel model;
+    ParamStore params;
+};
+
+// Random tokens and weights; a start wherever `starts` says, for every row, and at the places of `rows_differ` for odd
+// rows too.
+inline Batch toy_batch(int64_t B, int64_t L, const std::vector<int64_t>& starts, uint64_t seed = 1) {
+    Batch batch(B, L);
+    const Philox random(seed, Stream::test);
+    auto* ids = batch.ids.ref().ptr<uint16_t>("ids");
+    auto* targets = batch.targets.ref().ptr<uint16_t>("targets");
+    auto* weights = batch.weights.ref().ptr<float>("weights");
+    auto* start = batch.start.ref().ptr<uint8_t>("start");
+    for (int64_t i = 0; i < B * L; ++i) {
+        const auto n = static_cast<uint64_t>(i);
+        ids[i] = static_cast<uint16_t>(7 + random.below(5, n, 0));
+        targets[i] = static_cast<uint16_t>(7 + random.below(5, n, 1));
+        weights[i] = random.below(8, n, 2) == 0 ? 0.0f : random.below(8, n, 3) == 0 ? 0.25f : 1.0f;
+    }
+    for (int64_t b = 0; b < B; ++b)
+        for (int64_t t : starts)
+            if (t + b < L) start[b * L + t + b] = 1;
+    return batch;
+}
+
+struct ToyRun {
+    LossSums sums;
+    std::vector<double> gradients;
+};
+
+inline ToyRun run_tiles(ToyModel& toy, const Batch& batch, int64_t T, int64_t keep, int threads = 1) {
+    ThreadPool pool(threads);
+    const MemoryPlan plan = plan_training(toy.model, toy.storage, {batch.B, batch.L, T, keep});
+    TileEngine engine(toy.model, toy.storage, pool, plan);
+    engine.set_verify(true);
+    engine.set_poison(true);
+    engine.configure(plan);
+    toy.params.zero_gradients();
+    ToyRun run;
+    run.sums = engine.forward_backward(batch);
+    run.gradients = toy.gradients();
+    return run;
+}
+
+inline double relative_rms(const std::vector<double>& a, const std::vector<double>& b) {
+    double difference = 0, scale = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+        difference += (a[i] - b[i]) * (a[i] - b[i]);
+        scale += b[i] * b[i];
+    }
+    return std::sqrt(difference / scale);
+}
+
+inline std::vector<std::string> mixer_names() {
+    std::vector<std::string> names;
+    for (const MixerEntry& m : mixers()) names.emplace_back(m.name);
+    return names;
+}
+
+}  // namespace adder

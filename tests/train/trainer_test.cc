@@ -1,0 +1,137 @@
+#include "train/trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "tests/model/toy.h"
+
+namespace adder {
+namespace {
+
+void fill(int64_t step, int64_t micro, Batch& batch) {
+    const Batch made = toy_batch(batch.B, batch.L, {0, 9}, static_cast<uint64_t>(100 * step + micro));
+    copy(made.ids, batch.ids);
+    copy(made.targets, batch.targets);
+    copy(made.weights, batch.weights);
+    copy(made.start, batch.start);
+}
+
+std::vector<double> values(const ToyModel& toy) {
+    std::vector<double> all;
+    for (const auto& e : toy.params.entries())
+        for (int64_t k = 0; k < e.spec.shape.numel(); ++k) all.push_back(ToyModel::get(e.param->value, k));
+    return all;
+}
+
+struct ToyTrainer {
+    ToyTrainer(const std::string& mixer, const TileOptions& tiles, int threads = 1, int64_t d_model = 8)
+        : toy(mixer, DType::f32, d_model), pool(threads),
+          trainer(toy.model, toy.params, {}, pool, plan_training(toy.model, DType::f32, tiles)) {}
+    ToyModel toy;
+    ThreadPool pool;
+    Trainer trainer;
+};
+
+class TrainerOfEveryMixer : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Mixers, TrainerOfEveryMixer, testing::ValuesIn(mixer_names()));
+
+TEST_P(TrainerOfEveryMixer, learns_one_batch_by_heart) {
+    ToyTrainer t(GetParam(), {2, 32, 16, 1}, 2, 16);
+    const FillBatch same = [](int64_t, int64_t, Batch& batch) { fill(0, 0, batch); };
+    double first = 0, last = 0;
+    for (int64_t step = 0; step < 300; ++step) {
+        const StepResult r = t.trainer.step(step, 1, 1e-2, same);
+        last = r.sums.loss / r.sums.weight;
+        if (step == 0) first = last;
+    }
+    EXPECT_GT(first, 1.3);
+    EXPECT_LT(last, 0.2);
+}
+
+TEST_P(TrainerOfEveryMixer, ten_steps_have_the_same_bits_at_any_thread_count) {
+    std::vector<double> one;
+    for (int threads : {1, 2, 3, 7}) {
+        ToyTrainer t(GetParam(), {3, 300, 130, 1}, threads, 24);
+        for (int64_t step = 0; step < 10; ++step) t.trainer.step(step, 1, 1e-2, fill);
+        if (threads == 1) one = values(t.toy);
+        EXPECT_EQ(values(t.toy), one) << threads;
+    }
+}
+
+TEST_P(TrainerOfEveryMixer, accumulated_micro_batches_equal_one_large_batch) {
+    ToyTrainer small(GetParam(), {1, 40, 40, 1}), large(GetParam(), {3, 40, 40, 1});
+    const Batch all = toy_batch(3, 40, {0, 9}, 4);
+    auto row = [&](int64_t, int64_t micro, Batch& batch) {
+        copy(all.ids.ref().slice(0, micro, 1), batch.ids);
+        copy(all.targets.ref().slice(0, micro, 1), batch.targets);
+        copy(all.weights.ref().slice(0, micro, 1), batch.weights);
+        copy(all.start.ref().slice(0, micro, 1), batch.start);
+    };
+    auto whole = [&](int64_t, int64_t, Batch& batch) {
+        copy(all.ids, batch.ids);
+        copy(all.targets, batch.targets);
+        copy(all.weights, batch.weights);
+        copy(all.start, batch.start);
+    };
+    const StepResult a = small.trainer.step(0, 3, 1e-3, row), b = large.trainer.step(0, 1, 1e-3, whole);
+    EXPECT_NEAR(a.sums.loss, b.sums.loss, 1e-5 * b.sums.loss);
+    EXPECT_EQ(a.sums.weight, b.sums.weight);
+    EXPECT_NEAR(a.grad_norm, b.grad_norm, 1e-5 * b.grad_norm);
+    EXPECT_LE(relative_rms(small.toy.gradients(), large.toy.gradients()), 1e-5);
+}
+
+TEST(Trainer, a_non_finite_gradient_updates_nothing_and_names_the_tensor) {
+    ToyTrainer t("mamba2", {1, 20, 20, 1});
+    const std::vector<double> before = values(t.toy);
+    auto bad = [](int64_t step, int64_t micro, Batch& batch) {
+        fill(step, micro, batch);
+        batch.weights.ref().ptr<float>("w")[3] = std::numeric_limits<float>::infinity();
+    };
+    const StepResult r = t.trainer.step(0, 1, 1e-2, bad);
+    EXPECT_FALSE(r.updated);
+    EXPECT_EQ(r.bad_gradient, "backbone.embedding.weight");
+    EXPECT_EQ(values(t.toy), before);
+    EXPECT_EQ(t.trainer.optimizer().updates, 0);
+    EXPECT_TRUE(t.trainer.step(1, 1, 1e-2, fill).updated);
+}
+
+TEST(Trainer, a_batch_without_counted_tokens_updates_nothing) {
+    ToyTrainer t("mamba1", {1, 20, 20, 1});
+    const std::vector<double> before = values(t.toy);
+    const StepResult r = t.trainer.step(0, 1, 1e-2, [](int64_t step, int64_t micro, Batch& batch) {
+        fill(step, micro, batch);
+        batch.weights.zero();
+    });
+    EXPECT_FALSE(r.updated);
+    EXPECT_EQ(r.sums.weight, 0);
+    EXPECT_EQ(values(t.toy), before);
+}
+
+TEST(Trainer, the_stop_flag_drops_the_unfinished_step) {
+    ToyTrainer t("mamba1", {1, 40, 10, 1});
+    const std::vector<double> before = values(t.toy);
+    std::atomic<bool> stop{true};
+    t.trainer.engine().set_stop_flag(&stop);
+    EXPECT_THROW(t.trainer.step(0, 1, 1e-2, fill), Interrupted);
+    EXPECT_EQ(values(t.toy), before);
+    stop = false;
+    ToyTrainer fresh("mamba1", {1, 40, 10, 1});
+    t.trainer.step(0, 1, 1e-2, fill);
+    fresh.trainer.step(0, 1, 1e-2, fill);
+    EXPECT_EQ(values(t.toy), values(fresh.toy));
+}
+
+TEST(Trainer, length_warm_up_changes_shapes_between_steps) {
+    ToyTrainer t("mamba2", {1, 64, 16, 1});
+    t.trainer.step(0, 1, 1e-3, fill);
+    t.trainer.configure(plan_training(t.toy.model, DType::f32, {4, 16, 16, 1}));
+    const StepResult r = t.trainer.step(1, 1, 1e-3, fill);
+    EXPECT_TRUE(r.updated);
+    EXPECT_GT(r.sums.weight, 30);
+}
+
+}  // namespace
+}  // namespace adder
