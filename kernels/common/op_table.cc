@@ -1,8 +1,9 @@
 #include "kernels/common/op_table.h"
 
 #include "kernels/conv1d/conv1d_cases.h"
-#include "kernels/gemm/gemm_cases.h"
+#include "kernels/embedding/embedding_cases.h"
 #include "kernels/gated_norm/gated_norm_cases.h"
+#include "kernels/gemm/gemm_cases.h"
 #include "kernels/norm/norm_cases.h"
 #include "kernels/scan/scan_cases.h"
 #include "kernels/ssd/ssd_cases.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr OpEntry kOps[] = {
     {"conv1d", op_cases<Conv1dProblem>},
+    {"embedding", op_cases<EmbeddingProblem>},
     {"gemm", op_cases<LinearProblem>},
     {"norm", op_cases<NormProblem>},
     {"scan", op_cases<ScanProblem>},
