@@ -6,6 +6,9 @@
 #include "kernels/cross_entropy/cross_entropy_cases.h"
 #include "kernels/gated_norm/gated_norm_cases.h"
 #include "kernels/grad_norm/grad_norm_cases.h"
+#include "kernels/embedding/embedding_cases.h"
+#include "kernels/gated_norm/gated_norm_cases.h"
+#include "kernels/gemm/gemm_cases.h"
 #include "kernels/norm/norm_cases.h"
 #include "kernels/scan/scan_cases.h"
 #include "kernels/ssd/ssd_cases.h"
@@ -16,6 +19,7 @@ namespace {
 
 constexpr OpEntry kOps[] = {
     {"conv1d", op_cases<Conv1dProblem>},
+    {"embedding", op_cases<EmbeddingProblem>},
     {"gemm", op_cases<LinearProblem>},
     {"norm", op_cases<NormProblem>},
     {"scan", op_cases<ScanProblem>},
