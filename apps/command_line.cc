@@ -45,7 +45,7 @@ void describe(const OptionList& options, po::options_description& to) {
     for (const std::string& name : common.names()) names.push_back(name);
     const size_t begin = token.find_first_not_of('-');
     const std::string name = begin == std::string::npos ? token : token.substr(begin, token.find('=') - begin);
-    throw UsageError(fmt::format("adder {}: unknown option '{}'; the nearest is --{}", command.name,
+    throw UsageError(fmt::format("{}: unknown option '{}'; the nearest is --{}", command.name,
                                  token.substr(0, token.find('=')), nearest_name(name, names)));
 }
 
@@ -69,7 +69,7 @@ po::parsed_options cut(const std::vector<std::string>& args, const po::options_d
             if (o.name == bare && o.is_flag()) throw UsageError(fmt::format("{}: takes no value", name));
         throw UsageError(fmt::format("{}: a value is missing", name));
     } catch (const po::error& e) {
-        throw UsageError(fmt::format("adder {}: {}", command.name, e.what()));
+        throw UsageError(fmt::format("{}: {}", command.name, e.what()));
     }
 }
 
@@ -82,6 +82,8 @@ void read_config(const std::string& path, OptionList& options, std::set<std::str
         json = nlohmann::json::parse(file);
     } catch (const nlohmann::json::exception& e) {
         fail("--config {}: not JSON: {}", path, e.what());
+    } catch (const std::ios_base::failure&) {  // a folder opens, and fails when it is read
+        fail("--config {}: cannot read it", path);
     }
     apply_json(options, json, given, path);
     for (const auto& item : json.items()) given.insert(item.key());
@@ -153,7 +155,7 @@ CommandLine parse_command_line(const CommandText& command, const std::vector<std
             const auto& all = options.all();
             const auto o = std::find_if(all.begin(), all.end(), [](const Option& x) { return x.positional; });
             if (o == all.end())
-                throw UsageError(fmt::format("adder {}: unexpected argument '{}'; options begin with two dashes",
+                throw UsageError(fmt::format("{}: unexpected argument '{}'; options begin with two dashes",
                                              command.name, values.empty() ? "" : values[0]));
             name = o->name;
         }
@@ -162,6 +164,9 @@ CommandLine parse_command_line(const CommandText& command, const std::vector<std
         if (!line.given.insert(name).second && !option->repeatable())
             throw UsageError(fmt::format("--{}: given twice", name));
         if (option->is_flag()) values = {"true"};
+        // Boost takes whatever follows; a value with two dashes in front is written --name=value.
+        if (token.original_tokens.size() > 1 && values.at(0).rfind("--", 0) == 0)
+            throw UsageError(fmt::format("--{}: a value is missing before {}", name, values[0]));
         for (const std::string& value : values) set_from_text(*option, value);
     }
     line.help = common_values.help;

@@ -1,10 +1,18 @@
 #include "apps/app.h"
+#include "apps/cmd_eval.h"
+#include "apps/cmd_generate.h"
 #include "apps/cmd_info.h"
+#include "apps/cmd_plan.h"
+#include "apps/cmd_train.h"
 
 namespace adder {
 
 const std::vector<Command>& commands() {
     static const std::vector<Command> table = {
+        {"train", kTrainSummary, run_train},
+        {"eval", kEvalSummary, run_eval},
+        {"generate", kGenerateSummary, run_generate},
+        {"plan", kPlanSummary, run_plan},
         {"info", kInfoSummary, run_info},
     };
     return table;

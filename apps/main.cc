@@ -76,8 +76,9 @@ std::string one_line(std::string text) {
 }
 
 int run(int argc, char** argv) {
-    // A reader that goes away shows as a failed write, which ends in one line like any other.
+    // A reader that goes away, or a file-size limit, shows as a failed write, which ends in one line like any other.
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);
     Console console(STDERR_FILENO, isatty(STDERR_FILENO) == 1);
     set_log_sink([&console](LogLevel level, std::string_view text) {
         console.line(level == LogLevel::warning ? fmt::format("warning: {}", text) : std::string(text));

@@ -9,10 +9,11 @@ namespace adder {
 namespace {
 
 // A handler has no argument to reach anything else by.
-volatile std::sig_atomic_t received_signal = 0;
+std::atomic<bool> arrived{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
 
-void remember(int signal) {
-    received_signal = signal;
+void remember(int) {
+    arrived = true;
     // Whichever of the two comes next ends the process.
     std::signal(SIGINT, SIG_DFL);
     std::signal(SIGTERM, SIG_DFL);
@@ -21,7 +22,7 @@ void remember(int signal) {
 }  // namespace
 
 StopSignals::StopSignals() {
-    received_signal = 0;
+    arrived = false;
     struct sigaction action {};
     action.sa_handler = remember;
     action.sa_flags = SA_RESTART;
@@ -35,6 +36,6 @@ StopSignals::~StopSignals() {
     std::signal(SIGTERM, SIG_DFL);
 }
 
-int StopSignals::received() const { return received_signal; }
+const std::atomic<bool>& StopSignals::flag() const { return arrived; }
 
 }  // namespace adder

@@ -1,5 +1,6 @@
 // SIGINT and SIGTERM ask a run to stop; it looks between tiles.
 #pragma once
+#include <atomic>
 
 namespace adder {
 
@@ -11,8 +12,8 @@ class StopSignals {
     StopSignals(const StopSignals&) = delete;
     StopSignals& operator=(const StopSignals&) = delete;
 
-    // The signal that arrived, or 0.
-    int received() const;
+    // True once a signal has arrived.
+    const std::atomic<bool>& flag() const;
 };
 
 }  // namespace adder

@@ -54,6 +54,9 @@ struct Signature {
 const Signature kOtherFormats[] = {
     {"@HD\t", "a SAM file", "extract the reads: samtools fasta"},
     {"@SQ\t", "a SAM file", "extract the reads: samtools fasta"},
+    {"@RG\t", "a SAM file", "extract the reads: samtools fasta"},
+    {"@PG\t", "a SAM file", "extract the reads: samtools fasta"},
+    {"@CO\t", "a SAM file", "extract the reads: samtools fasta"},
     {"@", "a FASTQ file", "convert it to FASTA: seqtk seq -a"},
     {std::string_view("BAM\1", 4), "a BAM file", "extract the reads: samtools fasta"},
     {"CRAM", "a CRAM file", "extract the reads: samtools fasta"},
@@ -103,6 +106,9 @@ const char* remedy_for(char c) {
         case '-':
         case '.':
             return "remove the gaps of the alignment";
+        case ' ':
+        case '\t':
+            return "remove the blanks inside the sequence";
         case '*':
             return "'*' marks a stop in a protein, adder reads DNA";
         case '\0':

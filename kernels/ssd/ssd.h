@@ -15,7 +15,8 @@
 
 namespace adder {
 
-// "S" below is the accumulation type of the storage type. Any row strides; innermost stride 1. D = H*P, G divides H.
+// "S" below is the accumulation type of the storage type: f32 for f32, f64 for f64. Any row strides; innermost stride 1;
+// parameters and chunk_states contiguous. G divides H; N from 1 to 256.
 struct SsdArgs {
     TensorRef x;        // (B,L,H*P) storage
     TensorRef dt_raw;   // (B,L,H) storage
@@ -32,9 +33,9 @@ struct SsdArgs {
 };
 
 struct SsdOut {
-    TensorRef y;             // (B,L,H*P) storage
-    TensorRef hT;            // (B,H,P,N) S; must not overlap h0 unless chunk_states is absent
-    TensorRef chunk_states;  // ssd_chunk_states_shape(...) S: the state before every chunk; absent = keep nothing
+    TensorRef y;             // (B,L,H*P) storage; absent = only the state is wanted, and the work for y is not done
+    TensorRef hT;            // (B,H,P,N) S: state after the last step; may be h0 itself unless chunk_states is present
+    TensorRef chunk_states;  // (B,chunks,H,P*N) S: the state before every chunk, for backward; absent = keep nothing
 };
 
 // Activations are overwritten, parameters are added to.
@@ -49,9 +50,13 @@ struct SsdGrads {
 
 // Steps between two kept states.
 inline constexpr int64_t kSsdChunk = 64;
+// (B, ceil(L / kSsdChunk), H, P*N).
 Shape ssd_chunk_states_shape(int64_t B, int64_t L, int64_t H, int64_t P, int64_t N);
 
+// Throws Error naming the argument, the expected and the given shape. hT has the same bits with and without y and
+// chunk_states.
 void ssd_forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out);
+// `chunk_states` as forward wrote it for the same arguments; h0 is not read.
 void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, const SsdGrads& grads);
 // One step for each of B independent rows: L = 1, h0 ignored, `h` (B,H,P,N) updated in place. A row's bits do not
 // depend on the other rows.

@@ -1,10 +1,17 @@
-// Batch: the only type that the data side and the compute side share.
+// Batch: what the data side and the compute side share.
 #pragma once
 #include <cstdint>
 
 #include "core/tensor.h"
 
 namespace adder {
+
+// The first `until_step` steps of a run, past those of the stage before, see B sequences of L tokens.
+struct LengthStage {
+    int64_t until_step = 0;
+    int64_t L = 0, B = 0;
+    friend bool operator==(const LengthStage&, const LengthStage&) = default;
+};
 
 // B sequences of L tokens. Position t of row b predicts targets(b,t), counted weights(b,t) times.
 //   ids      (B,L) u16   token ids; padding rows and columns hold the padding id

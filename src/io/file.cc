@@ -60,11 +60,25 @@ std::string folder_of(const std::string& path) {
     return parent.empty() ? "." : parent.string();
 }
 
-// A name in the target's own folder, so that the rename stays inside one file system; not derived from the
-// target's name, which may already have the longest legal length.
-std::string temporary_beside(const std::string& path) {
+constexpr const char* kTemporaryPrefix = ".adder-tmp-";
+
+// Tries names in the target's own folder, so that the rename stays inside one file system, until `make` does
+// not find one taken (by what a killed process of this number left); not derived from the target's name,
+// which may already have the longest legal length. Returns the name; negative results other than EEXIST are
+// left to the caller.
+template <class Make>
+std::string make_temporary(const std::string& path, Make&& make) {
     static std::atomic<uint64_t> counter{0};
-    return (fs::path(folder_of(path)) / fmt::format(".adder-tmp-{}-{}", getpid(), counter++)).string();
+    for (;;) {
+        const std::string name = fmt::format("{}{}-{}", kTemporaryPrefix, getpid(), counter++);
+        const std::string temporary = (fs::path(folder_of(path)) / name).string();
+        if (make(temporary.c_str()) >= 0 || errno != EEXIST) return temporary;
+    }
+}
+
+bool exists(const std::string& path) {
+    std::error_code ignored;
+    return fs::exists(fs::symlink_status(path, ignored));
 }
 
 void sync_path(const char* what, const std::string& path, int flags) {
@@ -115,14 +129,16 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
     return *this;
 }
 
-AtomicFile::AtomicFile(const std::string& path) : path_(path), temporary_(temporary_beside(path)) {
+AtomicFile::AtomicFile(const std::string& path) : path_(path) {
     struct stat info {};
     if (path.empty()) fail("[write] the name of the output file is empty; hint: give a file name");
     if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
         fail("[write] {}: {}; hint: give the name of a file", path,
              S_ISDIR(info.st_mode) ? "is a folder" : "is a device or a pipe, which a rename would replace");
     }
-    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    temporary_ = make_temporary(path, [&](const char* name) {
+        return fd_ = ::open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    });
     if (fd_ < 0) {
         const int reason = errno;
         const std::string folder = folder_of(path);
@@ -194,9 +210,10 @@ void AtomicFile::commit() {
 AtomicFolder::AtomicFolder(const std::string& path) : path_(fs::path(path).lexically_normal().string()) {
     while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
     if (path.empty()) fail("[write] the name of the output folder is empty; hint: give a folder name");
-    if (fs::exists(fs::symlink_status(path_))) fail_system("write", path_, EEXIST);
-    temporary_ = temporary_beside(path_);
-    if (::mkdir(temporary_.c_str(), 0777) != 0) {
+    if (exists(path_)) fail_system("write", path_, EEXIST);
+    int rc = 0;
+    temporary_ = make_temporary(path_, [&](const char* name) { return rc = ::mkdir(name, 0777); });
+    if (rc != 0) {
         const int reason = errno;
         fail("[write] {}: cannot create a folder in {}: {}; hint: {}", path_, folder_of(path_),
              std::strerror(reason), remedy_for(reason));
@@ -211,15 +228,27 @@ AtomicFolder::~AtomicFolder() {
 
 void AtomicFolder::commit() {
     CHECK(!temporary_.empty());
-    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(temporary_)) {
-        sync_path("write", entry.path().string(), entry.is_directory() ? O_DIRECTORY : 0);
+    std::error_code reason;
+    for (fs::recursive_directory_iterator it(temporary_, reason), end; !reason && it != end;
+         it.increment(reason)) {
+        sync_path("write", it->path().string(), it->is_directory() ? O_DIRECTORY : 0);
     }
+    if (reason) fail_system("write", path_, reason.value());
     sync_path("write", temporary_, O_DIRECTORY);
     // rename() would replace an empty folder that appeared meanwhile.
-    if (fs::exists(fs::symlink_status(path_))) fail_system("write", path_, EEXIST);
+    if (exists(path_)) fail_system("write", path_, EEXIST);
     if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail_system("write", path_, errno);
     temporary_.clear();
     sync_path("write", folder_of(path_), O_DIRECTORY);
+}
+
+void remove_leftovers(const std::string& folder) {
+    std::error_code reason;
+    for (fs::directory_iterator it(folder, reason), end; !reason && it != end; it.increment(reason)) {
+        std::error_code ignored;
+        if (it->path().filename().string().rfind(kTemporaryPrefix, 0) == 0)
+            fs::remove_all(it->path(), ignored);
+    }
 }
 
 std::string read_file(const std::string& path) {

@@ -72,6 +72,10 @@ class AtomicFolder {
     std::string path_, temporary_;
 };
 
+// Removes what killed processes left of unfinished files and folders. Only for a folder that no other process
+// writes to at this moment, as a run's own.
+void remove_leftovers(const std::string& folder);
+
 // The whole of a small text file.
 std::string read_file(const std::string& path);
 // Replaces `path` by this text, atomically.

@@ -29,6 +29,10 @@ struct Tile {
     TensorRef start;  // (B,T) u8; 1 begins a packed member; absent = none
 };
 
+// Ops cut sums over time at absolute multiples of 1,024. A tile that begins here touches the most slices that a tile of
+// its length can touch, so memory is planned for this position.
+inline constexpr int64_t kPlanningPosition = 1023;
+
 struct StateSlot {
     std::string name;
     Shape shape;  // B outermost

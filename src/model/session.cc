@@ -17,7 +17,7 @@ Session::Session(LanguageModel& model, DType storage, ThreadPool& pool, int64_t 
     const uint16_t token = 0;
     const float weight = 0;
     double nats = 0;
-    run_tile(0, &token, &token, &weight, &flag, T, 0, &nats);
+    run_tile(0, &token, &token, &weight, &flag, T, kPlanningPosition, &nats);
     step(nullptr);
     ctx_.dry_run = false;
     scratch_.bind(scratch_.peak_bytes());

@@ -123,9 +123,6 @@ Json read_json(const std::string& path) {
 
 void save_checkpoint(const std::string& path, const LanguageModel& model, const ParamStore& params,
                      const Optimizer& optimizer, const TrainerState& state, const Json& run) {
-    // A folder of this name without DONE, or of a run that was overwritten, is in the way of the rename.
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
     AtomicFolder folder(path);
     const std::string& to = folder.temporary();
     write_items(to + "/model.safetensors", parameter_items(params));
@@ -138,6 +135,9 @@ void save_checkpoint(const std::string& path, const LanguageModel& model, const 
     write_file(to + "/config.json", to_json(model.config()).dump(2) + "\n");
     write_file(to + "/run.json", run.dump(2) + "\n");
     write_file(to + "/DONE", "");
+    // The same step again (an evaluation was made up for) is in the way of the rename.
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
     folder.commit();
 }
 
@@ -177,6 +177,17 @@ void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64
         // DONE goes first: a folder that is half deleted must not look complete.
         fs::remove(fs::path(found[i].path) / "DONE", ignored);
         fs::remove_all(found[i].path, ignored);
+    }
+}
+
+void remove_incomplete_checkpoints(const std::string& run_folder) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(run_folder, error)) {
+        const std::string name = entry.path().filename().string();
+        const bool checkpoint = step_of(name, CheckpointKind::step) >= 0 || step_of(name, CheckpointKind::best) >= 0;
+        std::error_code ignored;
+        if (checkpoint && !complete(entry.path()))
+            fs::remove_all(entry.path(), ignored);
     }
 }
 

@@ -50,6 +50,9 @@ std::string find_checkpoint(const std::string& path, bool best);
 // Deletes complete checkpoints but the newest `keep`.
 void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64_t keep);
 
+// Deletes checkpoints without DONE: half deleted ones of a killed run.
+void remove_incomplete_checkpoints(const std::string& run_folder);
+
 ModelConfig load_config(const std::string& checkpoint);
 nlohmann::json load_run(const std::string& checkpoint);
 // Compares all names, types and shapes and throws one Error that lists every mismatch.

@@ -124,6 +124,7 @@ class Loop {
     }
 
     void write(CheckpointKind kind) {
+        if (hooks_.on_save) hooks_.on_save();
         save_checkpoint(o_.folder + "/" + checkpoint_name(kind, state_.step), model_, params_, trainer_.optimizer(),
                         state_, o_.run);
     }

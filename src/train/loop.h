@@ -52,6 +52,7 @@ struct LoopHooks {
     std::function<void(const StepRow&)> on_step;
     std::function<void(const ValidRow&)> on_valid;
     std::function<void(const std::string&)> on_word;      // one line worth telling
+    std::function<void()> on_save;                        // before a checkpoint is written; may be empty
     const std::atomic<bool>* stop = nullptr;
 };
 

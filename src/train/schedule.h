@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/batch.h"
+
 namespace adder {
 
 struct LearningRate {
@@ -18,13 +20,6 @@ struct LearningRate {
 // so the peak is at W and r peak at S, where it stays. Linear warm-up and cosine decay to a tenth are the recipe of
 // arXiv 2312.00752, appendix E.2.1, and of GPT-3 (arXiv 2005.14165, appendix B). Throws Error for step < 1 or S < 1.
 double learning_rate(const LearningRate& schedule, int64_t step);
-
-// Steps up to and including `until_step` (and past the stage before) see B sequences of L tokens.
-struct LengthStage {
-    int64_t until_step = 0;
-    int64_t L = 0, B = 0;
-    friend bool operator==(const LengthStage&, const LengthStage&) = default;
-};
 
 // Sequence-length warm-up (Li, Zhang and He, arXiv 2108.06084): the lengths of `warmup` (their B is ignored), then L.
 // Every stage has B L tokens a step; the last stage is of (L, B) and has no end (until_step is the largest integer).

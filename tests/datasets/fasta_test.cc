@@ -181,7 +181,7 @@ TEST(Fasta, a_flipped_bit_in_compressed_data_is_an_error_or_changes_nothing) {
     const std::string want = joined(read_all(w.put("f", text)));
     for (const std::string& whole : {gzip(text), bgzip(text)}) {
         int64_t refused = 0;
-        for (size_t i = 0; i < whole.size(); i += 3) {
+        for (size_t i = 0; i < whole.size(); i += 7) {
             std::string bytes = whole;
             bytes[i] = static_cast<char>(bytes[i] ^ (1 << (i % 8)));
             try {
@@ -190,7 +190,7 @@ TEST(Fasta, a_flipped_bit_in_compressed_data_is_an_error_or_changes_nothing) {
                 ++refused;
             }
         }
-        EXPECT_GT(refused, static_cast<int64_t>(whole.size() / 3 * 9 / 10));
+        EXPECT_GT(refused, static_cast<int64_t>(whole.size() / 7 * 9 / 10));
     }
 }
 
@@ -201,7 +201,7 @@ TEST(Fasta, damaged_text_gives_an_error_or_well_formed_records) {
     for (const char* name : {"a x", "b", "c"}) append_fasta(whole, name, letters(90), 30);
     const Philox rng(11, Stream::test);
     int64_t accepted = 0, refused = 0;
-    for (uint64_t k = 0; k < 3000; ++k) {
+    for (uint64_t k = 0; k < 1200; ++k) {
         std::string bytes = whole;
         for (uint32_t e = 0; e <= rng.below(3, k, 0); ++e) {
             const auto at = static_cast<size_t>(rng.below(bytes.size(), k, 4 * e + 1));
@@ -231,8 +231,8 @@ TEST(Fasta, damaged_text_gives_an_error_or_well_formed_records) {
             EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos) << e.what();
         }
     }
-    EXPECT_GT(accepted, 300);
-    EXPECT_GT(refused, 300);
+    EXPECT_GT(accepted, 100);
+    EXPECT_GT(refused, 100);
 }
 
 TEST(FastaInputs, a_folder_stands_for_its_fasta_files_in_order) {

@@ -95,6 +95,18 @@ TEST(AtomicFile, an_unwritable_folder_is_an_error) {
     ::chmod(w.folder().c_str(), 0755);
 }
 
+TEST(AtomicFile, what_a_killed_process_left_is_no_obstacle_and_can_be_removed) {
+    Scratch w;
+    for (int i = 0; i < 1000; ++i) w.put(fmt::format(".adder-tmp-{}-{}", ::getpid(), i), "left");
+    write_file(w.path("a"), "x");
+    AtomicFolder folder(w.path("b"));
+    folder.commit();
+    w.put("adder-tmp-1", "kept");
+    remove_leftovers(w.folder());
+    EXPECT_EQ(w.get("a"), "x");
+    EXPECT_EQ(w.n_files(), 3);
+}
+
 TEST(AtomicFile, the_longest_legal_name_can_be_written) {
     Scratch w;
     const std::string name(255, 'n');

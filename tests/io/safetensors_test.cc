@@ -212,7 +212,7 @@ TEST(Safetensors, damaged_bytes_never_lead_outside_the_file) {
     const std::string whole = w.get("t");
     const Philox rng(7, Stream::test);
     int64_t accepted = 0, refused = 0;
-    for (uint64_t k = 0; k < 3000; ++k) {
+    for (uint64_t k = 0; k < 1500; ++k) {
         std::string bytes = whole;
         const uint64_t n_edits = 1 + rng.below(3, k, 0);
         for (uint32_t e = 0; e < n_edits; ++e) {
@@ -245,8 +245,8 @@ TEST(Safetensors, damaged_bytes_never_lead_outside_the_file) {
             EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos);
         }
     }
-    EXPECT_GT(accepted, 100);
-    EXPECT_GT(refused, 1000);
+    EXPECT_GT(accepted, 50);
+    EXPECT_GT(refused, 500);
 }
 
 }  // namespace

@@ -11,10 +11,10 @@
 namespace adder {
 namespace {
 
-class EveryMixer : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Mixers, EveryMixer, testing::ValuesIn(mixer_names()));
+class TilesOfEveryMixer : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Mixers, TilesOfEveryMixer, testing::ValuesIn(mixer_names()));
 
-TEST_P(EveryMixer, gradient_equals_central_differences) {
+TEST_P(TilesOfEveryMixer, gradient_equals_central_differences) {
     for (Discretization d : {Discretization::euler, Discretization::zoh}) {
         ToyModel toy(GetParam(), DType::f64, 4, 2, d);
         const Batch batch = toy_batch(2, 11, {0, 4, 5});
@@ -41,7 +41,7 @@ TEST_P(EveryMixer, gradient_equals_central_differences) {
     }
 }
 
-TEST_P(EveryMixer, tiled_equals_untiled_for_every_tile_length) {
+TEST_P(TilesOfEveryMixer, tiled_equals_untiled_for_every_tile_length) {
     for (DType dtype : {DType::f64, DType::f32}) {
         ToyModel toy(GetParam(), dtype);
         const int64_t L = 23;
@@ -60,7 +60,7 @@ TEST_P(EveryMixer, tiled_equals_untiled_for_every_tile_length) {
     }
 }
 
-TEST_P(EveryMixer, tiled_equals_untiled_across_chunks) {
+TEST_P(TilesOfEveryMixer, tiled_equals_untiled_across_chunks) {
     ToyModel toy(GetParam(), DType::f32);
     const Batch batch = toy_batch(1, 1500, {0, 700, 1023});
     const ToyRun whole = run_tiles(toy, batch, 1500, 1, 2);
@@ -70,7 +70,7 @@ TEST_P(EveryMixer, tiled_equals_untiled_across_chunks) {
     }
 }
 
-TEST_P(EveryMixer, f32_gradient_is_close_to_f64) {
+TEST_P(TilesOfEveryMixer, f32_gradient_is_close_to_f64) {
     ToyModel exact(GetParam(), DType::f64), single(GetParam(), DType::f32);
     for (size_t e = 0; e < exact.params.entries().size(); ++e)
         for (int64_t k = 0; k < exact.params.entries()[e].spec.shape.numel(); ++k) {
@@ -83,7 +83,7 @@ TEST_P(EveryMixer, f32_gradient_is_close_to_f64) {
     EXPECT_GT(relative_rms(b.gradients, a.gradients), 1e-12);  // really two precisions
 }
 
-TEST_P(EveryMixer, keep_changes_no_bit) {
+TEST_P(TilesOfEveryMixer, keep_changes_no_bit) {
     ToyModel toy(GetParam(), DType::f32);
     const Batch batch = toy_batch(2, 330, {0, 65, 200});
     const ToyRun none = run_tiles(toy, batch, 64, 0);
@@ -94,14 +94,14 @@ TEST_P(EveryMixer, keep_changes_no_bit) {
     }
 }
 
-TEST_P(EveryMixer, threads_change_no_bit) {
+TEST_P(TilesOfEveryMixer, threads_change_no_bit) {
     ToyModel toy(GetParam(), DType::f32, 24, 2);
     const Batch batch = toy_batch(2, 700, {0, 65});
     const ToyRun one = run_tiles(toy, batch, 300, 1, 1);
     for (int threads : {2, 3, 7}) EXPECT_EQ(run_tiles(toy, batch, 300, 1, threads).gradients, one.gradients);
 }
 
-TEST_P(EveryMixer, packed_members_equal_separate_sequences) {
+TEST_P(TilesOfEveryMixer, packed_members_equal_separate_sequences) {
     ToyModel toy(GetParam(), DType::f64);
     const std::vector<int64_t> starts{0, 1, 4, 20};
     const int64_t L = 31;
@@ -125,7 +125,7 @@ TEST_P(EveryMixer, packed_members_equal_separate_sequences) {
     EXPECT_LE(relative_rms(gradients, together.gradients), 1e-12);
 }
 
-TEST_P(EveryMixer, what_lies_before_a_start_changes_nothing_after_it) {
+TEST_P(TilesOfEveryMixer, what_lies_before_a_start_changes_nothing_after_it) {
     ToyModel toy(GetParam(), DType::f32);
     Batch a = toy_batch(1, 40, {0, 17});
     std::fill_n(a.weights.ref().ptr<float>("w"), 17, 0.0f);
@@ -139,7 +139,7 @@ TEST_P(EveryMixer, what_lies_before_a_start_changes_nothing_after_it) {
     }
 }
 
-TEST_P(EveryMixer, memory_at_a_fixed_tile_grows_only_by_borders_and_tokens) {
+TEST_P(TilesOfEveryMixer, memory_at_a_fixed_tile_grows_only_by_borders_and_tokens) {
     ToyModel toy(GetParam(), DType::f32, 16, 2);
     const MemoryPlan small = plan_training(toy.model, DType::f32, {1, 1 << 12, 1024, 1});
     const MemoryPlan large = plan_training(toy.model, DType::f32, {1, 1 << 20, 1024, 1});
@@ -163,12 +163,13 @@ TEST(ChooseTiles, takes_one_tile_when_it_fits_and_the_longest_power_of_two_when_
     EXPECT_GE(less.tiles.keep, 1);
     EXPECT_GT(plan_training(toy.model, DType::f32, {2, 5000, less.tiles.T * 2, 1}).total_bytes(), limit);
     EXPECT_GT(plan_training(toy.model, DType::f32, {2, 5000, less.tiles.T, less.tiles.keep + 1}).total_bytes(), limit);
-    EXPECT_EQ(choose_tiles(toy.model, DType::f32, {2, 5000, 512, -1}, 1).tiles.keep, 1);
+    EXPECT_EQ(choose_tiles(toy.model, DType::f32, {2, 5000, 512, 1}, int64_t{1} << 40).tiles.keep, 1);
+    EXPECT_EQ(choose_tiles(toy.model, DType::f32, {2, 5000, 512, -1}, int64_t{1} << 40).tiles.keep, 10);
     try {
         choose_tiles(toy.model, DType::f32, want, 1000);
         FAIL();
     } catch (const Error& e) {
-        EXPECT_THAT(std::string(e.what()), testing::HasSubstr("--memory 1000 bytes is too little"));
+        EXPECT_THAT(std::string(e.what()), testing::HasSubstr("1000 bytes of memory are too little"));
     }
 }
 

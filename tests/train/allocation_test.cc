@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstdlib>
 
-#include "../model/toy.h"
+#include "tests/model/toy.h"
 #include "train/trainer.h"
 
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

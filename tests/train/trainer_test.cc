@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "../model/toy.h"
+#include "tests/model/toy.h"
 
 namespace adder {
 namespace {
@@ -35,10 +35,10 @@ struct ToyTrainer {
     Trainer trainer;
 };
 
-class EveryMixer : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Mixers, EveryMixer, testing::ValuesIn(mixer_names()));
+class TrainerOfEveryMixer : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Mixers, TrainerOfEveryMixer, testing::ValuesIn(mixer_names()));
 
-TEST_P(EveryMixer, learns_one_batch_by_heart) {
+TEST_P(TrainerOfEveryMixer, learns_one_batch_by_heart) {
     ToyTrainer t(GetParam(), {2, 32, 16, 1}, 2, 16);
     const FillBatch same = [](int64_t, int64_t, Batch& batch) { fill(0, 0, batch); };
     double first = 0, last = 0;
@@ -51,7 +51,7 @@ TEST_P(EveryMixer, learns_one_batch_by_heart) {
     EXPECT_LT(last, 0.2);
 }
 
-TEST_P(EveryMixer, ten_steps_have_the_same_bits_at_any_thread_count) {
+TEST_P(TrainerOfEveryMixer, ten_steps_have_the_same_bits_at_any_thread_count) {
     std::vector<double> one;
     for (int threads : {1, 2, 3, 7}) {
         ToyTrainer t(GetParam(), {3, 300, 130, 1}, threads, 24);
@@ -61,7 +61,7 @@ TEST_P(EveryMixer, ten_steps_have_the_same_bits_at_any_thread_count) {
     }
 }
 
-TEST_P(EveryMixer, accumulated_micro_batches_equal_one_large_batch) {
+TEST_P(TrainerOfEveryMixer, accumulated_micro_batches_equal_one_large_batch) {
     ToyTrainer small(GetParam(), {1, 40, 40, 1}), large(GetParam(), {3, 40, 40, 1});
     const Batch all = toy_batch(3, 40, {0, 9}, 4);
     auto row = [&](int64_t, int64_t micro, Batch& batch) {

@@ -1,0 +1,81 @@
+#include "apps/cmd_eval.h"
+
+#include <cmath>
+#include <numbers>
+#include <nlohmann/json.hpp>
+
+#include "apps/command_line.h"
+#include "apps/run_options.h"
+#include "apps/scoring.h"
+#include "apps/setup.h"
+#include "apps/signals.h"
+#include "io/file.h"
+
+namespace adder {
+
+namespace {
+
+constexpr CommandText kText = {"eval", kEvalSummary, "adder eval --checkpoint run --input genome.fa --json"};
+
+using Json = nlohmann::ordered_json;
+
+std::string as_text(const Json& result, const char* token) {
+    std::string text = fmt::format("{:.6f} bits per {} ({:.6f} nats) over {} {}s\n",
+                                   result["bits_per_token"].get<double>(), token, result["nats_per_token"].get<double>(),
+                                   result["tokens"].get<int64_t>(), token);
+    if (result.contains("baselines"))
+        for (const auto& [name, bits] : result["baselines"].items())
+            text += fmt::format("{:.6f} bits per {}: {}\n", bits.get<double>(), token, name);
+    return text;
+}
+
+}  // namespace
+
+void run_eval(App& app, const std::vector<std::string>& args) {
+    cli::EvalOptions o;
+    OptionList list = o.list();
+    const CommandLine line = parse_command_line(kText, args, list);
+    if (line.help) return void(app.results = help_text(kText, list));
+    if (line.print_config) return void(app.results = config_text(list));
+    require_all(list);
+    o.check();
+    o.machine.prepare();
+
+    LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best);
+    DataOptions data_options;
+    data_options.input = o.input;
+    data_options.split = {o.valid_fraction, o.gap_bp, {}};
+    const Dataset data = loaded.domain.load(data_options);
+    for (const std::string& text : data.report) app.console.line(text);
+    for (const std::string& text : data.warnings) app.console.line("warning: " + text);
+
+    ThreadPool pool(static_cast<int>(*o.machine.threads));
+    const StopSignals signals;
+    const std::vector<Segment>& segments = o.valid_fraction > 0 ? data.valid : data.train;
+    std::string table = "name\ttokens\tnats\n";
+    SegmentScorer scorer(loaded.model, pool, loaded.domain.rules(), o.tile.value_or(cli::kScoreTile));
+    LossSums sums;
+    try {
+        sums = scorer.score(
+            data.records, segments,
+            [&](size_t i, const LossSums& own) {
+                const std::string& name = data.records[static_cast<size_t>(segments[i].record)].name;
+                if (!o.per_record.empty())
+                    table += fmt::format("{}\t{}\t{}\n", name, static_cast<int64_t>(own.weight), own.loss);
+            },
+            &signals.flag());
+    } catch (const Interrupted&) {
+        fail("eval: stopped by a signal before the end; nothing was written");
+    }
+    if (sums.weight == 0)
+        fail("eval: nothing to score: no {} has a known {} before it", loaded.domain.token, loaded.domain.token);
+    if (!o.per_record.empty()) write_file(o.per_record, table);
+
+    const double nats = sums.loss / sums.weight;
+    Json result = {{"nats_per_token", nats}, {"bits_per_token", nats / std::numbers::ln2},
+                   {"tokens", static_cast<int64_t>(sums.weight)}};
+    for (const Baseline& b : loaded.domain.evaluate(data, o.baseline_orders())) result["baselines"][b.name] = b.bits_per_token;
+    app.results = o.json ? result.dump() + "\n" : as_text(result, loaded.domain.token);
+}
+
+}  // namespace adder

@@ -1,0 +1,241 @@
+#include "apps/cmd_train.h"
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <numbers>
+
+#include "apps/build_info.h"
+#include "apps/command_line.h"
+#include "apps/run_folder.h"
+#include "apps/run_options.h"
+#include "apps/scoring.h"
+#include "apps/setup.h"
+#include "apps/signals.h"
+#include "kernels/common/isa.h"
+#include "pipelines/windows.h"
+#include "train/loop.h"
+#include "train/metrics.h"
+#include "train/profile.h"
+
+namespace adder {
+
+namespace {
+
+constexpr CommandText kText = {
+    "train", kTrainSummary,
+    "adder train --domain dna --input genome.fa.gz --out run --valid-fraction 0.2\n"
+    "adder train --out run --resume"};
+
+using Clock = std::chrono::steady_clock;
+
+// Periodic evaluations read at most this many held-out tokens; the last one reads all.
+constexpr int64_t kPeriodicEvaluationTokens = 1 << 18;
+
+class TrainCommand {
+  public:
+    TrainCommand(App& app, cli::TrainOptions& options, OptionList& list, const RunFolder& folder)
+        : app_(app), o_(options), list_(list), folder_(folder), domain_(find_domain(o_.data.domain)),
+          pool_(static_cast<int>(*o_.machine.threads)) {}
+
+    void run() {
+        load_data();
+        LanguageModel model(model_config(o_.model, domain_.vocabulary));
+        set_resolved(o_.model, model.config());
+        // The tile of a run decides its bits, so that it is recorded and taken again, whatever memory there is then.
+        const int64_t chosen = folder_.stored().is_null() ? 0 : folder_.stored().value("tile", int64_t{0});
+        const std::vector<MemoryPlan> plans = stage_plans(model, o_.tiles, o_.tiles.tile.value_or(chosen));
+        say(plan_text(model, plans, o_.tiles.accumulation));
+        ParamStore params([&](ParamVisitor& v) { model.visit(v); }, DType::f32, true);
+        const auto& a = o_.optimizer;
+        Trainer trainer(model, params, {a.beta1, a.beta2, a.eps, a.weight_decay, a.clip}, pool_, plans.front());
+        TrainerState state = begin(model, params, trainer);
+        const WindowSampler sampler(data_.records, data_.train, domain_.rules(), o_.tiles.stages(),
+                                    o_.tiles.accumulation, static_cast<uint64_t>(a.seed));
+        const FillBatch fill = [&](int64_t step, int64_t micro, Batch& batch) { sampler.fill(step, micro, batch); };
+        if (o_.profile) return profile(trainer, fill);
+        if (finished(state)) {
+            say(fmt::format("{}: the run has finished its {} steps; nothing to do", folder_.path(), state.step));
+            return;
+        }
+        train(model, params, trainer, state, plans, fill);
+    }
+
+  private:
+    void say(const std::string& text) { app_.console.line(text); }
+
+    void load_data() {
+        DataOptions d;
+        d.input = o_.data.input;
+        d.valid = o_.data.valid;
+        d.split.valid_fraction = o_.data.valid_fraction;
+        d.split.gap = o_.data.gap_bp;
+        d.split.valid_records = o_.data.valid_contig_names();
+        data_ = domain_.load(d);
+        for (const std::string& line : data_.report) say(line);
+        for (const std::string& line : data_.warnings) say("warning: " + line);
+        folder_.check_data(data_);
+    }
+
+    // New, from --init, or from the run's last checkpoint.
+    TrainerState begin(LanguageModel& model, ParamStore& params, Trainer& trainer) {
+        if (!folder_.checkpoint().empty()) {
+            check_same_model(model, folder_.checkpoint());
+            load_parameters(folder_.checkpoint(), model, params);
+            TrainerState state = load_trainer(folder_.checkpoint(), params, trainer.optimizer());
+            say(fmt::format("going on after step {} of {}", state.step, folder_.checkpoint()));
+            return state;
+        }
+        if (o_.resume) say(fmt::format("{}: no complete checkpoint, starting at step 0", folder_.path()));
+        if (!o_.model.init.empty()) {
+            const std::string from = find_checkpoint(o_.model.init, false);
+            load_parameters(from, model, params);
+            say("initial weights from " + from);
+        } else {
+            params.initialise(static_cast<uint64_t>(o_.optimizer.seed));
+        }
+        return {};
+    }
+
+    static void check_same_model(const LanguageModel& model, const std::string& checkpoint) {
+        if (const auto was = to_json(load_config(checkpoint)), now = to_json(model.config()); was != now)
+            fail("{}/config.json: another architecture than the options say: {} against {}", checkpoint, was.dump(),
+                 now.dump());
+    }
+
+    bool finished(const TrainerState& state) const {
+        return !folder_.checkpoint().empty() && state.step >= o_.optimizer.steps &&
+               (data_.valid.empty() || state.evaluated_step == state.step);
+    }
+
+    nlohmann::json run_record(const MemoryPlan& plan) const {
+        const BuildInfo& build = build_info();
+        return {{"layout", kCheckpointLayout},
+                {"options", to_json(list_)},
+                {"tile", plan.tiles.T},
+                {"version", build.version},
+                {"commit", build.commit},
+                {"device", o_.machine.device},
+                {"isa", current_isa()},
+                {"blas", openblas_core()},
+                {"data", {{"files", data_.files}, {"digest", data_.digest}, {"valid_digest", data_.valid_digest},
+                          {"train_tokens", n_tokens(data_.train)}, {"valid_tokens", n_tokens(data_.valid)}}}};
+    }
+
+    void train(LanguageModel& model, ParamStore& params, Trainer& trainer, TrainerState& state,
+               const std::vector<MemoryPlan>& plans, const FillBatch& fill) {
+        const StopSignals signals;
+        LoopOptions loop;
+        loop.steps = o_.optimizer.steps;
+        loop.accumulation = o_.tiles.accumulation;
+        loop.eval_every = data_.valid.empty() ? 0 : *o_.eval_every;
+        loop.save_every = o_.save_every.value_or(0);
+        loop.stop_after = o_.stop_after.value_or(0);
+        loop.folder = folder_.path();
+        loop.run = run_record(plans.back());
+        folder_.prepare(loop.run);
+
+        MetricsLog log(folder_.path(), state.step);
+        EventFile events(folder_.path(), state.step);
+        const LearningRate rate{o_.optimizer.lr, loop.steps, o_.optimizer.warmup, o_.optimizer.lr_final};
+        const std::vector<LengthStage> stages = o_.tiles.stages();
+        std::optional<SegmentScorer> scorer;
+        const auto began = Clock::now();
+        const int64_t first = state.step;
+
+        LoopHooks hooks;
+        hooks.stop = &signals.flag();
+        hooks.lr = [&](int64_t step) { return learning_rate(rate, step + 1); };
+        hooks.plan = [&](int64_t step) -> const MemoryPlan& {
+            return plans[static_cast<size_t>(&stage_at(stages, step + 1) - stages.data())];
+        };
+        hooks.fill = fill;
+        hooks.on_word = [&](const std::string& word) { say(word); };
+        hooks.on_save = [&] { log.sync(); };
+        hooks.on_step = [&](const StepRow& r) {
+            const StepMetrics m{r.step, r.loss, r.grad_norm, r.lr, r.tokens, r.tokens_per_s};
+            log.write(m);
+            events.write(m);
+            const double spent = std::chrono::duration<double>(Clock::now() - began).count();
+            const auto done = static_cast<double>(r.step - first);
+            app_.console.progress({r.step, loop.steps, r.loss, r.tokens_per_s,
+                                   spent / done * static_cast<double>(loop.steps - r.step)});
+        };
+        hooks.on_valid = [&](const ValidRow& r) {
+            const EvalMetrics m{r.step, r.valid_loss};
+            log.write(m);
+            events.write(m);
+            say(fmt::format("step {}: held out {:.4f} nats, {:.4f} bits per {} over {} {}s", r.step, r.valid_loss,
+                            r.valid_loss / std::numbers::ln2, domain_.token, r.tokens, domain_.token));
+        };
+        if (!data_.valid.empty()) {
+            scorer.emplace(model, pool_, domain_.rules(), cli::kScoreTile);
+            hooks.evaluate = [&](bool whole) {
+                const auto part = first_tokens(data_.valid, kPeriodicEvaluationTokens);
+                HeldOut h;
+                h.part = scorer->score(data_.records, part, {}, hooks.stop);
+                h.all = h.part;
+                if (whole && n_tokens(part) < n_tokens(data_.valid))
+                    h.all = scorer->score(data_.records, data_.valid, {}, hooks.stop);
+                return h;
+            };
+        }
+        const LoopEnd end = run_training(model, params, trainer, state, loop, hooks);
+        app_.console.finish_line();
+        if (end == LoopEnd::stopped)
+            say(fmt::format("stopped after step {} of {}; go on with: adder train --out {} --resume", state.step,
+                            loop.steps, folder_.path()));
+        else
+            say(fmt::format("finished {} steps: {}", state.step, folder_.path()));
+    }
+
+    void profile(Trainer& trainer, const FillBatch& fill) {
+        double step_s = 0;
+        for (int64_t step = 0; step < 5; ++step) {
+            const auto begin = Clock::now();
+            trainer.step(step, o_.tiles.accumulation, 0, fill);
+            const double took = std::chrono::duration<double>(Clock::now() - begin).count();
+            if (step == 1 || (step > 1 && took < step_s)) step_s = took;
+        }
+        Profile table;
+        trainer.set_meter(&table);
+        trainer.step(5, o_.tiles.accumulation, 0, fill);
+        trainer.set_meter(nullptr);
+        Arena scratch;
+        Ctx ctx;
+        ctx.pool = &pool_;
+        ctx.scratch = &scratch;
+        table.measure_isolated(ctx, 7);
+        app_.results = table.table(step_s);
+    }
+
+    App& app_;
+    cli::TrainOptions& o_;
+    OptionList& list_;
+    const RunFolder& folder_;
+    const Domain& domain_;
+    ThreadPool pool_;
+    Dataset data_;
+};
+
+}  // namespace
+
+void run_train(App& app, const std::vector<std::string>& args) {
+    cli::TrainOptions o;
+    OptionList list = o.list();
+    const CommandLine line = parse_command_line(kText, args, list);
+    if (line.help) return void(app.results = help_text(kText, list));
+    if (!o.data.domain.empty()) apply_json(list, find_domain(o.data.domain).defaults(), line.given, "defaults");
+    o.resolve();
+    if (line.print_config) return void(app.results = config_text(list));
+    if (o.profile) o.out = "-";  // writes nothing
+    if (o.out.empty()) require_all(list);
+    o.machine.prepare();
+    make_paths_absolute(list);
+    const RunFolder folder(o.profile ? "" : o.out, o.resume, o.overwrite);
+    if (!folder.stored().is_null())
+        restore_options(list, folder.stored().at("options"), line.given, folder.path() + "/run.json");
+    require_all(list);
+    TrainCommand(app, o, list, folder).run();
+}
+
+}  // namespace adder

@@ -1,0 +1,104 @@
+#include "apps/run_options.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/error.h"
+
+namespace adder::cli {
+
+void CheckpointOptions::add_to(OptionList& list, bool required) {
+    list.add({.name = "checkpoint", .value = &checkpoint, .unit = "DIR",
+              .help = "a run folder (its last complete checkpoint) or one checkpoint folder", .required = required,
+              .is_path = true});
+    list.add({.name = "best", .value = &best, .help = "of a run folder, the checkpoint of the lowest held-out loss"});
+}
+
+OptionList EvalOptions::list() {
+    OptionList l;
+    checkpoint.add_to(l, true);
+    l.add({.name = "input", .value = &input, .unit = "PATH",
+           .help = "FASTA, plain, gzip or bgzf: a file, a folder, or - for standard input", .required = true,
+           .is_path = true});
+    l.add({.name = "valid-fraction", .value = &valid_fraction, .unit = "F",
+           .help = "score only the last F of every contig; 0 for all of it",
+           .range = {.low = 0, .high = 1, .high_excluded = true}});
+    l.add({.name = "gap", .value = &gap_bp, .unit = "BP",
+           .help = "bases before that part which the baselines do not learn from", .range = at_least(0)});
+    l.add({.name = "baselines", .value = &baselines, .unit = "K,K",
+           .help = "also score context models of these orders, learned from the rest of every contig"});
+    l.add({.name = "per-record", .value = &per_record, .unit = "FILE.tsv",
+           .help = "write name, tokens and nats of every record"});
+    l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile", .range = at_least(1),
+           .derived = std::to_string(kScoreTile)});
+    l.add({.name = "json", .value = &json, .help = "print one JSON object"});
+    machine.add_to(l);
+    return l;
+}
+
+std::vector<int64_t> EvalOptions::baseline_orders() const {
+    std::vector<int64_t> orders;
+    for (const char *at = baselines.data(), *end = at + baselines.size(); at < end; ++at) {
+        int64_t order = -1;
+        const auto [next, error] = std::from_chars(at, end, order);
+        if (error != std::errc() || order < 0 || order > 12 || (next != end && *next != ','))
+            throw UsageError(fmt::format("--baselines: expected orders from 0 to 12 such as 2,6, got '{}'", baselines));
+        orders.push_back(order);
+        at = next;
+    }
+    return orders;
+}
+
+void EvalOptions::check() const {
+    baseline_orders();
+    if (!baselines.empty() && !(valid_fraction > 0))
+        throw UsageError("--baselines: needs --valid-fraction, to learn from the other part");
+    if (gap_bp > 0 && !(valid_fraction > 0)) throw UsageError("--gap: needs --valid-fraction");
+}
+
+OptionList GenerateOptions::list() {
+    OptionList l;
+    checkpoint.add_to(l, true);
+    l.add({.name = "tokens", .value = &tokens, .unit = "N", .help = "length of a record, the prompt included",
+           .range = at_least(1), .required = true});
+    l.add({.name = "num", .value = &num, .unit = "K", .help = "records", .range = between(1, 1e9)});
+    l.add({.name = "seed", .value = &seed, .unit = "S", .help = "record k depends on the seed and on k alone",
+           .range = at_least(0)});
+    l.add({.name = "out", .value = &out, .unit = "FILE", .help = "FASTA file to write, or - for standard output",
+           .required = true, .is_path = true});
+    l.add({.name = "prompt", .value = &prompt, .unit = "FILE|STRING",
+           .help = "how every record begins: bases, or a FASTA file with one record"});
+    l.add({.name = "temperature", .value = &temperature, .unit = "X", .help = "divides the logits; 0 = always the likeliest",
+           .range = at_least(0)});
+    l.add({.name = "top-k", .value = &top_k, .unit = "K", .help = "draw from the K likeliest tokens",
+           .range = at_least(1), .derived = "all"});
+    l.add({.name = "top-p", .value = &top_p, .unit = "P",
+           .help = "draw from the likeliest tokens that together reach probability P",
+           .range = {.low = 0, .high = 1, .low_excluded = true}, .derived = "all"});
+    l.add({.name = "allow-n", .value = &allow_n, .help = "let N be generated beside A, C, G and T"});
+    l.add({.name = "batch", .value = &batch, .unit = "B", .help = "records at a time; changes no result",
+           .range = between(1, 65536), .derived = "16, or --num where that is smaller"});
+    l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile of the prompt", .range = at_least(1),
+           .derived = std::to_string(kScoreTile)});
+    machine.add_to(l);
+    return l;
+}
+
+OptionList BenchOptions::list() {
+    OptionList l;
+    l.add({.name = "op", .value = &op, .unit = "OP", .help = "an op, or all", .required = true, .positional = true});
+    l.add({.name = "repeats", .value = &repeats, .unit = "N", .help = "the best of N runs counts",
+           .range = between(1, 1000)});
+    l.add({.name = "filter", .value = &filter, .unit = "TEXT", .help = "only cases whose name contains this"});
+    l.add({.name = "json", .value = &json, .help = "print one JSON object a line"});
+    machine.add_to(l);
+    return l;
+}
+
+OptionList SelftestOptions::list() {
+    OptionList l;
+    machine.add_to(l);
+    return l;
+}
+
+}  // namespace adder::cli

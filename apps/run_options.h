@@ -1,0 +1,68 @@
+// Options of the commands that use a checkpoint, and of those that measure or check the program itself.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/machine.h"
+#include "core/options.h"
+
+namespace adder::cli {
+
+// Tokens a tile where nothing has to be kept for a backward pass.
+inline constexpr int64_t kScoreTile = 4096;
+
+struct CheckpointOptions {
+    std::string checkpoint;
+    bool best = false;
+
+    void add_to(OptionList& list, bool required);
+};
+
+struct EvalOptions {
+    CheckpointOptions checkpoint;
+    std::vector<std::string> input;
+    double valid_fraction = 0;
+    int64_t gap_bp = 0;
+    std::string per_record, baselines;
+    std::optional<int64_t> tile;
+    bool json = false;
+    MachineOptions machine;
+
+    OptionList list();
+    // The context orders of --baselines "2,6". Throws UsageError.
+    std::vector<int64_t> baseline_orders() const;
+    void check() const;
+};
+
+struct GenerateOptions {
+    CheckpointOptions checkpoint;
+    int64_t tokens = 0, num = 1, seed = 0;
+    std::optional<int64_t> batch, top_k, tile;
+    std::optional<double> top_p;
+    double temperature = 1;
+    std::string out, prompt;
+    bool allow_n = false;
+    MachineOptions machine;
+
+    OptionList list();
+};
+
+struct BenchOptions {
+    std::string op;
+    int64_t repeats = 7;
+    std::string filter;
+    bool json = false;
+    MachineOptions machine;
+
+    OptionList list();
+};
+
+struct SelftestOptions {
+    MachineOptions machine;
+
+    OptionList list();
+};
+
+}  // namespace adder::cli

@@ -1,0 +1,34 @@
+// Code length of segments under a model: records are packed into one stream of tiles, with start flags between them.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "model/session.h"
+#include "model/tile_engine.h"
+#include "pipelines/records.h"
+
+namespace adder {
+
+class SegmentScorer {
+  public:
+    // Memory is planned for tiles of T tokens.
+    SegmentScorer(LanguageModel& model, ThreadPool& pool, const TokenRules& rules, int64_t T);
+
+    // Every segment from the zero state; sums of counted targets, added in order. `on_segment` (optional) receives each
+    // segment's own sums, in order; `on_tokens` (optional) the tokens read so far. Throws Interrupted when `stop`
+    // (optional) is set.
+    LossSums score(std::span<const TokenRecord> records, std::span<const Segment> segments,
+                   const std::function<void(size_t segment, const LossSums&)>& on_segment = {},
+                   const std::atomic<bool>* stop = nullptr, const std::function<void(int64_t)>& on_tokens = {});
+
+  private:
+    const TokenRules& rules_;
+    Session session_;
+    Batch tile_;
+    std::vector<double> nats_;
+};
+
+}  // namespace adder

@@ -1,0 +1,100 @@
+#include "apps/setup.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "train/checkpoint.h"
+
+namespace adder {
+
+ModelConfig model_config(const cli::ModelOptions& o, int64_t vocabulary) {
+    ModelConfig c;
+    c.mixer = o.mixer;
+    c.d_model = o.d_model;
+    c.n_layer = o.layers;
+    c.vocab_size = vocabulary;
+    c.d_state = o.d_state.value_or(0);
+    c.headdim = o.headdim.value_or(0);
+    c.dt_rank = o.dt_rank.value_or(0);
+    c.expand = o.expand;
+    c.d_conv = o.d_conv;
+    c.ngroups = o.ngroups;
+    c.discretization = o.discretization == "zoh" ? Discretization::zoh : Discretization::euler;
+    c.resolve();
+    return c;
+}
+
+void set_resolved(cli::ModelOptions& o, const ModelConfig& c) {
+    o.d_state = c.d_state;
+    if (c.headdim > 0) o.headdim = c.headdim;
+    if (c.dt_rank > 0) o.dt_rank = c.dt_rank;
+}
+
+std::vector<MemoryPlan> stage_plans(LanguageModel& model, const cli::TileOptions& o, int64_t tile) {
+    const int64_t memory = o.memory ? o.memory->count : physical_memory_bytes() / 2;
+    const int64_t keep = o.keep.value_or(o.tile ? 1 : -1);
+    std::vector<MemoryPlan> plans;
+    const std::vector<LengthStage> stages = o.stages();
+    for (size_t i = stages.size(); i-- > 0;) {
+        const LengthStage& stage = stages[i];
+        TileOptions tiles{stage.B, stage.L, 0, keep};
+        if (tile > 0) tiles.T = std::clamp<int64_t>(tile * o.batch / stage.B, 1, stage.L);
+        plans.insert(plans.begin(), choose_tiles(model, DType::f32, tiles, memory));
+        // The last stage decides; an earlier one of shorter sequences would otherwise choose for itself.
+        tile = plans.back().tiles.T;
+    }
+    return plans;
+}
+
+std::string bytes_text(int64_t bytes) {
+    const auto b = static_cast<double>(bytes);
+    if (bytes >= int64_t{1} << 30) return fmt::format("{:.2f} GiB", b / (int64_t{1} << 30));
+    if (bytes >= 1 << 20) return fmt::format("{:.1f} MiB", b / (1 << 20));
+    return fmt::format("{:.1f} KiB", b / (1 << 10));
+}
+
+std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>& plans, int64_t accumulation) {
+    const ModelConfig& c = model.config();
+    const MemoryPlan& p = plans.back();
+    std::string text = fmt::format(
+        "model    {} d_model {} layers {} d_state {}, {} parameters\n", c.mixer, c.d_model, c.n_layer, c.d_state,
+        (p.optimizer_bytes / 2 / size_of(DType::f32)));
+    for (const MemoryPlan& s : plans)
+        text += fmt::format("step     {} x {} x {} tokens, {} tile{} of {}, {} kept, {:.3g} GFLOP\n", accumulation,
+                            s.tiles.B, s.tiles.L, s.n_tiles, s.n_tiles == 1 ? "" : "s", s.tiles.T,
+                            std::min(s.n_tiles, std::max<int64_t>(s.tiles.keep, 1)),
+                            1e-9 * static_cast<double>(accumulation * s.step_flops));
+    const auto largest = *std::max_element(plans.begin(), plans.end(), [](const MemoryPlan& a, const MemoryPlan& b) {
+        return a.total_bytes() < b.total_bytes();
+    });
+    text += fmt::format("memory   {}: parameters and gradients {}, optimizer {}, tiles {}, borders {}, scratch {}, batch {}",
+                        bytes_text(largest.total_bytes()), bytes_text(largest.parameter_bytes),
+                        bytes_text(largest.optimizer_bytes), bytes_text(largest.saved_bytes),
+                        bytes_text(largest.border_bytes), bytes_text(largest.scratch_bytes),
+                        bytes_text(largest.batch_bytes));
+    return text;
+}
+
+namespace {
+
+const Domain& domain_of(const std::string& checkpoint) {
+    // Checkpoints of other programs carry no run.json; their vocabulary says nothing about letters, DNA is assumed.
+    std::error_code ignored;
+    if (!std::filesystem::exists(checkpoint + "/run.json", ignored)) return find_domain("dna");
+    const nlohmann::json run = load_run(checkpoint);
+    return find_domain(run.at("options").value("domain", "dna"));
+}
+
+}  // namespace
+
+LoadedModel::LoadedModel(const std::string& path, bool best)
+    : checkpoint(find_checkpoint(path, best)), model(load_config(checkpoint)),
+      params([this](ParamVisitor& v) { model.visit(v); }, DType::f32, false), domain(domain_of(checkpoint)) {
+    if (model.config().vocab_size < domain.vocabulary)
+        fail("{}: a vocabulary of {} is too small for {}, which has {}", checkpoint, model.config().vocab_size,
+             domain.name, domain.vocabulary);
+    load_parameters(checkpoint, model, params);
+}
+
+}  // namespace adder

@@ -1,0 +1,38 @@
+// From options to objects: what `train`, `plan`, `eval` and `generate` have in common.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/machine.h"
+#include "apps/train_options.h"
+#include "model/model.h"
+#include "model/tile_engine.h"
+#include "pipelines/domain.h"
+
+namespace adder {
+
+ModelConfig model_config(const cli::ModelOptions& options, int64_t vocabulary);
+// The options that `config` resolved, so that a run records what it used.
+void set_resolved(cli::ModelOptions& options, const ModelConfig& config);
+
+// One plan a stage: the tile of a stage with B_s rows is T B / B_s, so that all stages hold as many tokens. `tile`: of
+// the last stage, 0 = what fits. --tile alone means --keep 1.
+std::vector<MemoryPlan> stage_plans(LanguageModel& model, const cli::TileOptions& options, int64_t tile);
+
+// Memory by arena, tiles and work, as lines.
+std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>& plans, int64_t accumulation);
+
+// A model read from a checkpoint, with parameters and without gradients.
+struct LoadedModel {
+    LoadedModel(const std::string& checkpoint_or_run, bool best);
+    std::string checkpoint;  // folder
+    LanguageModel model;
+    ParamStore params;
+    const Domain& domain;
+};
+
+// "1.50 GiB"
+std::string bytes_text(int64_t bytes);
+
+}  // namespace adder

@@ -1,0 +1,182 @@
+#include "apps/train_options.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/error.h"
+
+namespace adder::cli {
+
+namespace {
+
+// "UNTIL:L" of a length warm-up.
+LengthStage parse_stage(std::string_view text) {
+    LengthStage stage;
+    const char* end = text.data() + text.size();
+    const auto until = std::from_chars(text.data(), end, stage.until_step);
+    const bool colon = until.ec == std::errc() && until.ptr != end && *until.ptr == ':';
+    const auto length = std::from_chars(colon ? until.ptr + 1 : end, end, stage.L);
+    if (!colon || length.ec != std::errc() || length.ptr != end || stage.L < 1)
+        throw UsageError(fmt::format("--length-warmup: expected UNTIL:L, such as 100:512, got '{}'", text));
+    return stage;
+}
+
+}  // namespace
+
+void DataOptions::add_to(OptionList& list) {
+    list.add({.name = "domain", .value = &domain, .unit = "dna", .help = "the kind of data", .required = true});
+    list.add({.name = "input", .value = &input, .unit = "PATH",
+              .help = "FASTA, plain, gzip or bgzf: a file, a folder, or - for standard input",
+              .required = true, .is_path = true});
+    list.add({.name = "valid", .value = &valid, .unit = "FILE", .help = "held-out data of its own",
+              .is_path = true});
+    list.add({.name = "valid-contigs", .value = &valid_contigs, .unit = "A,B",
+              .help = "hold out the contigs of these names"});
+    list.add({.name = "valid-fraction", .value = &valid_fraction, .unit = "F",
+              .help = "hold out the last F of every contig", .range = {.low = 0, .high = 1, .high_excluded = true}});
+    list.add({.name = "gap", .value = &gap_bp, .unit = "BP",
+              .help = "bases before the held-out part that belong to neither part", .range = at_least(0)});
+}
+
+std::vector<std::string> DataOptions::valid_contig_names() const {
+    std::vector<std::string> names;
+    for (std::string_view rest = valid_contigs; !rest.empty();) {
+        const size_t comma = std::min(rest.find(','), rest.size());
+        if (comma > 0) names.emplace_back(rest.substr(0, comma));
+        rest.remove_prefix(std::min(comma + 1, rest.size()));
+    }
+    return names;
+}
+
+void DataOptions::check() const {
+    const int ways = !valid.empty() + !valid_contigs.empty() + (valid_fraction > 0);
+    if (ways > 1) throw UsageError("--valid, --valid-contigs and --valid-fraction exclude each other");
+    if (gap_bp > 0 && !(valid_fraction > 0)) throw UsageError("--gap: needs --valid-fraction");
+}
+
+void ModelOptions::add_to(OptionList& list) {
+    list.add({.name = "mixer", .value = &mixer, .unit = "mamba1|mamba2", .help = "the sequence mixer"});
+    list.add({.name = "d-model", .value = &d_model, .unit = "M", .help = "width of the residual stream",
+              .range = between(1, 65536)});
+    list.add({.name = "layers", .value = &layers, .unit = "N", .help = "blocks", .range = between(1, 1024)});
+    list.add({.name = "d-state", .value = &d_state, .unit = "N", .help = "states a channel",
+              .range = between(1, 256), .derived = "16 for mamba1, 128 for mamba2"});
+    list.add({.name = "expand", .value = &expand, .unit = "E", .help = "inner channels a model channel",
+              .range = between(1, 16)});
+    list.add({.name = "d-conv", .value = &d_conv, .unit = "K", .help = "taps of the causal convolution",
+              .range = between(2, 8)});
+    list.add({.name = "headdim", .value = &headdim, .unit = "P", .help = "channels a head (mamba2)",
+              .range = at_least(1), .derived = "64, or the inner channels where they are fewer"});
+    list.add({.name = "ngroups", .value = &ngroups, .unit = "G", .help = "groups of B and C (mamba2)",
+              .range = at_least(1)});
+    list.add({.name = "dt-rank", .value = &dt_rank, .unit = "R", .help = "rank of the step-size projection (mamba1)",
+              .range = at_least(1), .derived = "M/16, rounded up"});
+    list.add({.name = "discretization", .value = &discretization, .unit = "euler|zoh",
+              .help = "of B: dt B as in state-spaces/mamba, or the exact zero-order hold"});
+    list.add({.name = "dtype", .value = &dtype, .unit = "f32", .help = "storage of weights and activations on the CPU"});
+    list.add({.name = "init", .value = &init, .unit = "CHECKPOINT", .help = "start from these weights",
+              .is_path = true});
+}
+
+void TileOptions::add_to(OptionList& list) {
+    list.add({.name = "length", .value = &length, .unit = "L", .help = "tokens a sequence", .range = at_least(1)});
+    list.add({.name = "batch", .value = &batch, .unit = "B", .help = "sequences a micro-batch",
+              .range = between(1, 1 << 20)});
+    list.add({.name = "accumulation", .value = &accumulation, .unit = "N", .help = "micro-batches a step",
+              .range = between(1, 1 << 20)});
+    list.add({.name = "length-warmup", .value = &length_warmup, .unit = "UNTIL:L,...",
+              .help = "shorter sequences first: up to step UNTIL of length L, with as many tokens a step",
+              .derived = "none"});
+    list.add({.name = "tile", .value = &tile, .unit = "T",
+              .help = "tokens a tile; memory does not grow with the length beyond it", .range = at_least(1),
+              .derived = "the largest that fits into --memory"});
+    list.add({.name = "keep", .value = &keep, .unit = "K",
+              .help = "last tiles that backward need not recompute; changes no bit of a result",
+              .range = at_least(0), .on_resume = OnResume::any, .derived = "1 with --tile, else what fits"});
+    list.add({.name = "memory", .value = &memory, .unit = "BYTES", .help = "memory to plan for, such as 8GB or 512MiB",
+              .on_resume = OnResume::any, .derived = "half of the machine's"});
+}
+
+std::vector<LengthStage> TileOptions::stages() const {
+    std::vector<LengthStage> warmup;
+    std::string_view rest = length_warmup;
+    while (!length_warmup.empty()) {
+        const size_t comma = rest.find(',');
+        warmup.push_back(parse_stage(rest.substr(0, comma)));
+        if (comma == std::string_view::npos) break;
+        rest.remove_prefix(comma + 1);
+    }
+    try {
+        return length_stages(warmup, length, batch);
+    } catch (const Error& e) {
+        throw UsageError(fmt::format("--length-warmup: {}", e.what()));
+    }
+}
+
+void OptimizerOptions::add_to(OptionList& list) {
+    list.add({.name = "steps", .value = &steps, .unit = "S", .help = "steps of the whole run; may grow on resume",
+              .range = at_least(1), .on_resume = OnResume::grow});
+    list.add({.name = "lr", .value = &lr, .unit = "X", .help = "peak learning rate", .range = above(0)});
+    list.add({.name = "warmup", .value = &warmup, .unit = "F", .help = "part of the steps with a rising rate",
+              .range = between(0, 1)});
+    list.add({.name = "lr-final", .value = &lr_final, .unit = "F",
+              .help = "rate at the end of the cosine, as a part of the peak", .range = between(0, 1)});
+    list.add({.name = "beta1", .value = &beta1, .unit = "X", .help = "AdamW's decay of the mean gradient",
+              .range = {.low = 0, .high = 1, .high_excluded = true}});
+    list.add({.name = "beta2", .value = &beta2, .unit = "X", .help = "AdamW's decay of the squared gradient",
+              .range = {.low = 0, .high = 1, .high_excluded = true}});
+    list.add({.name = "eps", .value = &eps, .unit = "X", .help = "AdamW's floor of the denominator",
+              .range = above(0)});
+    list.add({.name = "weight-decay", .value = &weight_decay, .unit = "X",
+              .help = "decoupled; not for norms, biases, A and D", .range = at_least(0)});
+    list.add({.name = "clip", .value = &clip, .unit = "X", .help = "largest norm of the gradient; 0 for none",
+              .range = at_least(0)});
+    list.add({.name = "seed", .value = &seed, .unit = "K", .help = "of initial weights and of the order of the data",
+              .range = at_least(0)});
+}
+
+void TrainOptions::add_groups(OptionList& list) {
+    data.add_to(list);
+    model.add_to(list);
+    tiles.add_to(list);
+    optimizer.add_to(list);
+    list.add({.name = "eval-every", .value = &eval_every, .unit = "K",
+              .help = "steps between evaluations of held-out data; 0 for none but the last", .range = at_least(0),
+              .derived = "a tenth of the steps"});
+}
+
+OptionList TrainOptions::list() {
+    OptionList l;
+    add_groups(l);
+    l.add({.name = "out", .value = &out, .unit = "DIR", .help = "folder of the run: checkpoints, metrics, options",
+           .on_resume = OnResume::any, .required = true, .is_path = true});
+    l.add({.name = "save-every", .value = &save_every, .unit = "K", .help = "steps between checkpoints",
+           .range = at_least(1), .on_resume = OnResume::any, .derived = "every 10 minutes and at the end"});
+    l.add({.name = "stop-after", .value = &stop_after, .unit = "K", .help = "end after step K of the S",
+           .range = at_least(1), .on_resume = OnResume::any, .derived = "after the last"});
+    l.add({.name = "resume", .value = &resume, .help = "go on from the last checkpoint in --out",
+           .on_resume = OnResume::any});
+    l.add({.name = "overwrite", .value = &overwrite, .help = "replace the run in --out", .on_resume = OnResume::any});
+    l.add({.name = "profile", .value = &profile, .help = "print where the time of a step goes",
+           .on_resume = OnResume::any});
+    machine.add_to(l);
+    return l;
+}
+
+OptionList TrainOptions::plan_list() {
+    OptionList l;
+    add_groups(l);
+    machine.add_to(l);
+    return l;
+}
+
+void TrainOptions::resolve() {
+    data.check();
+    tiles.stages();
+    if (model.dtype != "f32")
+        throw UsageError(fmt::format("--dtype: expected f32, the type of --device cpu, got '{}'", model.dtype));
+    if (resume && overwrite) throw UsageError("--resume and --overwrite exclude each other");
+    if (!eval_every) eval_every = std::max<int64_t>(1, optimizer.steps / 10);
+}
+
+}  // namespace adder::cli

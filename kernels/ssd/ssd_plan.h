@@ -1,0 +1,52 @@
+// Where the scratch of the chunked CPU twin lies, in floats. Follows from the sizes alone.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/ssd/ssd_cpu.h"
+
+namespace adder::cpu {
+
+// Buffers that are read as vectors have widths that are multiples of this.
+inline constexpr int64_t kSsdPad = 16;
+// Channels p of one task; two vectors at 512 bits.
+inline constexpr int64_t kSsdPanel = 32;
+
+constexpr int64_t ssd_padded(int64_t n) { return (n + kSsdPad - 1) / kSsdPad * kSsdPad; }
+
+struct SsdForwardPlan {
+    int64_t slice;   // steps of one slice, a multiple of kSsdChunk
+    int64_t panels;  // of a head
+    int64_t width;   // padded channels of a head
+
+    explicit SsdForwardPlan(const SsdProblemF& a) {
+        // The prepared blocks of a slice stay below 1 MiB where the number of heads allows.
+        const int64_t wanted = (int64_t{1} << 18) / kSsdBlock / (a.B * a.H) / kSsdChunk;
+        slice = std::clamp<int64_t>(wanted, 1, a.chunks()) * kSsdChunk;
+        panels = (a.P + kSsdPanel - 1) / kSsdPanel;
+        width = ssd_padded(a.P);
+    }
+    int64_t head_floats() const { return slice * (kSsdBlock + 2); }
+    int64_t state_floats(const SsdProblemF& a) const { return a.N * width; }
+    int64_t total_floats(const SsdProblemF& a) const { return a.B * a.H * (head_floats() + state_floats(a)); }
+};
+
+struct SsdBackwardPlan {
+    int64_t slice;  // chunks of one slice
+    int64_t width;  // padded N: a row of a state gradient
+
+    explicit SsdBackwardPlan(const SsdProblemF& a) {
+        width = ssd_padded(a.N);
+        // The kept state gradients stay below 8 MiB unless that leaves too few tasks for the threads.
+        constexpr int64_t kFloats = int64_t{1} << 21, kTasks = 16;
+        const int64_t wanted = std::max(kFloats / state_floats(a), (kTasks + a.B * a.G - 1) / (a.B * a.G));
+        slice = std::clamp<int64_t>(wanted, 1, a.chunks());
+    }
+    int64_t state_floats(const SsdProblemF& a) const { return a.B * a.H * a.P * width; }
+    int64_t parameter_doubles(const SsdProblemF& a) const { return 3 * a.H * (a.B * slice + 1); }
+    int64_t bytes(const SsdProblemF& a) const {
+        return parameter_doubles(a) * size_of(DType::f64) + (slice + 1) * state_floats(a) * size_of(DType::f32);
+    }
+};
+
+}  // namespace adder::cpu

@@ -1,0 +1,51 @@
+// Training windows: batches as a pure function of (seed, step, micro-batch).
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/batch.h"
+#include "pipelines/records.h"
+
+namespace adder {
+
+// An epoch visits every position of the train part once. A position is a token with its successor as target,
+// both of one segment, so a segment of n tokens has n - 1; all positions P of all segments, in order, form a
+// ring. Epoch e cuts the ring at a random offset in [0, L) and from there into ceil(P / L) windows, the last
+// one padded; a seeded permutation orders them. A window that crosses from one segment to the next holds
+// several members; every member and every window begins with a start flag. Hence long segments give full
+// windows, short ones and remainders are packed, the number of windows does not depend on the offset, and any
+// batch is computed from its number alone, in memory of O(segments). A batch may reach from one epoch into
+// the next. A stage begins an epoch of its own.
+class WindowSampler {
+  public:
+    // `records` outlives the sampler and is read only inside `segments`. Stages ascend in until_step, the
+    // last one serves all later steps too; B L is the same in all; `accumulation` micro-batches make a step.
+    // Errors: no positions to train on, malformed stages.
+    WindowSampler(std::span<const TokenRecord> records, std::span<const Segment> segments,
+                  const TokenRules& rules, std::vector<LengthStage> stages, int64_t accumulation,
+                  uint64_t seed);
+
+    // The shape of a step's batches.
+    const LengthStage& stage(int64_t step) const;
+    // Fills a batch of that shape. Allocates nothing.
+    void fill(int64_t step, int64_t micro_batch, Batch& batch) const;
+
+    int64_t n_positions() const { return first_position_.back(); }
+    int64_t n_windows(int64_t L) const { return (n_positions() + L - 1) / L; }
+
+  private:
+    size_t stage_index(int64_t step) const;
+    void fill_window(size_t stage, int64_t epoch, int64_t index, BatchRow row) const;
+    int64_t write_ring(int64_t position, int64_t count, BatchRow row) const;
+
+    std::span<const TokenRecord> records_;
+    std::vector<Segment> segments_;        // those of at least two tokens
+    std::vector<int64_t> first_position_;  // of each segment in the ring; then P
+    TokenRules rules_;
+    std::vector<LengthStage> stages_;
+    int64_t accumulation_;
+    uint64_t seed_;
+};
+
+}  // namespace adder

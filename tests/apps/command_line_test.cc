@@ -1,0 +1,231 @@
+#include "apps/command_line.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "apps/run_options.h"
+#include "apps/train_options.h"
+#include "core/error.h"
+
+namespace adder::cli {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr CommandText kText = {"train", "trains", "adder train --domain dna --input genome.fa --out run"};
+
+template <class Options>
+CommandLine parse(Options& options, const std::vector<std::string>& args) {
+    OptionList list = options.list();
+    return parse_command_line(kText, args, list);
+}
+
+std::string usage_error(const std::vector<std::string>& args) {
+    TrainOptions options;
+    try {
+        parse(options, args);
+    } catch (const UsageError& e) {
+        return e.what();
+    }
+    return "(nothing thrown)";
+}
+
+TEST(CommandLine, options_are_long_and_take_values_both_ways) {
+    TrainOptions o;
+    const CommandLine line = parse(o, {"--domain", "dna", "--input=a.fa", "--input", "-", "--lr", "1e-4", "--resume"});
+    EXPECT_EQ(o.data.domain, "dna");
+    EXPECT_EQ(o.data.input, (std::vector<std::string>{"a.fa", "-"}));
+    EXPECT_EQ(o.optimizer.lr, 1e-4);
+    EXPECT_TRUE(o.resume);
+    EXPECT_EQ(line.given, (std::set<std::string>{"domain", "input", "lr", "resume"}));
+}
+
+TEST(CommandLine, defaults_are_those_of_the_documented_recipe) {
+    TrainOptions o;
+    OptionList list = o.list();
+    o.resolve();
+    const auto json = to_json(list);
+    const nlohmann::ordered_json expected = {
+        {"mixer", "mamba2"}, {"d-state", nullptr}, {"headdim", nullptr}, {"dt-rank", nullptr}, {"expand", 2},
+        {"d-conv", 4}, {"ngroups", 1}, {"discretization", "euler"}, {"dtype", "f32"}, {"beta1", 0.9},
+        {"beta2", 0.95}, {"eps", 1e-8}, {"weight-decay", 0.1}, {"clip", 1.0}, {"lr", 1e-3}, {"warmup", 0.1},
+        {"lr-final", 0.1}, {"length-warmup", nullptr}, {"accumulation", 1}, {"valid-fraction", 0.0}, {"gap", 0},
+        {"device", "cpu"}, {"save-every", nullptr}, {"tile", nullptr}, {"memory", nullptr}};
+    for (const auto& [name, value] : expected.items()) EXPECT_EQ(json.at(name), value) << name;
+}
+
+TEST(CommandLine, unknown_options_name_the_nearest) {
+    EXPECT_EQ(usage_error({"--d_model", "64"}), "train: unknown option '--d_model'; the nearest is --d-model");
+    EXPECT_EQ(usage_error({"--stpes=3"}), "train: unknown option '--stpes'; the nearest is --steps");
+    EXPECT_EQ(usage_error({"--d-mod", "64"}), "train: unknown option '--d-mod'; the nearest is --d-model");
+    EXPECT_EQ(usage_error({"--hlep"}), "train: unknown option '--hlep'; the nearest is --help");
+    EXPECT_THAT(usage_error({"-n", "3"}), HasSubstr("-n"));
+    EXPECT_THAT(usage_error({"genome.fa"}), HasSubstr("unexpected argument 'genome.fa'"));
+}
+
+TEST(CommandLine, repeated_missing_and_surplus_values_are_usage_errors) {
+    EXPECT_EQ(usage_error({"--lr", "1", "--lr", "2"}), "--lr: given twice");
+    EXPECT_EQ(usage_error({"--resume", "--resume"}), "--resume: given twice");
+    EXPECT_EQ(usage_error({"--lr"}), "--lr: a value is missing");
+    EXPECT_EQ(usage_error({"--lr", "--resume"}), "--lr: a value is missing before --resume");
+    EXPECT_EQ(usage_error({"--lr="}), "--lr: a value is missing");
+    EXPECT_EQ(usage_error({"--resume=yes"}), "--resume: takes no value");
+    EXPECT_EQ(usage_error({"--lr", "fast"}), "--lr: expected a number above 0, got 'fast'");
+    EXPECT_EQ(usage_error({"--lr", "-1"}), "--lr: expected a number above 0, got '-1'");
+    EXPECT_EQ(usage_error({"--d-conv", "9"}), "--d-conv: expected a whole number from 2 to 8, got '9'");
+}
+
+TEST(CommandLine, missing_required_options_are_named) {
+    TrainOptions o;
+    OptionList list = o.list();
+    parse_command_line(kText, {"--domain", "dna"}, list);
+    try {
+        require_all(list);
+        FAIL() << "nothing thrown";
+    } catch (const UsageError& e) {
+        EXPECT_THAT(e.what(), HasSubstr("--input PATH is missing"));
+    }
+}
+
+class ConfigFile : public testing::Test {
+  protected:
+    ConfigFile() {
+        std::string pattern = (std::filesystem::temp_directory_path() / "config_XXXXXX").string();
+        if (!mkdtemp(pattern.data())) throw std::runtime_error("mkdtemp");
+        folder_ = pattern;
+    }
+    ~ConfigFile() override { std::filesystem::remove_all(folder_); }
+    std::string write(const std::string& text) {
+        std::ofstream(folder_ + "/c.json") << text;
+        return folder_ + "/c.json";
+    }
+    std::string folder_;
+};
+
+TEST_F(ConfigFile, the_printed_configuration_is_a_configuration) {
+    TrainOptions a, b;
+    parse(a, {"--lr", "3e-4", "--memory", "2GiB", "--input", "x", "--input", "y", "--tile", "512"});
+    OptionList la = a.list();
+    const std::string text = config_text(la);
+    OptionList lb = b.list();
+    const CommandLine line = parse_command_line(kText, {"--config", write(text)}, lb);
+    EXPECT_EQ(config_text(lb), text);
+    EXPECT_TRUE(line.given.count("lr"));
+}
+
+TEST_F(ConfigFile, the_command_line_wins) {
+    TrainOptions o;
+    parse(o, {"--steps", "5", "--config", write(R"({"steps": 7, "batch": 3})")});
+    EXPECT_EQ(o.optimizer.steps, 5);
+    EXPECT_EQ(o.tiles.batch, 3);
+}
+
+TEST_F(ConfigFile, what_is_not_a_configuration_is_an_error_but_not_of_usage) {
+    const auto error_of = [&](const std::string& path) -> std::string {
+        TrainOptions o;
+        try {
+            parse(o, {"--config", path});
+        } catch (const UsageError&) {
+            return "usage";
+        } catch (const Error& e) {
+            return e.what();
+        }
+        return "nothing";
+    };
+    EXPECT_THAT(error_of("/nonexistent.json"), HasSubstr("/nonexistent.json: No such file"));
+    EXPECT_THAT(error_of(write("{\"steps\": ")), HasSubstr("not JSON"));
+    EXPECT_THAT(error_of(write(R"({"stepz": 1})")), HasSubstr("the nearest is \"steps\""));
+    EXPECT_THAT(error_of(folder_), HasSubstr(folder_));
+}
+
+TEST(TrainOptions, ways_of_holding_out_exclude_each_other) {
+    TrainOptions o;
+    o.data.valid_fraction = 0.1;
+    o.data.valid_contigs = "chr1";
+    EXPECT_THROW(o.resolve(), UsageError);
+    o.data.valid_contigs = "";
+    o.data.gap_bp = 5;
+    EXPECT_NO_THROW(o.resolve());
+    o.data.valid_fraction = 0;
+    EXPECT_THROW(o.resolve(), UsageError);
+}
+
+TEST(TrainOptions, length_warm_up_is_a_list_of_stages) {
+    TrainOptions o;
+    o.tiles.length = 2048;
+    o.tiles.batch = 2;
+    o.tiles.length_warmup = "10:256,30:1024";
+    const auto stages = o.tiles.stages();
+    ASSERT_EQ(stages.size(), 3u);
+    EXPECT_EQ(stages[0], (LengthStage{10, 256, 16}));
+    EXPECT_EQ(stages[1], (LengthStage{30, 1024, 4}));
+    for (const char* bad : {"10", "10:", ":3", "10:256,", "10:x", "10:256;20:512", "10:300", "10:256,10:512", "5:0"}) {
+        o.tiles.length_warmup = bad;
+        EXPECT_THROW(o.resolve(), UsageError) << bad;
+    }
+}
+
+TEST(TrainOptions, only_those_of_one_invocation_may_differ_on_resume) {
+    TrainOptions o;
+    std::set<std::string> any;
+    OptionList list = o.list();
+    for (const Option& option : list.all())
+        if (option.on_resume == OnResume::any) any.insert(option.name);
+    EXPECT_EQ(any, (std::set<std::string>{"stop-after", "save-every", "threads", "device", "memory", "keep", "isa",
+                                          "out", "resume", "overwrite", "profile"}));
+    EXPECT_EQ(list.find("steps")->on_resume, OnResume::grow);
+}
+
+TEST(MachineOptions, cuda_is_refused_by_a_build_without_it) {
+    MachineOptions o;
+    o.device = "cuda";
+    try {
+        o.prepare();
+        FAIL() << "nothing thrown";
+    } catch (const UsageError&) {
+        FAIL() << "the command line is right";
+    } catch (const Error& e) {
+        EXPECT_THAT(e.what(), HasSubstr("--device cuda"));
+    }
+}
+
+TEST(EvalOptions, baselines_are_orders_and_need_a_part_to_learn_from) {
+    EvalOptions o;
+    o.valid_fraction = 0.2;
+    o.baselines = "2,6";
+    EXPECT_EQ(o.baseline_orders(), (std::vector<int64_t>{2, 6}));
+    EXPECT_NO_THROW(o.check());
+    for (const char* bad : {"2,,6", "2;6", "13", "-1", "x"}) {
+        o.baselines = bad;
+        EXPECT_THROW(o.check(), UsageError) << bad;
+    }
+    o.baselines = "2";
+    o.valid_fraction = 0;
+    EXPECT_THROW(o.check(), UsageError);
+}
+
+TEST(BenchOptions, the_op_needs_no_name) {
+    BenchOptions o;
+    parse(o, {"scan", "--repeats", "3"});
+    EXPECT_EQ(o.op, "scan");
+    BenchOptions twice;
+    EXPECT_THROW(parse(twice, {"scan", "ssd"}), UsageError);
+}
+
+TEST(Help, lists_every_option_with_its_default_and_an_example) {
+    TrainOptions o;
+    OptionList list = o.list();
+    const std::string text = help_text(kText, list);
+    for (const std::string& name : list.names()) EXPECT_THAT(text, HasSubstr("--" + name));
+    EXPECT_THAT(text, HasSubstr("[default: 0.001]"));
+    EXPECT_THAT(text, HasSubstr("[default: 16 for mamba1, 128 for"));
+    EXPECT_THAT(text, HasSubstr("example:\n  adder train --domain dna"));
+}
+
+}  // namespace
+}  // namespace adder::cli
