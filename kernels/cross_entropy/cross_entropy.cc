@@ -43,7 +43,7 @@ void cross_entropy(Ctx& ctx, const CrossEntropyArgs& args, const CrossEntropyOut
     expect_optional(op, "nats", out.nats, DType::f64, {B, L});
     expect_optional(op, "d_logits", out.d_logits, S, {B, L, V});
     const int64_t n = B * L * V, item = size_of(S);
-    const int64_t scratch_bytes = S == DType::f64 ? 0 : cpu::cross_entropy_scratch_bytes(B, L, args.t0);
+    const int64_t scratch_bytes = S == DType::f64 ? 0 : cpu::cross_entropy_scratch_bytes(B, L);
     const OpCall call{op, {B, L, V}, {n * item * (out.d_logits ? 2 : 1), n * (out.d_logits ? 5 : 4)}};
     run_op(ctx, call, scratch_bytes, [=](Ctx& c, void* scratch) {
         const auto targets = args.targets.as<const uint16_t, 2>("targets");

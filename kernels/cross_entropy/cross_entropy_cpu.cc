@@ -146,8 +146,8 @@ int64_t blocks_of(int64_t L, int64_t t0) {
 
 }  // namespace
 
-int64_t cross_entropy_scratch_bytes(int64_t B, int64_t L, int64_t t0) {
-    return B * blocks_of(L, t0) * static_cast<int64_t>(sizeof(TokenLoss));
+int64_t cross_entropy_scratch_bytes(int64_t B, int64_t L) {
+    return B * blocks_of(L, kBlockTokens - 1) * static_cast<int64_t>(sizeof(TokenLoss));
 }
 
 void cross_entropy(ThreadPool& pool, const CrossEntropyRows& rows, View<double, 1> sums, void* scratch) {

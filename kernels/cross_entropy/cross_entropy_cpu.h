@@ -21,7 +21,8 @@ struct CrossEntropyRows {
     View<float, 3> d_logits;  // null = not wanted; may be logits
 };
 
-int64_t cross_entropy_scratch_bytes(int64_t B, int64_t L, int64_t t0);
+// Enough for every t0: memory is planned at one position and used at all.
+int64_t cross_entropy_scratch_bytes(int64_t B, int64_t L);
 // sums (2): loss, W.
 void cross_entropy(ThreadPool& pool, const CrossEntropyRows& rows, View<double, 1> sums, void* scratch);
 

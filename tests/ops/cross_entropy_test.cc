@@ -169,5 +169,28 @@ TEST(CrossEntropySums, are_cut_at_absolute_multiples_of_1024) {
     }
 }
 
+TEST(CrossEntropySums, memory_planned_at_one_position_serves_all) {
+    for (const int64_t L : {1, 64, 256, 257, 258}) {  // 4 blocks fill one allocation unit
+        const OpCase c = op_case<CrossEntropyProblem>({kTest, 1, L, 5});
+        Instance run(c, make_inputs(c), DType::f32);
+        const TensorRef logits = run.bag()["logits"], targets = run.bag()["targets"],
+                        sums = run.bag()["sums"];
+        ThreadPool pool(2);
+        Arena plan, scratch;
+        Ctx ctx;
+        ctx.pool = &pool;
+        ctx.scratch = &plan;
+        ctx.dry_run = true;
+        cross_entropy(ctx, {logits, targets, {}}, {sums, {}, {}});
+        scratch.bind(plan.peak_bytes(), true);
+        ctx.scratch = &scratch;
+        ctx.dry_run = false;
+        for (int64_t t0 = 0; t0 < 130; ++t0) {
+            cross_entropy(ctx, {logits, targets, {}, -1, t0}, {sums, {}, {}});
+            EXPECT_EQ(sums_of(sums).second, static_cast<double>(L)) << t0;
+        }
+    }
+}
+
 }  // namespace
 }  // namespace adder
