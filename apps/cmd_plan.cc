@@ -29,7 +29,7 @@ int64_t largest(int64_t from, Fits fits) {
 
 bool fits(LanguageModel& model, cli::TileOptions options) {
     try {
-        stage_plans(model, options);
+        stage_plans(model, options, options.tile.value_or(0));
         return true;
     } catch (const Error&) {
         return false;
@@ -70,13 +70,14 @@ void run_plan(App& app, const std::vector<std::string>& args) {
     list.add({.name = "json", .value = &json, .help = "print one JSON object"});
     const CommandLine line = parse_command_line(kText, args, list);
     if (line.help) return void(app.results = help_text(kText, list));
+    const Domain& domain = find_domain(o.data.domain.empty() ? "dna" : o.data.domain);
+    apply_json(list, domain.defaults(), line.given, "defaults");
     o.resolve();
     if (line.print_config) return void(app.results = config_text(list));
     o.machine.prepare();
-    const Domain& domain = find_domain(o.data.domain.empty() ? "dna" : o.data.domain);
 
     LanguageModel model(model_config(o.model, domain.vocabulary));
-    const std::vector<MemoryPlan> plans = stage_plans(model, o.tiles);
+    const std::vector<MemoryPlan> plans = stage_plans(model, o.tiles, o.tiles.tile.value_or(0));
     const MemoryPlan& p = plans.back();
     const double tokens_per_s = measure_tokens_per_s(model, o, p);
     const int64_t step_tokens = o.tiles.accumulation * p.tiles.B * p.tiles.L;

@@ -1,17 +1,16 @@
 #include "apps/cmd_train.h"
 
 #include <chrono>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <numbers>
 
 #include "apps/build_info.h"
 #include "apps/command_line.h"
+#include "apps/run_folder.h"
 #include "apps/run_options.h"
 #include "apps/scoring.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
-#include "io/file.h"
 #include "kernels/common/isa.h"
 #include "pipelines/windows.h"
 #include "train/loop.h"
@@ -19,8 +18,6 @@
 #include "train/profile.h"
 
 namespace adder {
-
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -34,40 +31,19 @@ using Clock = std::chrono::steady_clock;
 // Periodic evaluations read at most this many held-out tokens; the last one reads all.
 constexpr int64_t kPeriodicEvaluationTokens = 1 << 18;
 
-// The folder of the run: refuses a used one, finds what to go on from.
-struct RunFolder {
-    std::string path, checkpoint;  // checkpoint: empty = from the beginning
-    bool resumed = false;
-    nlohmann::json stored;         // run.json; null without one
-
-    static RunFolder open(const cli::TrainOptions& o) {
-        RunFolder f;
-        f.path = o.out;
-        std::error_code error;
-        if (fs::exists(f.path, error) && !fs::is_directory(f.path, error))
-            fail("{}: --out is a file, expected a folder", f.path);
-        const bool used = fs::exists(f.path, error) && !fs::is_empty(f.path, error);
-        if (used && !o.resume && !o.overwrite)
-            fail("{}: --out holds something already; hint: --resume goes on, --overwrite replaces it", f.path);
-        if (!o.resume) return f;
-        if (fs::exists(f.path + "/run.json", error)) f.stored = load_run(f.path);
-        const auto found = list_checkpoints(f.path, CheckpointKind::step);
-        if (!found.empty()) f.checkpoint = found.back().path;
-        f.resumed = !f.checkpoint.empty();
-        return f;
-    }
-};
-
 class TrainCommand {
   public:
-    TrainCommand(App& app, cli::TrainOptions& options, OptionList& list, RunFolder folder)
-        : app_(app), o_(options), list_(list), folder_(std::move(folder)), domain_(find_domain(o_.data.domain)),
+    TrainCommand(App& app, cli::TrainOptions& options, OptionList& list, const RunFolder& folder)
+        : app_(app), o_(options), list_(list), folder_(folder), domain_(find_domain(o_.data.domain)),
           pool_(static_cast<int>(*o_.machine.threads)) {}
 
     void run() {
         load_data();
         LanguageModel model(model_config(o_.model, domain_.vocabulary));
-        const std::vector<MemoryPlan> plans = stage_plans(model, o_.tiles);
+        set_resolved(o_.model, model.config());
+        // The tile of a run decides its bits, so that it is recorded and taken again, whatever memory there is then.
+        const int64_t chosen = folder_.stored().is_null() ? 0 : folder_.stored().value("tile", int64_t{0});
+        const std::vector<MemoryPlan> plans = stage_plans(model, o_.tiles, o_.tiles.tile.value_or(chosen));
         say(plan_text(model, plans, o_.tiles.accumulation));
         ParamStore params([&](ParamVisitor& v) { model.visit(v); }, DType::f32, true);
         const auto& a = o_.optimizer;
@@ -78,7 +54,7 @@ class TrainCommand {
         const FillBatch fill = [&](int64_t step, int64_t micro, Batch& batch) { sampler.fill(step, micro, batch); };
         if (o_.profile) return profile(trainer, fill);
         if (finished(state)) {
-            say(fmt::format("{}: the run has finished its {} steps; nothing to do", folder_.path, state.step));
+            say(fmt::format("{}: the run has finished its {} steps; nothing to do", folder_.path(), state.step));
             return;
         }
         train(model, params, trainer, state, plans, fill);
@@ -97,23 +73,19 @@ class TrainCommand {
         data_ = domain_.load(d);
         for (const std::string& line : data_.report) say(line);
         for (const std::string& line : data_.warnings) say("warning: " + line);
-        if (folder_.stored.is_null()) return;
-        for (const auto& [key, now] : {std::pair{"digest", data_.digest}, std::pair{"valid_digest", data_.valid_digest}})
-            if (const std::string was = folder_.stored.at("data").value(key, ""); was != now)
-                fail("{}: the data changed: {} was {}, is {}; hint: --resume needs the data of the run", folder_.path,
-                     key, was, now);
+        folder_.check_data(data_);
     }
 
     // New, from --init, or from the run's last checkpoint.
     TrainerState begin(LanguageModel& model, ParamStore& params, Trainer& trainer) {
-        if (folder_.resumed) {
-            check_same_model(model, folder_.checkpoint);
-            load_parameters(folder_.checkpoint, model, params);
-            TrainerState state = load_trainer(folder_.checkpoint, params, trainer.optimizer());
-            say(fmt::format("going on after step {} of {}", state.step, folder_.checkpoint));
+        if (!folder_.checkpoint().empty()) {
+            check_same_model(model, folder_.checkpoint());
+            load_parameters(folder_.checkpoint(), model, params);
+            TrainerState state = load_trainer(folder_.checkpoint(), params, trainer.optimizer());
+            say(fmt::format("going on after step {} of {}", state.step, folder_.checkpoint()));
             return state;
         }
-        if (o_.resume) say(fmt::format("{}: no complete checkpoint, starting at step 0", folder_.path));
+        if (o_.resume) say(fmt::format("{}: no complete checkpoint, starting at step 0", folder_.path()));
         if (!o_.model.init.empty()) {
             const std::string from = find_checkpoint(o_.model.init, false);
             load_parameters(from, model, params);
@@ -131,14 +103,15 @@ class TrainCommand {
     }
 
     bool finished(const TrainerState& state) const {
-        return folder_.resumed && state.step >= o_.optimizer.steps &&
+        return !folder_.checkpoint().empty() && state.step >= o_.optimizer.steps &&
                (data_.valid.empty() || state.evaluated_step == state.step);
     }
 
-    nlohmann::json run_record() const {
+    nlohmann::json run_record(const MemoryPlan& plan) const {
         const BuildInfo& build = build_info();
         return {{"layout", kCheckpointLayout},
                 {"options", to_json(list_)},
+                {"tile", plan.tiles.T},
                 {"version", build.version},
                 {"commit", build.commit},
                 {"device", o_.machine.device},
@@ -146,16 +119,6 @@ class TrainCommand {
                 {"blas", openblas_core()},
                 {"data", {{"files", data_.files}, {"digest", data_.digest}, {"valid_digest", data_.valid_digest},
                           {"train_tokens", n_tokens(data_.train)}, {"valid_tokens", n_tokens(data_.valid)}}}};
-    }
-
-    void prepare_folder(const nlohmann::json& record) {
-        std::error_code error;
-        if (o_.overwrite) fs::remove_all(folder_.path, error);
-        fs::create_directories(folder_.path, error);
-        if (error) fail("{}: cannot make the folder: {}; hint: choose another --out", folder_.path, error.message());
-        remove_leftovers(folder_.path);
-        remove_incomplete_checkpoints(folder_.path);
-        write_file(folder_.path + "/run.json", record.dump(2) + "\n");
     }
 
     void train(LanguageModel& model, ParamStore& params, Trainer& trainer, TrainerState& state,
@@ -167,12 +130,12 @@ class TrainCommand {
         loop.eval_every = data_.valid.empty() ? 0 : *o_.eval_every;
         loop.save_every = o_.save_every.value_or(0);
         loop.stop_after = o_.stop_after.value_or(0);
-        loop.folder = folder_.path;
-        loop.run = run_record();
-        prepare_folder(loop.run);
+        loop.folder = folder_.path();
+        loop.run = run_record(plans.back());
+        folder_.prepare(loop.run);
 
-        MetricsLog log(folder_.path, state.step);
-        EventFile events(folder_.path, state.step);
+        MetricsLog log(folder_.path(), state.step);
+        EventFile events(folder_.path(), state.step);
         const LearningRate rate{o_.optimizer.lr, loop.steps, o_.optimizer.warmup, o_.optimizer.lr_final};
         const std::vector<LengthStage> stages = o_.tiles.stages();
         std::optional<SegmentScorer> scorer;
@@ -220,9 +183,9 @@ class TrainCommand {
         app_.console.finish_line();
         if (end == LoopEnd::stopped)
             say(fmt::format("stopped after step {} of {}; go on with: adder train --out {} --resume", state.step,
-                            loop.steps, folder_.path));
+                            loop.steps, folder_.path()));
         else
-            say(fmt::format("finished {} steps: {}", state.step, folder_.path));
+            say(fmt::format("finished {} steps: {}", state.step, folder_.path()));
     }
 
     void profile(Trainer& trainer, const FillBatch& fill) {
@@ -248,7 +211,7 @@ class TrainCommand {
     App& app_;
     cli::TrainOptions& o_;
     OptionList& list_;
-    RunFolder folder_;
+    const RunFolder& folder_;
     const Domain& domain_;
     ThreadPool pool_;
     Dataset data_;
@@ -261,20 +224,18 @@ void run_train(App& app, const std::vector<std::string>& args) {
     OptionList list = o.list();
     const CommandLine line = parse_command_line(kText, args, list);
     if (line.help) return void(app.results = help_text(kText, list));
+    if (!o.data.domain.empty()) apply_json(list, find_domain(o.data.domain).defaults(), line.given, "defaults");
     o.resolve();
     if (line.print_config) return void(app.results = config_text(list));
     if (o.profile) o.out = "-";  // writes nothing
     if (o.out.empty()) require_all(list);
     o.machine.prepare();
     make_paths_absolute(list);
-    RunFolder folder;
-    if (!o.profile) {
-        folder = RunFolder::open(o);
-        if (!folder.stored.is_null())
-            restore_options(list, folder.stored.at("options"), line.given, folder.path + "/run.json");
-    }
+    const RunFolder folder(o.profile ? "" : o.out, o.resume, o.overwrite);
+    if (!folder.stored().is_null())
+        restore_options(list, folder.stored().at("options"), line.given, folder.path() + "/run.json");
     require_all(list);
-    TrainCommand(app, o, list, std::move(folder)).run();
+    TrainCommand(app, o, list, folder).run();
 }
 
 }  // namespace adder

@@ -25,13 +25,24 @@ ModelConfig model_config(const cli::ModelOptions& o, int64_t vocabulary) {
     return c;
 }
 
-std::vector<MemoryPlan> stage_plans(LanguageModel& model, const cli::TileOptions& o) {
+void set_resolved(cli::ModelOptions& o, const ModelConfig& c) {
+    o.d_state = c.d_state;
+    if (c.headdim > 0) o.headdim = c.headdim;
+    if (c.dt_rank > 0) o.dt_rank = c.dt_rank;
+}
+
+std::vector<MemoryPlan> stage_plans(LanguageModel& model, const cli::TileOptions& o, int64_t tile) {
     const int64_t memory = o.memory ? o.memory->count : physical_memory_bytes() / 2;
+    const int64_t keep = o.keep.value_or(o.tile ? 1 : -1);
     std::vector<MemoryPlan> plans;
-    for (const LengthStage& stage : o.stages()) {
-        TileOptions tiles{stage.B, stage.L, 0, o.keep.value_or(-1)};
-        if (o.tile) tiles.T = std::clamp<int64_t>(*o.tile * o.batch / stage.B, 1, stage.L);
-        plans.push_back(choose_tiles(model, DType::f32, tiles, memory));
+    const std::vector<LengthStage> stages = o.stages();
+    for (size_t i = stages.size(); i-- > 0;) {
+        const LengthStage& stage = stages[i];
+        TileOptions tiles{stage.B, stage.L, 0, keep};
+        if (tile > 0) tiles.T = std::clamp<int64_t>(tile * o.batch / stage.B, 1, stage.L);
+        plans.insert(plans.begin(), choose_tiles(model, DType::f32, tiles, memory));
+        // The last stage decides; an earlier one of shorter sequences would otherwise choose for itself.
+        tile = plans.back().tiles.T;
     }
     return plans;
 }

@@ -13,9 +13,12 @@
 namespace adder {
 
 ModelConfig model_config(const cli::ModelOptions& options, int64_t vocabulary);
+// The options that `config` resolved, so that a run records what it used.
+void set_resolved(cli::ModelOptions& options, const ModelConfig& config);
 
-// One plan a stage: the tile of a stage with B_s rows is T B / B_s, so that all stages hold as many tokens.
-std::vector<MemoryPlan> stage_plans(LanguageModel& model, const cli::TileOptions& options);
+// One plan a stage: the tile of a stage with B_s rows is T B / B_s, so that all stages hold as many tokens. `tile`: of
+// the last stage, 0 = what fits. --tile alone means --keep 1.
+std::vector<MemoryPlan> stage_plans(LanguageModel& model, const cli::TileOptions& options, int64_t tile);
 
 // Memory by arena, tiles and work, as lines.
 std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>& plans, int64_t accumulation);

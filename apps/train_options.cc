@@ -73,7 +73,7 @@ void ModelOptions::add_to(OptionList& list) {
               .range = at_least(1), .derived = "M/16, rounded up"});
     list.add({.name = "discretization", .value = &discretization, .unit = "euler|zoh",
               .help = "of B: dt B as in state-spaces/mamba, or the exact zero-order hold"});
-    list.add({.name = "dtype", .value = &dtype, .unit = "f32|f64", .help = "storage of weights and activations"});
+    list.add({.name = "dtype", .value = &dtype, .unit = "f32", .help = "storage of weights and activations on the CPU"});
     list.add({.name = "init", .value = &init, .unit = "CHECKPOINT", .help = "start from these weights",
               .is_path = true});
 }
@@ -173,6 +173,8 @@ OptionList TrainOptions::plan_list() {
 void TrainOptions::resolve() {
     data.check();
     tiles.stages();
+    if (model.dtype != "f32")
+        throw UsageError(fmt::format("--dtype: expected f32, the type of --device cpu, got '{}'", model.dtype));
     if (resume && overwrite) throw UsageError("--resume and --overwrite exclude each other");
     if (!eval_every) eval_every = std::max<int64_t>(1, optimizer.steps / 10);
 }

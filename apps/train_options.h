@@ -7,6 +7,7 @@
 
 #include "apps/machine.h"
 #include "core/options.h"
+#include "model/config.h"
 #include "train/schedule.h"
 
 namespace adder::cli {
@@ -28,10 +29,10 @@ struct DataOptions {
 
 // The architecture. What is not given is derived from the rest by the model's own configuration.
 struct ModelOptions {
-    std::string mixer = "mamba2";
-    int64_t d_model = 128, layers = 4;
+    std::string mixer = ModelConfig{}.mixer;
+    int64_t d_model = ModelConfig{}.d_model, layers = ModelConfig{}.n_layer;
     std::optional<int64_t> d_state, headdim, dt_rank;
-    int64_t expand = 2, d_conv = 4, ngroups = 1;
+    int64_t expand = ModelConfig{}.expand, d_conv = ModelConfig{}.d_conv, ngroups = ModelConfig{}.ngroups;
     std::string discretization = "euler";
     std::string dtype = "f32";
     std::string init;

@@ -176,7 +176,7 @@ CheckReport check_errors(const OpCase& c) {
     for (const ArraySpec& s : c.outputs) expect_errors(c, c.forward, bag, s.name, s.open_dim, false, report);
     if (c.backward)
         for (const GradientArray& g : gradient_arrays(c))
-            expect_errors(c, c.backward, bag, g.name, -1, false, report);
+            expect_errors(c, c.backward, bag, g.name, g.open_dim, false, report);
     TensorBag narrow = bag;
     for (auto& [name, t] : narrow.tensors)
         if (t.dtype == DType::f32) t.dtype = DType::bf16;

@@ -182,7 +182,7 @@ std::vector<GradientArray> gradient_arrays(const OpCase& c) {
         if (!s.differentiable) continue;
         const bool seen =
             std::any_of(all.begin(), all.end(), [&](auto& g) { return g.name == s.gradient_name(); });
-        if (!seen) all.push_back({s.gradient_name(), s.kind == Kind::parameter, s.zero});
+        if (!seen) all.push_back({s.gradient_name(), s.kind == Kind::parameter, s.zero, s.open_dim});
     }
     return all;
 }

@@ -27,6 +27,7 @@ void add_gradients(const OpCase& c, Bag<S>& bag);
 struct GradientArray {
     std::string name;
     bool parameter = false, zero = false;
+    int open_dim = -1;
 };
 std::vector<GradientArray> gradient_arrays(const OpCase& c);
 

@@ -1,7 +1,14 @@
 #include "kernels/common/op_table.h"
 
+#include "kernels/conv1d/conv1d_cases.h"
 #include "kernels/gemm/gemm_cases.h"
+#include "kernels/adamw/adamw_cases.h"
+#include "kernels/cross_entropy/cross_entropy_cases.h"
 #include "kernels/gated_norm/gated_norm_cases.h"
+#include "kernels/grad_norm/grad_norm_cases.h"
+#include "kernels/embedding/embedding_cases.h"
+#include "kernels/gated_norm/gated_norm_cases.h"
+#include "kernels/gemm/gemm_cases.h"
 #include "kernels/norm/norm_cases.h"
 #include "kernels/scan/scan_cases.h"
 #include "kernels/ssd/ssd_cases.h"
@@ -11,11 +18,16 @@ namespace adder {
 namespace {
 
 constexpr OpEntry kOps[] = {
+    {"conv1d", op_cases<Conv1dProblem>},
+    {"embedding", op_cases<EmbeddingProblem>},
     {"gemm", op_cases<LinearProblem>},
     {"norm", op_cases<NormProblem>},
     {"scan", op_cases<ScanProblem>},
     {"ssd", op_cases<SsdCases>},
     {"gated_norm", op_cases<GatedNormProblem>},
+    {"cross_entropy", op_cases<CrossEntropyProblem>},
+    {"adamw", op_cases<AdamWProblem>},
+    {"grad_norm", op_cases<GradNormProblem>},
 };
 
 }  // namespace

@@ -1,7 +1,8 @@
 // Softmax cross-entropy over the vocabulary, in nats, weighted per token.
 //
 //   nats[b,t] = logsumexp(logits[b,t]) - logits[b,t,target]       loss = sum of w nats       W = sum of w
-//   d_logits  = w (softmax(logits) - onehot(target))              not divided by W: the optimizer does that once
+//   d_logits  = w (softmax(logits) - onehot(target))              not divided by W: the optimizer does that
+//   once
 //
 // The effective weight is 0 where target == ignore_index, whatever weights says.
 #pragma once
@@ -17,7 +18,7 @@ struct CrossEntropyArgs {
     TensorRef targets;  // (B,L) u16, < V where the weight is not 0; else Error naming the place
     TensorRef weights;  // (B,L) f32, >= 0; absent = 1
     int64_t ignore_index = -1;
-    int64_t t0 = 0;     // absolute position of the first row: sums are cut at absolute multiples of 1,024
+    int64_t t0 = 0;  // absolute position of the first row: sums are cut at absolute multiples of 1,024
 };
 
 struct CrossEntropyOut {

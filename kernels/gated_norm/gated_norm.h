@@ -21,7 +21,7 @@ struct GatedNormArgs {
 
 // y (B,L,D) storage; may be args.x itself when the inputs are not needed afterwards.
 void gated_norm_forward(Ctx& ctx, const GatedNormArgs& args, const TensorRef& y);
-// d_x, d_z (B,L,D) storage, =; d_weight (D) S, +=. d_x may be d_y itself.
+// d_x, d_z (B,L,D) storage, =; d_weight (D) S, +=. d_x may be d_y itself; d_z overlaps no input.
 void gated_norm_backward(Ctx& ctx, const GatedNormArgs& args, const TensorRef& d_y, const TensorRef& d_x,
                          const TensorRef& d_z, const TensorRef& d_weight);
 

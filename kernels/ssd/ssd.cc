@@ -104,6 +104,10 @@ Shape ssd_chunk_states_shape(int64_t B, int64_t L, int64_t H, int64_t P, int64_t
 }
 
 void ssd_forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out) {
+    ssd_forward_in(ctx, args, out, cpu::SsdForm::best);
+}
+
+void ssd_forward_in(Ctx& ctx, const SsdArgs& args, const SsdOut& out, cpu::SsdForm form) {
     constexpr const char* op = "ssd_forward";
     const SsdSizes s = check_args(op, args);
     expect_optional(op, "y", out.y, s.storage, {s.B, s.L, s.H * s.P});
@@ -111,7 +115,7 @@ void ssd_forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out) {
     const Shape states = ssd_chunk_states_shape(s.B, s.L, s.H, s.P, s.N);
     expect_optional(op, "chunk_states", out.chunk_states, s.accum, states);
     if (out.chunk_states && args.h0 && overlap(args.h0, out.hT))
-        fail("[{}] hT: expected memory apart from h0 because chunk_states are kept, got memory that overlaps it", op);
+        fail("[{}] hT: expected memory apart from h0 as chunk_states are kept, got an overlap", op);
 
     const int64_t kept = out.chunk_states ? out.chunk_states.bytes() : 0;
     const int64_t skipped = out.y ? 0 : s.B * s.L * (s.H * s.P + s.G * s.N) * size_of(s.storage);  // y and C
@@ -127,8 +131,8 @@ void ssd_forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out) {
     }
     const auto a = problem<float>(s, args);
     const auto o = result<float>(out);
-    run_op(ctx, call, cpu::ssd_forward_scratch_bytes(a),
-           [a, o](Ctx& c, void* scratch) { cpu::ssd_forward(c, a, o, scratch); });
+    run_op(ctx, call, cpu::ssd_forward_scratch_bytes(a, form),
+           [a, o, form](Ctx& c, void* scratch) { cpu::ssd_forward(c, a, o, scratch, form); });
 }
 
 void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, const SsdGrads& g) {
@@ -146,8 +150,8 @@ void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, 
     expect(op, "d_dt_bias", g.d_dt_bias, s.accum, {s.H});
     expect_optional(op, "d_h", g.d_h, s.accum, {s.B, s.H, s.P, s.N});
 
-    // Reads x, dt, B, C, d_y and writes d_x, d_dt, d_B, d_C. A step: 2 N P for each of d_state, d_C, d_B, d_x and the
-    // decay's gradient, N P for the decay of d_state.
+    // Reads x, dt, B, C, d_y and writes d_x, d_dt, d_B, d_C. A step: 2 N P for each of d_state, d_C, d_B, d_x
+    // and the decay's gradient, N P for the decay of d_state.
     const int64_t x_bytes = s.B * s.L * s.H * s.P * size_of(s.storage);
     const int64_t bytes = 2 * s.sequence_bytes() - x_bytes + chunk_states.bytes() + 2 * s.state_bytes();
     const OpCall call = s.call(op, bytes, s.cells() * 11);

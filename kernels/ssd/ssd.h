@@ -5,9 +5,9 @@
 //   S[t]    = a S[t-1] + b x[t] (outer) B[t,g]        S: (P,N) per head; head h reads group g = h / (H/G)
 //   y[t]    = S[t] C[t,g] + D[h] x[t]
 //
-// Three equal ways to compute it: the recurrence; the quadratic dual form y = (L o C B^T) x with
-// L[i,j] = exp(sum over j < k <= i of dt A); and the chunked block decomposition that combines both.
-// A start flag at t sets S[t-1] to zero (assigned). Source: Dao & Gu 2024 (arXiv 2405.21060), sections 5, 6, listing 1.
+// Three equal ways to compute it: the recurrence; the quadratic dual form y = (L o C B^T) x with L[i,j] =
+// exp(sum over j < k <= i of dt A); and the chunked block decomposition that combines both. A start flag at t
+// sets S[t-1] to zero (assigned). Source: Dao & Gu 2024 (arXiv 2405.21060), sections 5, 6, listing 1.
 #pragma once
 #include "core/ctx.h"
 #include "core/tensor.h"
@@ -15,8 +15,8 @@
 
 namespace adder {
 
-// "S" below is the accumulation type of the storage type: f32 for f32, f64 for f64. Any row strides; innermost stride 1;
-// parameters and chunk_states contiguous. G divides H; N from 1 to 256.
+// "S" below is the accumulation type of the storage type: f32 for f32, f64 for f64. Any row strides;
+// innermost stride 1; parameters and chunk_states contiguous. G divides H; N from 1 to 256.
 struct SsdArgs {
     TensorRef x;        // (B,L,H*P) storage
     TensorRef dt_raw;   // (B,L,H) storage
@@ -33,19 +33,19 @@ struct SsdArgs {
 };
 
 struct SsdOut {
-    TensorRef y;             // (B,L,H*P) storage; absent = only the state is wanted, and the work for y is not done
-    TensorRef hT;            // (B,H,P,N) S: state after the last step; may be h0 itself unless chunk_states is present
-    TensorRef chunk_states;  // (B,chunks,H,P*N) S: the state before every chunk, for backward; absent = keep nothing
+    TensorRef y;   // (B,L,H*P) storage; absent = only the state is wanted, the work for y is not done
+    TensorRef hT;  // (B,H,P,N) S: state after the last step; may be h0 unless chunk_states is present
+    TensorRef chunk_states;  // (B,chunks,H,P*N) S: state before every chunk, for backward; absent = not kept
 };
 
 // Activations are overwritten, parameters are added to.
 struct SsdGrads {
-    TensorRef d_y;                        // (B,L,H*P) storage, in
-    TensorRef d_x;                        // (B,L,H*P) storage, =
-    TensorRef d_dt_raw;                   // (B,L,H) storage, =
-    TensorRef d_B, d_C;                   // (B,L,G*N) storage, =
-    TensorRef d_A_log, d_D, d_dt_bias;    // (H) S, +=
-    TensorRef d_h;                        // (B,H,P,N) S: gradient of hT on entry, of h0 on return; absent = zero
+    TensorRef d_y;                      // (B,L,H*P) storage, in
+    TensorRef d_x;                      // (B,L,H*P) storage, =
+    TensorRef d_dt_raw;                 // (B,L,H) storage, =
+    TensorRef d_B, d_C;                 // (B,L,G*N) storage, =
+    TensorRef d_A_log, d_D, d_dt_bias;  // (H) S, +=
+    TensorRef d_h;  // (B,H,P,N) S: gradient of hT on entry, of h0 on return; absent = zero
 };
 
 // Steps between two kept states.
@@ -53,13 +53,13 @@ inline constexpr int64_t kSsdChunk = 64;
 // (B, ceil(L / kSsdChunk), H, P*N).
 Shape ssd_chunk_states_shape(int64_t B, int64_t L, int64_t H, int64_t P, int64_t N);
 
-// Throws Error naming the argument, the expected and the given shape. hT has the same bits with and without y and
-// chunk_states.
+// Throws Error naming the argument, the expected and the given shape. hT has the same bits with and without y
+// and chunk_states.
 void ssd_forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out);
 // `chunk_states` as forward wrote it for the same arguments; h0 is not read.
 void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, const SsdGrads& grads);
-// One step for each of B independent rows: L = 1, h0 ignored, `h` (B,H,P,N) updated in place. A row's bits do not
-// depend on the other rows.
+// One step for each of B independent rows: L = 1, h0 ignored, `h` (B,H,P,N) updated in place. A row's bits do
+// not depend on the other rows.
 void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y);
 
 }  // namespace adder

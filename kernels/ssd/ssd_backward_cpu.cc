@@ -1,19 +1,22 @@
 // Backward of ssd.h on the CPU, chunk by chunk as matrix products.
 //
-// Time runs backwards in slices of chunks. First, in parallel over (row, head, panel of channels), the gradient of the
-// state is carried from the end of a slice to its begin and its value at the end of every chunk is kept:
+// Time runs backwards in slices of chunks. First, in parallel over (row, head, panel of channels), the
+// gradient of the state is carried from the end of a slice to its begin and its value at the end of every
+// chunk is kept:
 //     d_state = total decay * d_state + (from_begin d_y)^T C
-// Then, in parallel over (row, group, chunk), everything else follows from the kept states before and state gradients
-// after a chunk. A task walks the heads of its group in order, so sums over heads need no partial results. With
-// W = d_y x^T o decay o gain o C B^T the gradient of the log decay at step k is the sum of W[i][j] over j < k <= i and
-// of the like terms of both states: sums only, so that nothing cancels.
+// Then, in parallel over (row, group, chunk), everything else follows from the kept states before and state
+// gradients after a chunk. A task walks the heads of its group in order, so sums over heads need no partial
+// results. With W = d_y x^T o decay o gain o C B^T the gradient of the log decay at step k is the sum of
+// W[i][j] over j < k <= i and of the like terms of both states: sums only, so that nothing cancels.
 //
-// A start splits its chunk into runs. The state before a run is the kept one or zero, and so is the gradient after it.
+// A start splits its chunk into runs. The state before a run is the kept one or zero, and so is the gradient
+// after it.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ssd/ssd_backward_cpu.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/ssd/ssd_carry-inl.h"
 #include "kernels/ssd/ssd_plan.h"
 #include "kernels/ssd/ssd_tile-inl.h"
 
@@ -21,99 +24,19 @@ HWY_BEFORE_NAMESPACE();
 namespace adder::cpu {
 namespace HWY_NAMESPACE {
 
-inline constexpr int64_t kMaxN = 256;
 // Channels that are packed at a time; also the row length of every (step, step) and (step, channel) buffer.
 inline constexpr int64_t kBlockP = 64;
 inline constexpr int64_t kRow = kSsdChunk;
 static_assert(kBlockP == kRow);
 
-struct BackwardScratch {
-    double* totals;    // (H,3): d_A_log, d_D, d_dt_bias
-    double* partials;  // (B,slice,H,3)
-    float* d_state;    // (B,H,P,width): after the chunk that comes next
-    float* kept;       // (slice,B,H,P,width): after each chunk of the slice
-
-    BackwardScratch(const SsdProblemF& a, const SsdBackwardPlan& plan, void* memory)
-        : totals(static_cast<double*>(memory)),
-          partials(totals + 3 * a.H),
-          d_state(reinterpret_cast<float*>(totals + plan.parameter_doubles(a))),
-          kept(d_state + plan.state_floats(a)) {}
-};
-
-// The end of the run of steps that begins at t: before the next start, at most `limit`.
-HWY_INLINE int64_t run_end(const SsdProblemF& a, int64_t b, int64_t t, int64_t limit) {
-    if (!a.start) return limit;
-    for (int64_t s = t + 1; s < limit; ++s)
-        if (a.start(b, s)) return s;
-    return limit;
-}
-
-// Channels [p0, p0 + rows) of one head: d_state from after to before chunk c.
-HWY_INLINE void carry_chunk(const SsdProblemF& a, const SsdGradientsF& g, int64_t b, int64_t h, int64_t p0,
-                            int64_t rows, int64_t c, int64_t width, float* d_state) {
-    alignas(64) float packed[kSsdChunk * kMaxN], d_y[kSsdChunk * kSsdPanel];
-    const int64_t t0 = c * kSsdChunk, t1 = std::min(a.L, t0 + kSsdChunk);
-    if (a.starts(b, t0)) {
-        std::fill(d_state, d_state + rows * width, 0.0f);
-        return;
-    }
-    const int64_t q = run_end(a, b, t0, t1) - t0;
-    HeadSteps steps;
-    steps.load(a, b, h, t0, q);
-    steps.sum_run(0, q);
-    pack(d_y, kSsdPanel, &g.d_y(b, t0, h * a.P + p0), g.d_y.stride[1], q, rows);
-    for (int64_t i = 0; i < q; ++i) {
-        const VF s = hn::Set(DF(), steps.from_begin[i]);
-        for (int64_t p = 0; p < rows; p += kLanes)
-            hn::StoreU(hn::Mul(s, hn::LoadU(DF(), d_y + i * kSsdPanel + p)), DF(), d_y + i * kSsdPanel + p);
-    }
-    const float* C = &a.C(b, t0, a.group(h) * a.N);
-    int64_t C_row = a.C.stride[1];
-    if (width != a.N) {
-        pack(packed, width, C, C_row, q, a.N);
-        C = packed, C_row = width;
-    }
-    const bool whole = t0 + q == t1;
-    const VF decay = hn::Set(DF(), steps.from_begin[q - 1]);
-    for_tiles(rows, width, [&](auto mr, auto nv, int64_t p, int64_t n) HWY_ATTR {
-        Tile<mr, nv> tile;
-        if (whole) {
-            tile.load(d_state + p * width + n, width);
-            tile.scale(decay);
-        } else {
-            tile.zero();
-        }
-        tile.add_backwards({d_y + p, 1, kSsdPanel}, C + n, C_row, 0, q);
-        tile.store(d_state + p * width + n, width);
-    });
-}
-
-// Carries one panel through the chunks [c0, c1) of a slice, last first.
-HWY_INLINE void carry_panel(const SsdProblemF& a, const SsdGradientsF& g, const SsdBackwardPlan& plan,
-                            const BackwardScratch& s, int64_t row_head, int64_t p0, int64_t c0, int64_t c1) {
-    const int64_t b = row_head / a.H, h = row_head % a.H, rows = std::min(kSsdPanel, a.P - p0);
-    const int64_t at = (row_head * a.P + p0) * plan.width, size = rows * plan.width;
-    float* d_state = s.d_state + at;
-    if (c1 == a.chunks()) {
-        if (g.d_h) pack(d_state, plan.width, &g.d_h(b, h, p0, 0), g.d_h.stride[2], rows, a.N);
-        else std::fill(d_state, d_state + size, 0.0f);
-    }
-    for (int64_t c = c1 - 1; c >= c0; --c) {
-        std::copy_n(d_state, size, s.kept + (c - c0) * plan.state_floats(a) + at);
-        carry_chunk(a, g, b, h, p0, rows, c, plan.width, d_state);
-    }
-    if (c0 == 0 && g.d_h)
-        for (int64_t p = 0; p < rows; ++p) std::copy_n(d_state + p * plan.width, a.N, &g.d_h(b, h, p0 + p, 0));
-}
-
 // One run of steps of one group. Rows of (step, N) buffers are `width` apart, of (step, step) ones kRow.
 struct GroupRun {
     int64_t b, g, t0, q, width;
-    const float* before;    // (H,P,N), null = zero: the states before the run
-    const float* d_after;   // (H,P,width), null = zero: the gradients of the states after it
+    const float* before;   // (H,P,N), null = zero: the states before the run
+    const float* d_after;  // (H,P,width), null = zero: the gradients of the states after it
     alignas(64) float B[kSsdChunk * kMaxN], C[kSsdChunk * kMaxN];
     alignas(64) float d_B[kSsdChunk * kMaxN], d_C[kSsdChunk * kMaxN];
-    alignas(64) float keys[kMaxN * kRow];  // B transposed
+    alignas(64) float keys[kMaxN * kRow];                                        // B transposed
     alignas(64) float products[kSsdChunk * kRow], d_products[kSsdChunk * kRow];  // C B^T and its gradient
 };
 
@@ -158,23 +81,27 @@ struct HeadRun {
     alignas(64) float mix[kSsdChunk * kRow];    // decay o C B^T
     alignas(64) float before[kBlockP * kMaxN];  // (p, width)
     alignas(64) float d_after_t[kMaxN * kRow];  // (n, p)
-    alignas(64) float before_dots[kSsdChunk * kPad], after_dots[kSsdChunk * kPad], gain_dots[kSsdChunk * kPad];
+    alignas(64) float before_dots[kSsdChunk * kPad],
+        after_dots[kSsdChunk * kPad], gain_dots[kSsdChunk * kPad];
     alignas(64) float skip_dots[kPad];
     alignas(64) float input[kSsdChunk + kPad];  // to_end * gain
     alignas(64) float d_log[kSsdChunk + kPad], d_gain[kSsdChunk + kPad];
     double state_dot;
 };
 
-HWY_INLINE void add_to(float* to, VF v) { hn::StoreU(hn::Add(hn::LoadU(DF(), to), v), DF(), to); }
+HWY_INLINE void add_to(float* to, VF v) {
+    hn::StoreU(hn::Add(hn::LoadU(DF(), to), v), DF(), to);
+}
 
-HWY_INLINE void pack_channels(const SsdProblemF& a, const SsdGradientsF& g, const GroupRun& r, int64_t h, int64_t p0,
-                              int64_t cols, HeadRun& w) {
+HWY_INLINE void pack_channels(const SsdProblemF& a, const SsdGradientsF& g, const GroupRun& r, int64_t h,
+                              int64_t p0, int64_t cols, HeadRun& w) {
     pack(w.x, kRow, &a.x(r.b, r.t0, h * a.P + p0), a.x.stride[1], r.q, cols);
     pack(w.d_y, kRow, &g.d_y(r.b, r.t0, h * a.P + p0), g.d_y.stride[1], r.q, cols);
 }
 
 // d_mix, the lower triangle.
-HWY_INLINE void mix_gradient(const SsdProblemF& a, const SsdGradientsF& g, const GroupRun& r, int64_t h, HeadRun& w) {
+HWY_INLINE void mix_gradient(const SsdProblemF& a, const SsdGradientsF& g, const GroupRun& r, int64_t h,
+                             HeadRun& w) {
     for (int64_t p0 = 0; p0 < a.P; p0 += kBlockP) {
         const int64_t cols = std::min(kBlockP, a.P - p0);
         pack_channels(a, g, r, h, p0, cols, w);
@@ -182,8 +109,10 @@ HWY_INLINE void mix_gradient(const SsdProblemF& a, const SsdGradientsF& g, const
         for_tiles(r.q, padded(r.q), [&](auto mr, auto nv, int64_t i, int64_t j) HWY_ATTR {
             if (j >= i + mr) return;
             Tile<mr, nv> tile;
-            if (p0 == 0) tile.zero();
-            else tile.load(w.d_mix + i * kRow + j, kRow);
+            if (p0 == 0)
+                tile.zero();
+            else
+                tile.load(w.d_mix + i * kRow + j, kRow);
             tile.add({w.d_y + i * kRow, kRow, 1}, w.x_t + j, kRow, 0, cols);
             tile.store(w.d_mix + i * kRow + j, kRow);
         });
@@ -212,8 +141,8 @@ HWY_INLINE void diagonal_block(GroupRun& r, HeadRun& w) {
 }
 
 // d_x and what the inputs' gradient says about gains, decays and D; channels [p0, p0 + cols).
-HWY_INLINE void input_gradient(const SsdProblemF& a, const SsdGradientsF& g, const GroupRun& r, int64_t h, int64_t p0,
-                               int64_t cols, HeadRun& w) {
+HWY_INLINE void input_gradient(const SsdProblemF& a, const SsdGradientsF& g, const GroupRun& r, int64_t h,
+                               int64_t p0, int64_t cols, HeadRun& w) {
     const int64_t width = padded(cols);
     const bool direct = width == cols;
     float* to = direct ? &g.d_x(r.b, r.t0, h * a.P + p0) : w.x_t;
@@ -223,7 +152,7 @@ HWY_INLINE void input_gradient(const SsdProblemF& a, const SsdGradientsF& g, con
         Tile<mr, nv> tile, x;
         tile.zero();
         if (r.d_after) {
-            tile.add({r.B + j * r.width, r.width, 1}, w.d_after_t + c, kRow, 0, a.N);
+            tile.add({r.keys + j, 1, kRow}, w.d_after_t + c, kRow, 0, a.N);
             tile.scale_rows(w.steps.to_end + j);
             x.load(w.x + j * kRow + c, kRow);
             tile.add_dots(x, w.after_dots + j * kPad);
@@ -246,14 +175,19 @@ HWY_INLINE void input_gradient(const SsdProblemF& a, const SsdGradientsF& g, con
 }
 
 // What goes through the states before and after the run: d_C, d_B, and their share of d_log.
-HWY_INLINE void state_gradients(const SsdProblemF& a, GroupRun& r, int64_t h, int64_t p0, int64_t cols, HeadRun& w) {
+HWY_INLINE void state_gradients(const SsdProblemF& a, GroupRun& r, int64_t h, int64_t p0, int64_t cols,
+                                HeadRun& w) {
     const float* d_after = r.d_after ? r.d_after + (h * a.P + p0) * r.width : nullptr;
-    if (r.before) {
-        pack(w.before, r.width, r.before + (h * a.P + p0) * a.N, a.N, cols, a.N);
+    const float* before = r.before ? r.before + (h * a.P + p0) * a.N : nullptr;
+    if (before) {
+        if (a.N != r.width) {
+            pack(w.before, r.width, before, a.N, cols, a.N);
+            before = w.before;
+        }
         for_tiles(r.q, r.width, [&](auto mr, auto nv, int64_t i, int64_t n) HWY_ATTR {
             Tile<mr, nv> tile, other;
             tile.zero();
-            tile.add({w.d_y + i * kRow, kRow, 1}, w.before + n, r.width, 0, cols);
+            tile.add({w.d_y + i * kRow, kRow, 1}, before + n, r.width, 0, cols);
             tile.scale_rows(w.steps.from_begin + i);
             other.load(r.C + i * r.width + n, r.width);
             tile.add_dots(other, w.before_dots + i * kPad);
@@ -273,24 +207,26 @@ HWY_INLINE void state_gradients(const SsdProblemF& a, GroupRun& r, int64_t h, in
             tile.store(r.d_B + j * r.width + n, r.width);
         });
     }
-    if (!r.before || !d_after) return;
+    if (!before || !d_after) return;
     for (int64_t p = 0; p < cols; ++p) {
+        const float *u = before + p * r.width, *v = d_after + p * r.width;
         VF sum = hn::Zero(DF());
         for (int64_t n = 0; n < r.width; n += kLanes)
-            sum = hn::MulAdd(hn::LoadU(DF(), w.before + p * r.width + n), hn::LoadU(DF(), d_after + p * r.width + n), sum);
+            sum = hn::MulAdd(hn::LoadU(DF(), u + n), hn::LoadU(DF(), v + n), sum);
         w.state_dot += static_cast<double>(sum_of(sum));
     }
 }
 
 // d_dt_raw, and this run's share of the parameters' gradients into sums[3].
-HWY_INLINE void step_gradients(const SsdProblemF& a, const SsdGradientsF& g, const GroupRun& r, int64_t h, HeadRun& w,
-                               double* sums) {
+HWY_INLINE void step_gradients(const SsdProblemF& a, const SsdGradientsF& g, const GroupRun& r, int64_t h,
+                               HeadRun& w, double* sums) {
     const HeadSteps& s = w.steps;
     double through = r.before && r.d_after ? static_cast<double>(s.from_begin[r.q - 1]) * w.state_dot : 0.0;
     for (int64_t k = 0; k < r.q; ++k) {
         w.d_gain[k] = sum_of(hn::LoadU(DF(), w.gain_dots + k * kPad));
         w.d_log[k] += static_cast<float>(through);
-        if (r.d_after) through += static_cast<double>(sum_of(hn::LoadU(DF(), w.after_dots + k * kPad)) * s.gain[k]);
+        if (r.d_after)
+            through += static_cast<double>(sum_of(hn::LoadU(DF(), w.after_dots + k * kPad)) * s.gain[k]);
     }
     double later = 0;
     for (int64_t k = r.q - 1; r.before && k >= 0; --k) {
@@ -368,7 +304,8 @@ HWY_INLINE void run_chunk(const SsdProblemF& a, const SsdGradientsF& g, int64_t 
     }
 }
 
-void Backward(Ctx& ctx, const SsdProblemF& a, const float* chunk_states, const SsdGradientsF& g, void* memory) {
+void Backward(Ctx& ctx, const SsdProblemF& a, const float* chunk_states, const SsdGradientsF& g,
+              void* memory) {
     const SsdBackwardPlan plan(a);
     const BackwardScratch s(a, plan, memory);
     const int64_t panels = (a.P + kSsdPanel - 1) / kSsdPanel, head = a.P * a.N, row = a.H * a.P * plan.width;
@@ -381,11 +318,13 @@ void Backward(Ctx& ctx, const SsdProblemF& a, const float* chunk_states, const S
         ctx.pool->run(a.B * a.G * count, [&](int64_t task) HWY_ATTR {
             const int64_t i = task % count, group = task / count % a.G, b = task / count / a.G;
             run_chunk(a, g, b, group, c0 + i, chunk_states + (b * a.chunks() + c0 + i) * a.H * head,
-                      s.kept + i * plan.state_floats(a) + b * row, plan.width, s.partials + (b * plan.slice + i) * 3 * a.H);
+                      s.kept + i * plan.state_floats(a) + b * row, plan.width,
+                      s.partials + (b * plan.slice + i) * 3 * a.H);
         });
         for (int64_t b = 0; b < a.B; ++b)
             for (int64_t i = count - 1; i >= 0; --i)
-                for (int64_t k = 0; k < 3 * a.H; ++k) s.totals[k] += s.partials[(b * plan.slice + i) * 3 * a.H + k];
+                for (int64_t k = 0; k < 3 * a.H; ++k)
+                    s.totals[k] += s.partials[(b * plan.slice + i) * 3 * a.H + k];
     }
     for (int64_t h = 0; h < a.H; ++h) {
         g.d_A_log[h] += static_cast<float>(s.totals[3 * h]);
@@ -403,7 +342,8 @@ namespace adder::cpu {
 
 HWY_EXPORT(Backward);
 
-void ssd_backward(Ctx& ctx, const SsdProblemF& a, const float* chunk_states, const SsdGradientsF& g, void* scratch) {
+void ssd_backward(Ctx& ctx, const SsdProblemF& a, const float* chunk_states, const SsdGradientsF& g,
+                  void* scratch) {
     HWY_DYNAMIC_DISPATCH(Backward)(ctx, a, chunk_states, g, scratch);
 }
 

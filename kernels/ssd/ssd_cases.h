@@ -5,6 +5,7 @@
 
 #include "kernels/common/op_case.h"
 #include "kernels/ssd/ssd.h"
+#include "kernels/ssd/ssd_cpu.h"
 #include "kernels/ssd/ssd_ref.h"
 
 namespace adder {
@@ -19,10 +20,13 @@ struct SsdCases {
         bool state;  // takes h0, and the gradient of hT
         bool zoh = false;
         bool starts = true;
+        cpu::SsdForm form = cpu::SsdForm::best;
     };
 
-    // Lengths go round the chunk of 64 steps; widths round vectors of 4 to 16 and panels of 32 and 64 channels.
+    // Lengths go round the chunk of 64 steps; widths round vectors of 4 to 16 and panels of 32 and 64
+    // channels.
     static std::span<const Case> cases() {
+        constexpr auto kChunked = cpu::SsdForm::chunked, kRecurrence = cpu::SsdForm::recurrence;
         static constexpr Case all[] = {
             {kTest | kGrad, 1, 1, 1, 1, 1, 1, false},
             {kTest | kGrad | kHuge, 3, 2, 2, 5, 16, 2, true, true},
@@ -36,14 +40,21 @@ struct SsdCases {
             {kTest, 3, 131, 2, 1, 33, 2, false},
             {kTest, 1, 67, 2, 72, 24, 1, true, true},
             {kTest, 1, 500, 3, 40, 20, 1, true},
-            {kBench, 1, 4096, 4, 64, 64, 1, true, false, false},
-            {kBench, 1, 4096, 4, 64, 128, 1, true, false, false},
+            // Wide enough that both directions take it in several slices of time.
+            {kTest, 1, 131, 8, 16, 256, 8, true},
+            {kTest, 1, 66, 2, 4, 16, 1, true, false, true, kChunked},
+            {kTest, 3, 66, 2, 34, 40, 1, true, false, true, kRecurrence},
+            {kBench, 1, 4096, 4, 64, 64, 1, true, false, false, kChunked},
+            {kBench, 1, 4096, 4, 64, 64, 1, true, false, false, kRecurrence},
+            {kBench, 1, 4096, 4, 64, 128, 1, true, false, false, kChunked},
+            {kBench, 1, 4096, 4, 64, 128, 1, true, false, false, kRecurrence},
         };
         return all;
     }
     static std::string name(const Case& c) {
-        return fmt::format("B{} L{} H{} P{} N{} G{}{}{}", c.B, c.L, c.H, c.P, c.N, c.G, c.zoh ? " zoh" : "",
-                           c.state ? " h0" : "");
+        constexpr const char* forms[] = {"", " chunked", " recurrence"};
+        return fmt::format("B{} L{} H{} P{} N{} G{}{}{}{}", c.B, c.L, c.H, c.P, c.N, c.G, c.zoh ? " zoh" : "",
+                           c.state ? " h0" : "", forms[static_cast<int>(c.form)]);
     }
     static Case part(Case c, int64_t B, int64_t L, bool state) {
         c.B = B;
@@ -96,11 +107,12 @@ struct SsdCases {
     template <class S, class Build = AsBuilt>
     static void ref_forward(const Case& c, Bag<S>& a) {
         const Shape kept = ssd_chunk_states_shape(c.B, c.L, c.H, c.P, c.N);
-        if (!a.has("chunk_states")) a.put("chunk_states", kept, std::vector<S>(static_cast<size_t>(kept.numel())));
+        if (!a.has("chunk_states"))
+            a.put("chunk_states", kept, std::vector<S>(static_cast<size_t>(kept.numel())));
         std::vector<S> state(static_cast<size_t>(c.P * c.N));
-        ref::ssd_forward<S, Build>(problem(c, a),
-                                   {a.template out<3>("y"), a.template out<4>("hT"), a.at("chunk_states").data()},
-                                   state.data());
+        ref::ssd_forward<S, Build>(
+            problem(c, a), {a.template out<3>("y"), a.template out<4>("hT"), a.at("chunk_states").data()},
+            state.data());
     }
     template <class S, class Build = AsBuilt>
     static void ref_backward(const Case& c, Bag<S>& a) {
@@ -121,16 +133,17 @@ struct SsdCases {
     static void ref_backward_not_vectorized(const Case& c, Bag<float>& a);
 
     static SsdArgs args(const Case& c, const TensorBag& a) {
-        return {a["x"],       a["dt_raw"], a["A_log"], a["B"], a["C"], a["D"],
-                a["dt_bias"], a["start"],  a["h0"],    c.G,    c.N,    c.zoh ? Discretization::zoh : Discretization::euler};
+        return {a["x"],  a["dt_raw"], a["A_log"],   a["B"],
+                a["C"],  a["D"],      a["dt_bias"], a["start"],
+                a["h0"], c.G,         c.N,          c.zoh ? Discretization::zoh : Discretization::euler};
     }
     static void forward(Ctx& ctx, const Case& c, TensorBag& a) {
-        ssd_forward(ctx, args(c, a), {a["y"], a["hT"], a["chunk_states"]});
+        ssd_forward_in(ctx, args(c, a), {a["y"], a["hT"], a["chunk_states"]}, c.form);
     }
     static void backward(Ctx& ctx, const Case& c, TensorBag& a) {
         ssd_backward(ctx, args(c, a), a["chunk_states"],
-                     {a["d_y"], a["d_x"], a["d_dt_raw"], a["d_B"], a["d_C"], a["d_A_log"], a["d_D"], a["d_dt_bias"],
-                      a["d_hT"]});
+                     {a["d_y"], a["d_x"], a["d_dt_raw"], a["d_B"], a["d_C"], a["d_A_log"], a["d_D"],
+                      a["d_dt_bias"], a["d_hT"]});
     }
     static std::vector<OpForm> forms(const Case& c);
     static void step(Ctx& ctx, const Case& c, TensorBag& a) { ssd_step(ctx, args(c, a), a["hT"], a["y"]); }

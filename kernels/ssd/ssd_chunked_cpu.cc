@@ -1,15 +1,16 @@
 // The chunked forward of ssd.h on the CPU.
 //
 // It walks time in slices. First, in parallel over (row, chunk), what the heads multiply with is prepared
-// once per head: the decays and the masked diagonal blocks M = decay o C B^T o gain (+ D on the diagonal). Then, in
-// parallel over (row, head, panel of kSsdPanel channels), each task carries its (N, panel) state through the slice, block
-// by block:
+// once per head: the decays and the masked diagonal blocks M = decay o C B^T o gain (+ D on the diagonal).
+// Then, in parallel over (row, head, panel of kSsdPanel channels), each task carries its (N, panel) state
+// through the slice, block by block:
 //     y     = from_begin C state + M x
 //     state = total decay * state + B^T (to_end gain x)
 // A block ends at multiples of kSsdBlock and before every start, so no product ever crosses a start.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ssd/ssd_chunked_cpu.cc"
 #include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "kernels/ssd/ssd_plan.h"
@@ -19,13 +20,21 @@ HWY_BEFORE_NAMESPACE();
 namespace adder::cpu {
 namespace HWY_NAMESPACE {
 
-// The prepared part of one (row, head).
+// The prepared part of one (row, head) and of its group.
 struct Prepared {
     float *blocks, *from_begin, *input;  // (slice, kSsdBlock); (slice); (slice): to_end * gain
-    Prepared(const SsdForwardPlan& plan, float* scratch, int64_t row_head)
-        : blocks(scratch + row_head * plan.head_floats()),
+    float* queries;                      // (slice / kSsdBlock, N, kSsdBlock): C, transposed in blocks
+
+    Prepared(const SsdProblemF& a, const SsdForwardPlan& plan, float* scratch, int64_t b, int64_t h)
+        : blocks(scratch + (b * a.H + h) * plan.head_floats()),
           from_begin(blocks + plan.slice * kSsdBlock),
-          input(from_begin + plan.slice) {}
+          input(from_begin + plan.slice),
+          queries(scratch + a.B * a.H * plan.head_floats() + (b * a.G + a.group(h)) * plan.group_floats(a)) {}
+
+    // Element (step at + r, n) of C is element (r, n) of this.
+    Broadcast query(int64_t at, int64_t N) const {
+        return {queries + at / kSsdBlock * kSsdBlock * N + at % kSsdBlock, 1, kSsdBlock};
+    }
 };
 
 // The end of the block that begins at t, within [t, limit).
@@ -36,18 +45,23 @@ HWY_INLINE int64_t block_end(const SsdProblemF& a, int64_t b, int64_t t, int64_t
     return end;
 }
 
-// Diagonal blocks of C B^T for the chunk [t0, t1) of one group: row t holds the products with its block's steps.
-HWY_INLINE void chunk_products(const SsdProblemF& a, int64_t b, int64_t g, int64_t t0, int64_t t1, float* to) {
+// Transposes C of the chunk [t0, t1) of one group and multiplies its diagonal blocks with B: row t of
+// `products` holds the products of step t's query with its block's keys.
+HWY_INLINE void prepare_group(const SsdProblemF& a, const Prepared& to, int64_t b, int64_t g, int64_t t0,
+                              int64_t t1, int64_t at, float* products) {
     alignas(64) float keys[256 * kSsdBlock];
+    for (int64_t t = t0; t < t1; t += kSsdBlock)
+        transpose(to.queries + (at + t - t0) * a.N, kSsdBlock, &a.C(b, t, g * a.N), a.C.stride[1],
+                  std::min(kSsdBlock, t1 - t), a.N);
     for (int64_t t = t0; t < t1;) {
         const int64_t end = block_end(a, b, t, t1), q = end - t;
         transpose(keys, kSsdBlock, &a.Bm(b, t, g * a.N), a.Bm.stride[1], q, a.N);
-        const Broadcast C{&a.C(b, t, g * a.N), a.C.stride[1], 1};
-        float* rows = to + (t - t0) * kSsdBlock;
+        const Broadcast C = to.query(at + t - t0, a.N);
+        float* rows = products + (t - t0) * kSsdBlock;
         for_tiles(q, kSsdBlock, [&](auto mr, auto nv, int64_t r, int64_t c) HWY_ATTR {
             Tile<mr, nv> tile;
             tile.zero();
-            tile.add({C.data + r * C.row, C.row, 1}, keys + c, kSsdBlock, 0, a.N);
+            tile.add({C.data + r, 1, kSsdBlock}, keys + c, kSsdBlock, 0, a.N);
             tile.store(rows + r * kSsdBlock + c, kSsdBlock);
         });
         t = end;
@@ -55,13 +69,13 @@ HWY_INLINE void chunk_products(const SsdProblemF& a, int64_t b, int64_t g, int64
 }
 
 // Prepares the chunk [t0, t1) of row b for all heads; `at` is its place in the slice.
-HWY_INLINE void prepare_chunk(const SsdProblemF& a, const SsdForwardPlan& plan, float* scratch, bool want_y, int64_t b,
-                              int64_t t0, int64_t t1, int64_t at) {
+HWY_INLINE void prepare_chunk(const SsdProblemF& a, const SsdForwardPlan& plan, float* scratch, bool want_y,
+                              int64_t b, int64_t t0, int64_t t1, int64_t at) {
     alignas(64) float products[kSsdChunk * kSsdBlock];
     HeadSteps steps;
     for (int64_t h = 0; h < a.H; ++h) {
-        if (want_y && h % (a.H / a.G) == 0) chunk_products(a, b, a.group(h), t0, t1, products);
-        const Prepared to(plan, scratch, b * a.H + h);
+        const Prepared to(a, plan, scratch, b, h);
+        if (want_y && h % (a.H / a.G) == 0) prepare_group(a, to, b, a.group(h), t0, t1, at, products);
         steps.load(a, b, h, t0, t1 - t0);
         for (int64_t t = t0; t < t1;) {
             const int64_t end = block_end(a, b, t, t1), first = t - t0, last = end - t0;
@@ -96,13 +110,13 @@ HWY_INLINE void panel_outputs(const SsdProblemF& a, const Panel& p, const Prepar
     const bool direct = p.cols == p.width;
     float* to = direct ? &y(p.b, t, p.h * a.P + p.p0) : rows;
     const int64_t to_row = direct ? y.stride[1] : kSsdPanel;
-    const Broadcast C{&a.C(p.b, t, a.group(p.h) * a.N), a.C.stride[1], 1};
+    const Broadcast C = in.query(at, a.N);
     const float* block = in.blocks + at * kSsdBlock;
     for_tiles(q, p.width, [&](auto mr, auto nv, int64_t r, int64_t c) HWY_ATTR {
         Tile<mr, nv> tile;
         tile.zero();
         if (!fresh) {
-            tile.add({C.data + r * C.row, C.row, 1}, p.state + c, p.width, 0, a.N);
+            tile.add({C.data + r, 1, kSsdBlock}, p.state + c, p.width, 0, a.N);
             tile.scale_rows(in.from_begin + at + r);
         }
         tile.add_lower({block + r * kSsdBlock, kSsdBlock, 1}, x + c, kSsdPanel, r);
@@ -113,8 +127,8 @@ HWY_INLINE void panel_outputs(const SsdProblemF& a, const Panel& p, const Prepar
         for (int64_t c = 0; c < p.cols; ++c) y(p.b, t + i, p.h * a.P + p.p0 + c) = rows[i * kSsdPanel + c];
 }
 
-HWY_INLINE void panel_state(const SsdProblemF& a, const Panel& p, float total, int64_t t, int64_t q, bool fresh,
-                            const float* input) {
+HWY_INLINE void panel_state(const SsdProblemF& a, const Panel& p, float total, int64_t t, int64_t q,
+                            bool fresh, const float* input) {
     const float* B = &a.Bm(p.b, t, a.group(p.h) * a.N);
     const VF decay = hn::Set(DF(), total);
     for_tiles(a.N, p.width, [&](auto mr, auto nv, int64_t n, int64_t c) HWY_ATTR {
@@ -130,9 +144,15 @@ HWY_INLINE void panel_state(const SsdProblemF& a, const Panel& p, float total, i
     });
 }
 
+// At most kSsdPanel floats.
+HWY_INLINE void prefetch(const float* from, int64_t count) {
+    hwy::Prefetch(from);
+    hwy::Prefetch(from + count - 1);
+}
+
 // Carries one panel through [t0, t1), a run of whole chunks.
-HWY_INLINE void run_panel(const SsdProblemF& a, const SsdResultF& out, const Prepared& in, const Panel& p, int64_t t0,
-                          int64_t t1) {
+HWY_INLINE void run_panel(const SsdProblemF& a, const SsdResultF& out, const Prepared& in, const Panel& p,
+                          int64_t t0, int64_t t1) {
     alignas(64) float x[kSsdBlock * kSsdPanel], input[kSsdBlock * kSsdPanel];
     if (t0 == 0) {
         if (a.h0) {
@@ -143,16 +163,26 @@ HWY_INLINE void run_panel(const SsdProblemF& a, const SsdResultF& out, const Pre
     for (int64_t t = t0; t < t1;) {
         const bool fresh = a.starts(p.b, t) || (t == 0 && !a.h0);
         if (out.chunk_states && t % kSsdChunk == 0) {
-            float* kept = out.chunk_states + (((p.b * a.chunks() + t / kSsdChunk) * a.H + p.h) * a.P + p.p0) * a.N;
-            if (t == 0 && !a.h0) std::fill(kept, kept + p.cols * a.N, 0.0f);
-            else transpose(kept, a.N, p.state, p.width, a.N, p.cols);
+            float* kept =
+                out.chunk_states + (((p.b * a.chunks() + t / kSsdChunk) * a.H + p.h) * a.P + p.p0) * a.N;
+            if (t == 0 && !a.h0)
+                std::fill(kept, kept + p.cols * a.N, 0.0f);
+            else
+                transpose(kept, a.N, p.state, p.width, a.N, p.cols);
         }
         const int64_t end = block_end(a, p.b, t, t1), q = end - t, at = t - t0;
-        pack(x, kSsdPanel, &a.x(p.b, t, p.h * a.P + p.p0), a.x.stride[1], q, p.cols);
+        const float* rows = &a.x(p.b, t, p.h * a.P + p.p0);
+        // The rows of the next block are too far apart for the hardware to foresee.
+        for (int64_t i = q; i < std::min(2 * q, t1 - t); ++i) {
+            prefetch(rows + i * a.x.stride[1], p.cols);
+            if (out.y) prefetch(&out.y(p.b, t + i, p.h * a.P + p.p0), p.cols);
+        }
+        pack(x, kSsdPanel, rows, a.x.stride[1], q, p.cols);
         for (int64_t i = 0; i < q; ++i) {
             const VF s = hn::Set(DF(), in.input[at + i]);
             for (int64_t c = 0; c < p.width; c += kLanes)
-                hn::StoreU(hn::Mul(s, hn::LoadU(DF(), x + i * kSsdPanel + c)), DF(), input + i * kSsdPanel + c);
+                hn::StoreU(hn::Mul(s, hn::LoadU(DF(), x + i * kSsdPanel + c)), DF(),
+                           input + i * kSsdPanel + c);
         }
         if (out.y) panel_outputs(a, p, in, t, q, at, fresh, x, out.y);
         panel_state(a, p, in.from_begin[at + q - 1], t, q, fresh, input);
@@ -163,7 +193,7 @@ HWY_INLINE void run_panel(const SsdProblemF& a, const SsdResultF& out, const Pre
 
 void ForwardChunked(Ctx& ctx, const SsdProblemF& a, const SsdResultF& out, float* scratch) {
     const SsdForwardPlan plan(a);
-    float* states = scratch + a.B * a.H * plan.head_floats();
+    float* states = scratch + a.B * (a.H * plan.head_floats() + a.G * plan.group_floats(a));
     for (int64_t t0 = 0; t0 < a.L; t0 += plan.slice) {
         const int64_t t1 = std::min(a.L, t0 + plan.slice);
         const int64_t chunks = (t1 - t0 + kSsdChunk - 1) / kSsdChunk;
@@ -176,8 +206,9 @@ void ForwardChunked(Ctx& ctx, const SsdProblemF& a, const SsdResultF& out, float
             const int64_t row_head = task / plan.panels, p0 = task % plan.panels * kSsdPanel;
             const int64_t cols = std::min(kSsdPanel, a.P - p0);
             float* state = states + row_head * plan.state_floats(a) + p0 * a.N;
-            run_panel(a, out, Prepared(plan, scratch, row_head),
-                      {row_head / a.H, row_head % a.H, p0, cols, padded(cols), state}, t0, t1);
+            const int64_t b = row_head / a.H, h = row_head % a.H;
+            run_panel(a, out, Prepared(a, plan, scratch, b, h), {b, h, p0, cols, padded(cols), state}, t0,
+                      t1);
         });
     }
 }

@@ -1,8 +1,8 @@
 // The recurrence of ssd.h on the CPU, step by step: the forward for narrow heads, and the single step.
 //
-// Forward: a task owns kTaskRows channels p of one head and all their states. Time runs in chunks; within a chunk, a
-// tile of channels times state vectors stays in registers for all its steps, and y is summed over the tiles of N in
-// ascending order.
+// Forward: a task owns kTaskRows channels p of one head and all their states. Time runs in chunks; within a
+// chunk, a tile of channels times state vectors stays in registers for all its steps, and y is summed over
+// the tiles of N in ascending order.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ssd/ssd_recurrence_cpu.cc"
 #include <hwy/foreach_target.h>
@@ -28,8 +28,8 @@ struct ChunkInput {
     const uint8_t* start;  // (steps)
 };
 
-// Channels [p, p + R), state columns [n, n + NV * kLanes): `state` rows are padded(N) apart; input (steps, kTaskRows)
-// is gain x; y (steps, kTaskRows) is added to.
+// Channels [p, p + R), state columns [n, n + NV * kLanes): `state` rows are padded(N) apart; input (steps,
+// kTaskRows) is gain x; y (steps, kTaskRows) is added to.
 template <int R, int NV>
 HWY_INLINE void recur(const ChunkInput& in, int64_t n, float* state, const float* input, float* y) {
     Tile<R, NV> s;
@@ -69,13 +69,16 @@ HWY_INLINE void recur_rows(const ChunkInput& in, float* state, const float* inpu
 }
 
 // Channels [p0, p0 + rows) of head h of row b, all L steps.
-HWY_INLINE void run_rows(const SsdProblemF& a, const SsdResultF& out, int64_t b, int64_t h, int64_t p0, int64_t rows) {
+HWY_INLINE void run_rows(const SsdProblemF& a, const SsdResultF& out, int64_t b, int64_t h, int64_t p0,
+                         int64_t rows) {
     const int64_t width = padded(a.N), g = a.group(h) * a.N;
     alignas(64) float state[kTaskRows * 256], B[kSsdChunk * 256], C[kSsdChunk * 256];
     alignas(64) float input[kSsdChunk * kTaskRows], y[kSsdChunk * kTaskRows], decay[kSsdChunk];
     HeadSteps steps;
-    if (a.h0) pack(state, width, &a.h0(b, h, p0, 0), a.h0.stride[2], rows, a.N);
-    else std::fill(state, state + rows * width, 0.0f);
+    if (a.h0)
+        pack(state, width, &a.h0(b, h, p0, 0), a.h0.stride[2], rows, a.N);
+    else
+        std::fill(state, state + rows * width, 0.0f);
     for (int64_t t0 = 0; t0 < a.L; t0 += kSsdChunk) {
         const int64_t q = std::min(kSsdChunk, a.L - t0);
         if (out.chunk_states) {
@@ -103,7 +106,8 @@ HWY_INLINE void run_rows(const SsdProblemF& a, const SsdResultF& out, int64_t b,
         float* to = out.y ? y : nullptr;
         int64_t p = 0;
         if constexpr (kTileRows > 4)
-            for (; p + 4 <= rows; p += 4) recur_rows<4>(in, state + p * width, input + p, to ? to + p : nullptr);
+            for (; p + 4 <= rows; p += 4)
+                recur_rows<4>(in, state + p * width, input + p, to ? to + p : nullptr);
         for (; p + 2 <= rows; p += 2) recur_rows<2>(in, state + p * width, input + p, to ? to + p : nullptr);
         if (p < rows) recur_rows<1>(in, state + p * width, input + p, to ? to + p : nullptr);
         for (int64_t t = 0; to && t < q; ++t)
@@ -129,7 +133,8 @@ struct StepInput {
 
 // MR channels: x, y (MR); state rows of N are `row` apart.
 template <int MR>
-HWY_INLINE void step_rows(const StepInput& in, int64_t N, const float* x, float* state, int64_t row, float* y) {
+HWY_INLINE void step_rows(const StepInput& in, int64_t N, const float* x, float* state, int64_t row,
+                          float* y) {
     const VF decay = hn::Set(DF(), in.decay);
     const int64_t whole = N / kLanes * kLanes;
     VF sum[MR], input[MR];
@@ -176,7 +181,8 @@ void Step(Ctx& ctx, const SsdProblemF& a, const View<float, 4>& state, const Vie
         }
         for (int64_t h = h0; h < h1; ++h) {
             const int64_t g = a.group(h) * a.N;
-            const StepInput in{decay[h - h0], gain[h - h0], a.D[h], a.starts(b, 0), &a.Bm(b, 0, g), &a.C(b, 0, g)};
+            const StepInput in{decay[h - h0],  gain[h - h0],   a.D[h],
+                               a.starts(b, 0), &a.Bm(b, 0, g), &a.C(b, 0, g)};
             for_row_tiles(a.P, [&](auto mr, int64_t p) HWY_ATTR {
                 step_rows<mr>(in, a.N, &a.x(b, 0, h * a.P + p), &state(b, h, p, 0), state.stride[2],
                               &y(b, 0, h * a.P + p));

@@ -30,7 +30,7 @@ struct SsdProblem {
 
 template <class S>
 struct SsdResult {
-    View<S, 3> y;               // may be absent
+    View<S, 3> y;  // may be absent
     View<S, 4> hT;
     S* chunk_states = nullptr;  // (B,chunks,H,P,N); may be absent
 };
@@ -101,11 +101,11 @@ void ssd_forward(const SsdProblem<S>& a, const SsdResult<S>& out, S* state) {
         }
 }
 
-// One step back: `after` and `before` are the states around step t (before: null after a start), `d_state` is the
-// gradient of `after` on entry and of `before` on return.
+// One step back: `after` and `before` are the states around step t (before: null after a start), `d_state` is
+// the gradient of `after` on entry and of `before` on return.
 template <class S, class Build = AsBuilt>
-void ssd_retreat(const SsdProblem<S>& a, const SsdGradients<S>& g, int64_t b, int64_t t, int64_t h, const S* after,
-                 const S* before, S* d_state) {
+void ssd_retreat(const SsdProblem<S>& a, const SsdGradients<S>& g, int64_t b, int64_t t, int64_t h,
+                 const S* after, const S* before, S* d_state) {
     const SsdStep<S> s = ssd_coefficients(a, b, t, h);
     const int64_t row = a.group(h) * a.N;
     S d_decay = S(0), d_gain = S(0);
@@ -162,7 +162,8 @@ void ssd_backward(const SsdProblem<S>& a, const S* chunk_states, const SsdGradie
                 }
                 for (int64_t t = t1 - 1; t >= t0; --t) {
                     const S* before = scratch + (t - t0) * size;
-                    ssd_retreat<S, Build>(a, g, b, t, h, before + size, a.starts(b, t) ? nullptr : before, d_state);
+                    ssd_retreat<S, Build>(a, g, b, t, h, before + size, a.starts(b, t) ? nullptr : before,
+                                          d_state);
                 }
             }
             if (g.d_h)

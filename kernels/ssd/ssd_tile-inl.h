@@ -1,8 +1,8 @@
-// Register tiles of the SSD kernels, once per instruction set: a tile is MR rows by NV vectors of a product A B, where
-// A is read one element at a time (any strides) and B in rows of whole vectors. Buffers that are read as vectors have
-// widths that are multiples of kPad. The order of a sum depends on k alone, whatever the tile size; sums over time run
-// towards the present, from the terms that have decayed most to those that have decayed least, as the recurrence does:
-// the other way round loses digits of what comes late.
+// Register tiles of the SSD kernels, once per instruction set: a tile is MR rows by NV vectors of a product A
+// B, where A is read one element at a time (any strides) and B in rows of whole vectors. Buffers that are
+// read as vectors have widths that are multiples of kPad. The order of a sum depends on k alone, whatever the
+// tile size; sums over time run towards the present, from the terms that have decayed most to those that have
+// decayed least, as the recurrence does: the other way round loses digits of what comes late.
 #if defined(ADDER_SSD_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ADDER_SSD_TILE_INL_H_
 #undef ADDER_SSD_TILE_INL_H_
@@ -33,7 +33,9 @@ inline constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(DF()));
 // 16 accumulators of 32 registers, or 8 of 16.
 inline constexpr int kTileRows = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
 
-constexpr int64_t padded(int64_t n) { return ssd_padded(n); }
+constexpr int64_t padded(int64_t n) {
+    return ssd_padded(n);
+}
 
 // Element (r, k) is data[r * row + k * step].
 struct Broadcast {
@@ -113,8 +115,8 @@ struct Tile {
     HWY_INLINE void add_backwards(Broadcast a, const float* b, int64_t b_row, int64_t k0, int64_t k1) {
         for (int64_t k = k1; k-- > k0;) add_step<0, MR>(a, b + k * b_row, k);
     }
-    // The tile's rows are steps r0 .. r0 + MR - 1; sums over k <= row: what lies above the diagonal is never read, so
-    // that a NaN stays in its own future.
+    // The tile's rows are steps r0 .. r0 + MR - 1; sums over k <= row: what lies above the diagonal is never
+    // read, so that a NaN stays in its own future.
     HWY_INLINE void add_lower(Broadcast a, const float* b, int64_t b_row, int64_t r0) {
         add(a, b, b_row, 0, r0);
         add_lower_corner<0>(a, b, b_row, r0);
@@ -167,7 +169,8 @@ HWY_INLINE void for_tiles(int64_t rows, int64_t width, Body&& body) {
 }
 
 // to[r][0 .. padded(cols)) = from[r][0 .. cols), then zeros.
-HWY_INLINE void pack(float* to, int64_t to_row, const float* from, int64_t from_row, int64_t rows, int64_t cols) {
+HWY_INLINE void pack(float* to, int64_t to_row, const float* from, int64_t from_row, int64_t rows,
+                     int64_t cols) {
     for (int64_t r = 0; r < rows; ++r) {
         const float* f = from + r * from_row;
         float* t = to + r * to_row;
@@ -179,7 +182,8 @@ HWY_INLINE void pack(float* to, int64_t to_row, const float* from, int64_t from_
 }
 
 // to[c][r] = from[r][c].
-HWY_INLINE void transpose(float* to, int64_t to_row, const float* from, int64_t from_row, int64_t rows, int64_t cols) {
+HWY_INLINE void transpose(float* to, int64_t to_row, const float* from, int64_t from_row, int64_t rows,
+                          int64_t cols) {
     const auto plain = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) HWY_ATTR {
         for (int64_t r = r0; r < r1; ++r)
             for (int64_t c = c0; c < c1; ++c) to[c * to_row + r] = from[r * from_row + c];
@@ -208,7 +212,9 @@ HWY_INLINE void transpose(float* to, int64_t to_row, const float* from, int64_t 
 }
 
 // Highway's Exp maps NaN to zero.
-HWY_INLINE VF exp_of(VF x) { return hn::IfThenElse(hn::Eq(x, x), hn::Exp(DF(), x), x); }
+HWY_INLINE VF exp_of(VF x) {
+    return hn::IfThenElse(hn::Eq(x, x), hn::Exp(DF(), x), x);
+}
 
 // log(1 + exp(x)).
 HWY_INLINE VF softplus_of(VF x) {
@@ -244,11 +250,14 @@ HWY_INLINE VF d_zoh_factor_of(VF x) {
     return hn::IfThenElse(hn::Eq(x, x), value, x);
 }
 
-HWY_INLINE float sum_of(VF v) { return hn::GetLane(hn::SumOfLanes(DF(), v)); }
+HWY_INLINE float sum_of(VF v) {
+    return hn::GetLane(hn::SumOfLanes(DF(), v));
+}
 
-// Per step of one head over at most kSsdChunk steps, and decays between steps of one run. The sum of log decays
-// restarts with every run, is carried in f64 and kept as hi + lo in two floats, so that a difference of two sums is as
-// good as a sum of the terms between them. No decay can overflow: every exponent is a sum of non-positive terms.
+// Per step of one head over at most kSsdChunk steps, and decays between steps of one run. The sum of log
+// decays restarts with every run, is carried in f64 and kept as hi + lo in two floats, so that a difference
+// of two sums is as good as a sum of the terms between them. No decay can overflow: every exponent is a sum
+// of non-positive terms.
 struct HeadSteps {
     static constexpr int64_t kSize = kSsdChunk + kPad;
     alignas(64) float raw[kSize] = {}, dt[kSize] = {}, log_decay[kSize] = {}, gain[kSize] = {};
@@ -290,7 +299,8 @@ struct HeadSteps {
         }
     }
 
-    // Decays from after steps j .. j + kLanes - 1 to after step i of the same run; lanes above i are meaningless.
+    // Decays from after steps j .. j + kLanes - 1 to after step i of the same run; lanes above i are
+    // meaningless.
     HWY_INLINE VF between(int64_t i, int64_t j) const {
         const VF h = hn::Sub(hn::Set(DF(), hi[i]), hn::LoadU(DF(), hi + j));
         const VF l = hn::Sub(hn::Set(DF(), lo[i]), hn::LoadU(DF(), lo + j));

@@ -144,29 +144,25 @@ MemoryPlan choose_tiles(LanguageModel& model, DType storage, const TileOptions& 
     auto with_keep = [&](int64_t T) {
         TileOptions o = want;
         o.T = T;
-        if (want.keep >= 0) return plan_training(model, storage, o);
-        o.keep = 1;
+        o.keep = want.keep >= 0 ? want.keep : 1;
         MemoryPlan p = plan_training(model, storage, o);
-        if (want.T > 0) return p;
         const int64_t spare = memory_bytes - p.total_bytes();
-        if (spare > 0) {
-            o.keep = 1 + spare / std::max<int64_t>(p.saved_tile_bytes, 1);
-            p = plan_training(model, storage, o);
-        }
-        return p;
+        if (want.keep >= 0 || spare <= 0) return p;
+        o.keep = 1 + spare / std::max<int64_t>(p.saved_tile_bytes, 1);
+        return plan_training(model, storage, o);
     };
     MemoryPlan p = with_keep(want.T > 0 ? want.T : want.L);
-    if (want.T > 0) return p;
-    int64_t T = 1;
-    while (T * 2 < want.L) T *= 2;
-    while (p.total_bytes() > memory_bytes && T >= 16) {
-        p = with_keep(T);
-        T /= 2;
+    if (want.T == 0) {
+        constexpr int64_t kSmallestTile = 16;
+        int64_t T = 1;
+        while (T * 2 < want.L) T *= 2;
+        for (; p.total_bytes() > memory_bytes && T >= kSmallestTile; T /= 2) p = with_keep(T);
     }
     if (p.total_bytes() > memory_bytes)
-        fail("[plan] --memory {} bytes is too little: a tile of {} of {} x {} tokens needs {} bytes; "
-             "hint: a smaller --batch or a smaller model",
-             memory_bytes, p.tiles.T, want.B, want.L, p.total_bytes());
+        fail("[plan] {} bytes of memory are too little: a tile of {} of {} x {} tokens needs {} bytes; "
+             "hint: a larger --memory, a smaller --batch or {}",
+             memory_bytes, p.tiles.T, want.B, want.L, p.total_bytes(),
+             want.T > 0 ? "a smaller --tile" : "a smaller model");
     return p;
 }
 

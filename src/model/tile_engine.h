@@ -42,8 +42,7 @@ struct MemoryPlan {
 // The plan for exactly these tiles (T >= 1, keep >= 0 are clamped to what the length allows).
 MemoryPlan plan_training(LanguageModel& model, DType storage, const TileOptions& tiles);
 // Fills in T and keep where they are open: one tile if that fits into `memory_bytes`, else the longest power of two that
-// does, keeping as many tiles as fit. A given T alone means keep 1. Throws Error with the need of the smallest plan when
-// nothing fits.
+// does, keeping as many tiles as fit. Throws Error with the need of the smallest plan when nothing fits.
 MemoryPlan choose_tiles(LanguageModel& model, DType storage, const TileOptions& tiles, int64_t memory_bytes);
 
 // Sums over counted tokens; loss in nats.

@@ -163,12 +163,13 @@ TEST(ChooseTiles, takes_one_tile_when_it_fits_and_the_longest_power_of_two_when_
     EXPECT_GE(less.tiles.keep, 1);
     EXPECT_GT(plan_training(toy.model, DType::f32, {2, 5000, less.tiles.T * 2, 1}).total_bytes(), limit);
     EXPECT_GT(plan_training(toy.model, DType::f32, {2, 5000, less.tiles.T, less.tiles.keep + 1}).total_bytes(), limit);
-    EXPECT_EQ(choose_tiles(toy.model, DType::f32, {2, 5000, 512, -1}, 1).tiles.keep, 1);
+    EXPECT_EQ(choose_tiles(toy.model, DType::f32, {2, 5000, 512, 1}, int64_t{1} << 40).tiles.keep, 1);
+    EXPECT_EQ(choose_tiles(toy.model, DType::f32, {2, 5000, 512, -1}, int64_t{1} << 40).tiles.keep, 10);
     try {
         choose_tiles(toy.model, DType::f32, want, 1000);
         FAIL();
     } catch (const Error& e) {
-        EXPECT_THAT(std::string(e.what()), testing::HasSubstr("--memory 1000 bytes is too little"));
+        EXPECT_THAT(std::string(e.what()), testing::HasSubstr("1000 bytes of memory are too little"));
     }
 }
 

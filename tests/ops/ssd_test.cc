@@ -1,4 +1,5 @@
-// What the shared truth chain does not see of ssd: the duality, the forms that the twin did not pick, and absent outputs.
+// What the shared truth chain does not see of ssd: the duality, the forms that the twin did not pick, and
+// absent outputs.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -23,7 +24,8 @@ template <class S, class Run>
 Result compute(const Case& c, Run run) {
     Bag<S> bag = make_inputs(op_case<SsdCases>(c)).template as<S>();
     add_outputs(op_case<SsdCases>(c), bag);
-    run(SsdCases::problem(c, bag), SsdResult<S>{bag.template out<3>("y"), bag.template out<4>("hT"), nullptr});
+    run(SsdCases::problem(c, bag),
+        SsdResult<S>{bag.template out<3>("y"), bag.template out<4>("hT"), nullptr});
     Result r;
     r.y.assign(bag.at("y").begin(), bag.at("y").end());
     r.hT.assign(bag.at("hT").begin(), bag.at("hT").end());
@@ -84,9 +86,10 @@ TEST(SsdDuality, quadratic_form_equals_the_recurrence) {
 TEST(SsdDuality, chunked_form_equals_the_recurrence_at_any_chunk) {
     for (const Case& c : test_cases())
         for (const int64_t Q : {1, 7, 16, 64}) {
-            const Result got = compute<double>(c, [&](const SsdProblem<double>& a, const SsdResult<double>& out) {
-                ref::ssd_forward_chunked(a, out, Q);
-            });
+            const Result got =
+                compute<double>(c, [&](const SsdProblem<double>& a, const SsdResult<double>& out) {
+                    ref::ssd_forward_chunked(a, out, Q);
+                });
             expect_same(got, recurrence<double>(c), SsdCases::name(c) + " chunks of " + std::to_string(Q));
         }
 }
@@ -98,7 +101,8 @@ TEST(SsdForms, both_match_the_reference_on_every_isa) {
             force_isa(isa);
             for (const auto form : {cpu::SsdForm::chunked, cpu::SsdForm::recurrence}) {
                 const Result got = twin(c, form, 2);
-                const std::string at = fmt::format("{} {} form {}", SsdCases::name(c), isa, static_cast<int>(form));
+                const std::string at =
+                    fmt::format("{} {} form {}", SsdCases::name(c), isa, static_cast<int>(form));
                 expect_within_tolerance(got.y, in_float.y, want.y, at + " y");
                 expect_within_tolerance(got.hT, in_float.hT, want.hT, at + " hT");
             }
@@ -152,7 +156,8 @@ TEST(SsdForward, final_state_has_the_same_bits_when_only_it_is_wanted) {
             Call call(c, real);
             call.forward(c, {});
             const auto want = call.run.bytes("hT");
-            for (const auto& drop : std::vector<std::vector<std::string>>{{"y"}, {"chunk_states"}, {"y", "chunk_states"}}) {
+            for (const auto& drop :
+                 std::vector<std::vector<std::string>>{{"y"}, {"chunk_states"}, {"y", "chunk_states"}}) {
                 call.run.reset();
                 call.forward(c, drop);
                 EXPECT_EQ(call.run.bytes("hT"), want) << SsdCases::name(c) << " " << name_of(real);
@@ -184,7 +189,8 @@ TEST(SsdBackward, absent_state_gradient_is_a_zero_one) {
         if (!c.state) continue;
         Call call(c, DType::f32);
         const auto backward = [&](Ctx& ctx, TensorBag& b) { SsdCases::backward(ctx, c, b); };
-        const std::vector<std::string> names = {"d_x", "d_dt_raw", "d_B", "d_C", "d_A_log", "d_D", "d_dt_bias"};
+        const std::vector<std::string> names = {"d_x",     "d_dt_raw", "d_B",      "d_C",
+                                                "d_A_log", "d_D",      "d_dt_bias"};
         call.forward(c, {});
         call.run.set("d_hT", std::vector<double>(static_cast<size_t>(c.B * c.H * c.P * c.N)));
         call.call(backward, call.run.bag());
@@ -203,8 +209,9 @@ TEST(SsdBackward, absent_state_gradient_is_a_zero_one) {
 TEST(SsdStep, takes_one_step_only) {
     const Case c{kTest, 1, 2, 1, 2, 4, 1, false};
     Call call(c, DType::f32);
-    EXPECT_THAT([&] { call.call([&](Ctx& ctx, TensorBag& b) { SsdCases::step(ctx, c, b); }, call.run.bag()); },
-                testing::ThrowsMessage<Error>(testing::HasSubstr("expected L = 1, got f32 (1,2,2)")));
+    EXPECT_THAT(
+        [&] { call.call([&](Ctx& ctx, TensorBag& b) { SsdCases::step(ctx, c, b); }, call.run.bag()); },
+        testing::ThrowsMessage<Error>(testing::HasSubstr("expected L = 1, got f32 (1,2,2)")));
 }
 
 TEST(SsdArgs, impossible_sizes_are_named) {
@@ -213,8 +220,10 @@ TEST(SsdArgs, impossible_sizes_are_named) {
     Case groups = fits, states = fits;
     groups.G = 2;
     states.N = 257;
-    EXPECT_THAT([&] { call.forward(groups, {}); }, testing::ThrowsMessage<Error>(testing::HasSubstr("divisor of H = 3, got 2")));
-    EXPECT_THAT([&] { call.forward(states, {}); }, testing::ThrowsMessage<Error>(testing::HasSubstr("1 to 256, got 257")));
+    EXPECT_THAT([&] { call.forward(groups, {}); },
+                testing::ThrowsMessage<Error>(testing::HasSubstr("divisor of H = 3, got 2")));
+    EXPECT_THAT([&] { call.forward(states, {}); },
+                testing::ThrowsMessage<Error>(testing::HasSubstr("1 to 256, got 257")));
 }
 
 }  // namespace

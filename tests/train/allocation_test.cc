@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdlib>
 
+#include <malloc.h>
+
 #include "tests/model/toy.h"
 #include "train/trainer.h"
 
@@ -15,7 +17,8 @@
 
 namespace {
 std::atomic<bool> counting{false};
-std::atomic<int64_t> count{0};
+std::atomic<int64_t> count{0};        // of allocations
+std::atomic<int64_t> live{0}, peak{0};  // bytes allocated since counting began
 }  // namespace
 
 #if ADDER_COUNTS_ALLOCATIONS
@@ -24,25 +27,26 @@ void* __libc_malloc(size_t);
 void* __libc_calloc(size_t, size_t);
 void* __libc_realloc(void*, size_t);
 void* __libc_memalign(size_t, size_t);
+void __libc_free(void*);
 
-static void note() {
-    if (counting.load(std::memory_order_relaxed)) count.fetch_add(1, std::memory_order_relaxed);
+static void* note(void* p) {
+    if (!counting.load(std::memory_order_relaxed)) return p;
+    count.fetch_add(1, std::memory_order_relaxed);
+    const int64_t now = live.fetch_add(static_cast<int64_t>(malloc_usable_size(p))) + static_cast<int64_t>(malloc_usable_size(p));
+    for (int64_t before = peak.load(); now > before && !peak.compare_exchange_weak(before, now);) {
+    }
+    return p;
 }
-void* malloc(size_t n) {
-    note();
-    return __libc_malloc(n);
-}
-void* calloc(size_t n, size_t size) {
-    note();
-    return __libc_calloc(n, size);
-}
+void* malloc(size_t n) { return note(__libc_malloc(n)); }
+void* calloc(size_t n, size_t size) { return note(__libc_calloc(n, size)); }
+void* aligned_alloc(size_t align, size_t n) { return note(__libc_memalign(align, n)); }
 void* realloc(void* p, size_t n) {
-    note();
-    return __libc_realloc(p, n);
+    if (p && counting) live -= static_cast<int64_t>(malloc_usable_size(p));
+    return note(__libc_realloc(p, n));
 }
-void* aligned_alloc(size_t align, size_t n) {
-    note();
-    return __libc_memalign(align, n);
+void free(void* p) {
+    if (p && counting) live -= static_cast<int64_t>(malloc_usable_size(p));
+    __libc_free(p);
 }
 }
 #endif
@@ -75,6 +79,38 @@ TEST(Allocation, none_between_the_second_and_the_third_step) {
         std::free(p);
         counting = false;
         EXPECT_EQ(count.load(), 1) << "the hook does not count";
+    }
+}
+
+int64_t peak_of_one_step(const std::string& mixer, const TileOptions& tiles) {
+    ToyModel toy(mixer, DType::f32, 16);
+    ThreadPool pool(2);
+    live = peak = 0;
+    counting = true;
+    {
+        Trainer trainer(toy.model, toy.params, {}, pool, plan_training(toy.model, DType::f32, tiles));
+        trainer.step(0, 1, 1e-3, [](int64_t, int64_t, Batch& batch) {
+            auto* weights = batch.weights.ref().ptr<float>("weights");
+            for (int64_t i = 0; i < batch.B * batch.L; ++i) weights[i] = 1;
+        });
+    }
+    counting = false;
+    return peak;
+}
+
+TEST(Allocation, peak_memory_at_a_fixed_tile_grows_by_border_states_and_tokens_alone) {
+    if (!ADDER_COUNTS_ALLOCATIONS) GTEST_SKIP() << "sanitizers bring an allocator of their own";
+    for (const std::string& mixer : mixer_names()) {
+        const int64_t T = 256, short_length = 1 << 11, long_length = 1 << 15;
+        const int64_t small = peak_of_one_step(mixer, {1, short_length, T, 1});
+        const int64_t large = peak_of_one_step(mixer, {1, long_length, T, 1});
+        ToyModel toy(mixer, DType::f32, 16);
+        const int64_t state = state_bytes(toy.model.backbone().state_spec(1), DType::f32);
+        // A border also costs its handles and a loss sum; a token its id, target, weight and flag.
+        const int64_t borders = (long_length - short_length) / T;
+        const int64_t allowed = borders * (state + 1024) + 9 * (long_length - short_length);
+        EXPECT_LE(large - small, allowed) << mixer;
+        EXPECT_GT(peak_of_one_step(mixer, {1, long_length, long_length, 1}), 4 * large) << mixer;
     }
 }
 

@@ -1,0 +1,48 @@
+#include "apps/run_folder.h"
+
+#include <filesystem>
+
+#include "io/file.h"
+#include "train/checkpoint.h"
+
+namespace adder {
+
+namespace fs = std::filesystem;
+
+RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite) : path_(path), overwrite_(overwrite) {
+    std::error_code error;
+    if (fs::exists(path, error) && !fs::is_directory(path, error))
+        fail("{}: --out is a file, expected a folder", path);
+    const bool used = fs::exists(path, error) && !fs::is_empty(path, error);
+    const bool is_run = fs::exists(path + "/run.json", error);
+    if (used && !resume && !overwrite)
+        fail("{}: --out holds something already; hint: --resume goes on, --overwrite replaces it", path);
+    if (used && overwrite && !is_run)
+        fail("{}: --overwrite replaces only the folder of a run, and this one has no run.json; hint: choose another --out",
+             path);
+    if (!resume) return;
+    if (is_run) stored_ = load_run(path);
+    const auto found = list_checkpoints(path, CheckpointKind::step);
+    if (!found.empty()) checkpoint_ = found.back().path;
+}
+
+void RunFolder::check_data(const Dataset& data) const {
+    if (stored_.is_null()) return;
+    const nlohmann::json was = stored_.value("data", nlohmann::json::object());
+    for (const auto& [key, now] : {std::pair{"digest", data.digest}, std::pair{"valid_digest", data.valid_digest}})
+        if (const std::string then = was.value(key, ""); then != now)
+            fail("{}: the data changed: its {} was {}, is {}; hint: --resume needs the data of the run", path_, key, then,
+                 now);
+}
+
+void RunFolder::prepare(const nlohmann::json& record) const {
+    std::error_code error;
+    if (overwrite_) fs::remove_all(path_, error);
+    fs::create_directories(path_, error);
+    if (error) fail("{}: cannot make the folder: {}; hint: choose another --out", path_, error.message());
+    remove_leftovers(path_);
+    remove_incomplete_checkpoints(path_);
+    write_file(path_ + "/run.json", record.dump(2) + "\n");
+}
+
+}  // namespace adder

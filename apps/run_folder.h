@@ -1,0 +1,32 @@
+// The --out folder of a run: refuses a used one, finds what to go on from, and records what the run is.
+#pragma once
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "pipelines/domain.h"
+
+namespace adder {
+
+class RunFolder {
+  public:
+    // Throws Error when `path` is a file, or holds something and neither flag is set, or --overwrite names a folder
+    // that is not a run.
+    RunFolder(const std::string& path, bool resume, bool overwrite);
+
+    const std::string& path() const { return path_; }
+    // run.json of the run that goes on; null for a new one.
+    const nlohmann::json& stored() const { return stored_; }
+    // The checkpoint to go on from; empty = from the beginning.
+    const std::string& checkpoint() const { return checkpoint_; }
+    // Throws Error when the data is not that of the run.
+    void check_data(const Dataset& data) const;
+    // Makes the folder (or clears it, with --overwrite), removes what a killed run left, writes run.json.
+    void prepare(const nlohmann::json& record) const;
+
+  private:
+    std::string path_, checkpoint_;
+    bool overwrite_;
+    nlohmann::json stored_;
+};
+
+}  // namespace adder

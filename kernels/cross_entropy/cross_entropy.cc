@@ -1,0 +1,65 @@
+#include "kernels/cross_entropy/cross_entropy.h"
+
+#include <algorithm>
+
+#include "kernels/common/run_op.h"
+#include "kernels/common/storage.h"
+#include "kernels/cross_entropy/cross_entropy_cpu.h"
+#include "kernels/cross_entropy/cross_entropy_ref.h"
+
+namespace adder {
+
+namespace {
+
+// Throws Error naming the first target outside the vocabulary whose weight is not 0.
+void check_targets(View<const uint16_t, 2> targets, View<const float, 2> weights,
+                   const CrossEntropyArgs& args) {
+    const int64_t B = targets.shape[0], L = targets.shape[1], V = args.logits.size(2);
+    for (int64_t b = 0; b < B; ++b) {
+        const uint16_t* row = &targets(b, 0);
+        uint16_t largest = 0;
+        for (int64_t t = 0; t < L; ++t) largest = std::max(largest, row[t]);
+        if (largest < V) continue;
+        for (int64_t t = 0; t < L; ++t)
+            if (row[t] >= V && row[t] != args.ignore_index && (!weights || weights(b, t) != 0))
+                fail(
+                    "[cross_entropy] targets: expected less than V = {} where the weight is not 0, got {} in "
+                    "row {} "
+                    "at position {}",
+                    V, row[t], b, args.t0 + t);
+    }
+}
+
+}  // namespace
+
+void cross_entropy(Ctx& ctx, const CrossEntropyArgs& args, const CrossEntropyOut& out) {
+    const char* op = "cross_entropy";
+    const DType S = storage_of(op, "logits", args.logits);
+    expect_rank(op, "logits", args.logits, 3);
+    const int64_t B = args.logits.size(0), L = args.logits.size(1), V = args.logits.size(2);
+    expect(op, "targets", args.targets, DType::u16, {B, L});
+    expect_optional(op, "weights", args.weights, DType::f32, {B, L});
+    expect(op, "sums", out.sums, DType::f64, {2});
+    expect_optional(op, "nats", out.nats, DType::f64, {B, L});
+    expect_optional(op, "d_logits", out.d_logits, S, {B, L, V});
+    const int64_t n = B * L * V, item = size_of(S);
+    const int64_t scratch_bytes = S == DType::f64 ? 0 : cpu::cross_entropy_scratch_bytes(B, L);
+    const OpCall call{op, {B, L, V}, {n * item * (out.d_logits ? 2 : 1), n * (out.d_logits ? 5 : 4)}};
+    run_op(ctx, call, scratch_bytes, [=](Ctx& c, void* scratch) {
+        const auto targets = args.targets.as<const uint16_t, 2>("targets");
+        const auto weights = args.weights.as<const float, 2>("weights");
+        const auto sums = out.sums.as<double, 1>("sums");
+        const auto nats = out.nats.as<double, 2>("nats");
+        check_targets(targets, weights, args);
+        if (S == DType::f64)
+            return ref::cross_entropy<double>(args.logits.as<const double, 3>("logits"), targets, weights,
+                                              args.ignore_index, sums, nats,
+                                              out.d_logits.as<double, 3>("d_logits"));
+        const cpu::CrossEntropyRows rows{
+            args.logits.as<const float, 3>("logits"), targets, weights, args.ignore_index, args.t0, nats,
+            out.d_logits.as<float, 3>("d_logits")};
+        cpu::cross_entropy(*c.pool, rows, sums, scratch);
+    });
+}
+
+}  // namespace adder
