@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "core/error.h"
+#include "kernels/common/dispatched_target.h"
 
 // OpenBLAS's own choice of kernels, when it was built with several (DYNAMIC_ARCH). Weak: other builds lack them.
 extern "C" {
@@ -74,11 +75,7 @@ std::vector<std::string> available_isas() {
     return names;
 }
 
-std::string current_isa() {
-    for (int64_t target : compiled_targets())
-        if (hwy::SupportedTargets() & target) return name_of_target(target);
-    return name_of_target(HWY_STATIC_TARGET);
-}
+std::string current_isa() { return name_of_target(dispatched_target()); }
 
 void force_isa(std::string_view name) {
     const std::vector<std::string> names = available_isas();
