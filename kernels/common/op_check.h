@@ -29,7 +29,9 @@ struct ToleranceFloor {
 // The f32 op against the reference in double: forward and backward, on the instruction set in use, with
 // contiguous and with strided arguments; a second run has the same bits; inputs keep theirs; nothing outside
 // an array is written.
-CheckReport check_values(const OpCase& c, int threads = 2);
+CheckReport check_values(const OpCase& c);
+// The same with this number of threads instead of two.
+CheckReport check_values_on(const OpCase& c, int threads);
 // The f64 op equals the reference in double (relative 1e-12).
 CheckReport check_f64(const OpCase& c);
 // The reference's backward against the complex step of its forward (relative 1e-10): one random direction for
