@@ -81,8 +81,8 @@ namespace cpu {
 
 void linear_step(ThreadPool& pool, View<const float, 3> x, View<const float, 2> weight, View<const float, 1> bias,
                  View<float, 3> y) {
-    // Waking a thread costs some microseconds, as long as this many multiply-adds.
-    constexpr int64_t kTaskWork = 50'000;
+    // Waking a thread costs about 5 us, in which a core does half as many multiply-adds as this.
+    constexpr int64_t kTaskWork = 250'000;
     const int64_t B = x.shape[0], O = weight.shape[0], I = weight.shape[1];
     const int64_t work = std::max<int64_t>(1, B * I);
     const int64_t outputs = std::max<int64_t>(8, (kTaskWork / work + 7) / 8 * 8);
