@@ -1,10 +1,11 @@
-// Vectors run over channels. Rows whose taps all lie inside the sequence and behind no start are computed four at a
-// time, so that a weight is loaded once for four rows; the others one by one over the taps that they can see. The
-// order of additions (bias, then taps from the oldest) is the same for both, and for a step.
+// Vectors run over channels. Rows whose taps all lie inside the sequence and behind no start are computed
+// four at a time, so that a weight is loaded once for four rows; the others one by one over the taps that
+// they can see. The order of additions (bias, then taps from the oldest) is the same for both, and for a
+// step.
 //
-// Backward works on blocks of 32 rows: the gradient g of the pre-activation goes into a buffer on the stack, with the
-// K-1 rows after the block, from which d_x and the block's share of the weight gradient follow. The weight gradient is
-// summed row by row within 1,024 steps, and those sums are added in order.
+// Backward works on blocks of 32 rows: the gradient g of the pre-activation goes into a buffer on the stack,
+// with the K-1 rows after the block, from which d_x and the block's share of the weight gradient follow. The
+// weight gradient is summed row by row within 1,024 steps, and those sums are added in order.
 #include "kernels/conv1d/conv1d_cpu.h"
 
 #include <hwy/cache_control.h>
@@ -33,7 +34,8 @@ struct ConvRows {
     const float* taps;  // (K,D): the weight transposed
     int64_t L, D, K;
 
-    // How many rows before t the row t sees, at most K-1: none past a start, nor past the oldest row there is.
+    // How many rows before t the row t sees, at most K-1: none past a start, nor past the oldest row there
+    // is.
     int64_t reach(int64_t b, int64_t t) const {
         const int64_t most = c.halo ? K - 1 : std::min(K - 1, t);
         for (int64_t j = 0; c.start && j < std::min(most, t + 1); ++j)
@@ -84,15 +86,17 @@ using cpu::ConvPart;
 using cpu::ConvRows;
 using cpu::kMaxTaps;
 
-// 1 / (1 + exp(-x)). The exponent is never positive, so nothing overflows. Highway's Exp makes 0 of a NaN, which the
-// factor x that follows everywhere makes NaN again.
+// 1 / (1 + exp(-x)). The exponent is never positive, so nothing overflows. Highway's Exp makes 0 of a NaN,
+// which the factor x that follows everywhere makes NaN again.
 HWY_INLINE Vec sigmoid(Vec x) {
     const Tag d;
     const Vec e = hn::Exp(d, hn::Neg(hn::Abs(x))), one = hn::Set(d, 1.0f);
     return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
 }
 
-HWY_INLINE Vec silu(Vec x) { return hn::Mul(x, sigmoid(x)); }
+HWY_INLINE Vec silu(Vec x) {
+    return hn::Mul(x, sigmoid(x));
+}
 
 HWY_INLINE Vec d_silu(Vec x) {
     const Vec s = sigmoid(x), one = hn::Set(Tag(), 1.0f);
@@ -144,7 +148,8 @@ HWY_INLINE void pre_activations(const ConvRows& v, const ConvPart& part, Put put
         for_vectors(part.d0, part.d1, [&]<bool kTail>(int64_t at, size_t n) {
             Vec sum = bias ? load<kTail>(d, bias + at, n) : hn::Zero(d);
             for (int64_t k = first; k < K; ++k)
-                sum = hn::MulAdd(load<kTail>(d, v.taps + k * v.D + at, n), load<kTail>(d, rows[k] + at, n), sum);
+                sum = hn::MulAdd(load<kTail>(d, v.taps + k * v.D + at, n), load<kTail>(d, rows[k] + at, n),
+                                 sum);
             put.template operator()<kTail>(sum, t, at, n);
         });
         ++t;
@@ -175,8 +180,8 @@ void pre_gradients(const ConvRows& v, const ConvPart& part, const View<const flo
 }
 
 // d_x of `part` from g, which begins at part.begin and reaches K-1 rows past part.end, and d_halo at the end.
-void input_gradients(const ConvRows& v, const ConvPart& part, const float* g, const View<const float, 3>& d_halo,
-                     const View<float, 3>& d_x) {
+void input_gradients(const ConvRows& v, const ConvPart& part, const float* g,
+                     const View<const float, 3>& d_halo, const View<float, 3>& d_x) {
     constexpr int64_t kStride = cpu::kBackwardChannels;
     const Tag d;
     const int64_t b = part.b, K = v.K;
@@ -197,18 +202,19 @@ void input_gradients(const ConvRows& v, const ConvPart& part, const float* g, co
         for_vectors(part.d0, part.d1, [&]<bool kTail>(int64_t at, size_t n) {
             Vec sum = later ? load<kTail>(d, later + at, n) : hn::Zero(d);
             for (int64_t j = 0; j < count; ++j)
-                sum = hn::MulAdd(load<kTail>(d, last_tap - j * v.D + at, n), load<kTail>(d, rows + j * kStride + at, n),
-                                 sum);
+                sum = hn::MulAdd(load<kTail>(d, last_tap - j * v.D + at, n),
+                                 load<kTail>(d, rows + j * kStride + at, n), sum);
             store<kTail>(sum, d, &d_x(b, t, at), n);
         });
         ++t;
     }
 }
 
-// sums[i] += g x over `count` rows for kTaps taps from the one that `x` is the row of; also the sum of g, if wanted.
+// sums[i] += g x over `count` rows for kTaps taps from the one that `x` is the row of; also the sum of g, if
+// wanted.
 template <int kTaps, bool kTail>
-HWY_INLINE void add_tap_gradients(const float* g, const float* x, int64_t x_stride, int64_t count, float* sums,
-                                  int64_t sum_stride, float* g_sum, size_t n) {
+HWY_INLINE void add_tap_gradients(const float* g, const float* x, int64_t x_stride, int64_t count,
+                                  float* sums, int64_t sum_stride, float* g_sum, size_t n) {
     const Tag d;
     Vec sum[kTaps], total = g_sum ? load<kTail>(d, g_sum, n) : hn::Zero(d);
     for (int i = 0; i < kTaps; ++i) sum[i] = load<kTail>(d, sums + i * sum_stride, n);
@@ -233,11 +239,11 @@ void weight_gradients(const ConvRows& v, const ConvPart& part, const float* g_, 
             for_vectors(part.d0, part.d1, [&]<bool kTail>(int64_t at, size_t n) {
                 int64_t k = 0;
                 for (; k + 4 <= K; k += 4)
-                    add_tap_gradients<4, kTail>(g + at, x + k * x_stride + at, x_stride, count, sums + k * v.D + at,
-                                                v.D, k == 0 ? g_sum + at : nullptr, n);
+                    add_tap_gradients<4, kTail>(g + at, x + k * x_stride + at, x_stride, count,
+                                                sums + k * v.D + at, v.D, k == 0 ? g_sum + at : nullptr, n);
                 for (; k < K; ++k)
-                    add_tap_gradients<1, kTail>(g + at, x + k * x_stride + at, x_stride, count, sums + k * v.D + at,
-                                                v.D, k == 0 ? g_sum + at : nullptr, n);
+                    add_tap_gradients<1, kTail>(g + at, x + k * x_stride + at, x_stride, count,
+                                                sums + k * v.D + at, v.D, k == 0 ? g_sum + at : nullptr, n);
             });
             continue;
         }
@@ -252,10 +258,10 @@ void weight_gradients(const ConvRows& v, const ConvPart& part, const float* g_, 
     }
 }
 
-// One slice of a sequence and a block of at most kBackwardChannels channels. `sums` (K+1,D): the slice's share of the
-// weight gradient, overwritten. first_g (K-1,D): gets the first rows of g of the sequence.
-void backward_part(const ConvRows& v, const ConvPart& part, View<const float, 3> d_y, View<const float, 3> d_halo,
-                   View<float, 3> d_x, float* sums, float* first_g) {
+// One slice of a sequence and a block of at most kBackwardChannels channels. `sums` (K+1,D): the slice's
+// share of the weight gradient, overwritten. first_g (K-1,D): gets the first rows of g of the sequence.
+void backward_part(const ConvRows& v, const ConvPart& part, View<const float, 3> d_y,
+                   View<const float, 3> d_halo, View<float, 3> d_x, float* sums, float* first_g) {
     constexpr int64_t kStride = cpu::kBackwardChannels;
     HWY_ALIGN float g[(cpu::kBackwardRows + kMaxTaps - 1) * kStride];
     const auto [b, begin, end, d0, d1] = part;
@@ -311,7 +317,9 @@ HWY_EXPORT(step_row);
 
 constexpr int64_t kForwardRows = 128, kForwardChannels = 512, kSlice = 1024;
 
-int64_t blocks_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+int64_t blocks_of(int64_t n, int64_t size) {
+    return (n + size - 1) / size;
+}
 
 // `taps` (K,D) receives the transposed weight.
 ConvRows rows_of(const Conv1d& c, float* taps) {
@@ -329,13 +337,16 @@ struct BackwardScratch {
         : taps(base), totals(taps + K * D), first_g(totals + (K + 1) * D), sums(first_g + B * (K - 1) * D) {}
 };
 
-// d_halo of row b: what the first rows of the sequence took from the halo, and old halo rows handed on in turn.
+// d_halo of row b: what the first rows of the sequence took from the halo, and old halo rows handed on in
+// turn.
 void halo_gradients(const ConvRows& v, int64_t b, const float* first_g, const View<float, 3>& d_halo) {
     for (int64_t j = v.K - 2; j >= 0; --j) {
         const int64_t t = j - (v.K - 1), seen = v.seen_by(b, t);
         float* __restrict out = &d_halo(b, j, 0);
-        if (j >= v.L && v.handed_on(b, t)) std::memcpy(out, &d_halo(b, j - v.L, 0), static_cast<size_t>(v.D) * 4);
-        else std::memset(out, 0, static_cast<size_t>(v.D) * 4);
+        if (j >= v.L && v.handed_on(b, t))
+            std::memcpy(out, &d_halo(b, j - v.L, 0), static_cast<size_t>(v.D) * 4);
+        else
+            std::memset(out, 0, static_cast<size_t>(v.D) * 4);
         for (int64_t i = -t; i <= seen; ++i) {
             const float *g = first_g + (t + i) * v.D, *tap = v.taps + (v.K - 1 - i) * v.D;
             for (int64_t d = 0; d < v.D; ++d) out[d] += g[d] * tap[d];
@@ -345,20 +356,27 @@ void halo_gradients(const ConvRows& v, int64_t b, const float* first_g, const Vi
 
 }  // namespace
 
-int64_t conv1d_forward_scratch_bytes(int64_t D, int64_t K) { return K * D * static_cast<int64_t>(sizeof(float)); }
+int64_t conv1d_forward_scratch_bytes(int64_t D, int64_t K) {
+    return K * D * static_cast<int64_t>(sizeof(float));
+}
 
 int64_t conv1d_backward_scratch_bytes(int64_t B, int64_t L, int64_t D, int64_t K) {
     const int64_t rows = K + (K + 1) + B * (K - 1) + B * blocks_of(L, kSlice) * (K + 1);
     return rows * D * static_cast<int64_t>(sizeof(float));
 }
 
-void conv1d_forward(ThreadPool& pool, const Conv1d& c, View<float, 3> y, View<float, 3> halo_out, float* scratch) {
+void conv1d_forward(ThreadPool& pool, const Conv1d& c, View<float, 3> y, View<float, 3> halo_out,
+                    float* scratch) {
     const ConvRows v = rows_of(c, scratch);
-    const int64_t B = c.x.shape[0], times = blocks_of(v.L, kForwardRows), widths = blocks_of(v.D, kForwardChannels);
+    const int64_t B = c.x.shape[0], times = blocks_of(v.L, kForwardRows),
+                  widths = blocks_of(v.D, kForwardChannels);
     const auto run = HWY_DYNAMIC_DISPATCH(forward_part);
     pool.run(B * times * widths, [&](int64_t task) {
         const int64_t t = task / widths % times * kForwardRows, d = task % widths * kForwardChannels;
-        run(v, {task / widths / times, t, std::min(v.L, t + kForwardRows), d, std::min(v.D, d + kForwardChannels)}, y);
+        run(v,
+            {task / widths / times, t, std::min(v.L, t + kForwardRows), d,
+             std::min(v.D, d + kForwardChannels)},
+            y);
     });
     if (!halo_out) return;
     // Rows move up, so halo_out may be the halo.
@@ -367,8 +385,10 @@ void conv1d_forward(ThreadPool& pool, const Conv1d& c, View<float, 3> y, View<fl
             const int64_t t = v.L - (v.K - 1) + r;
             float* out = &halo_out(b, r, 0);
             const auto bytes = static_cast<size_t>(v.D) * sizeof(float);
-            if ((t >= 0 || c.halo) && v.handed_on(b, t)) std::memcpy(out, v.input(b, t, 0), bytes);
-            else std::memset(out, 0, bytes);
+            if ((t >= 0 || c.halo) && v.handed_on(b, t))
+                std::memcpy(out, v.input(b, t, 0), bytes);
+            else
+                std::memset(out, 0, bytes);
         }
 }
 
@@ -379,12 +399,14 @@ void conv1d_backward(ThreadPool& pool, const Conv1d& c, View<const float, 3> d_y
     const ConvRows v = rows_of(c, s.taps);
     const TimeBlocks slices{0, v.L, kSlice};
     const int64_t n_slices = slices.count(), widths = blocks_of(D, kBackwardChannels);
-    const View<const float, 3> d_halo_out{d_halo.data, {B, K - 1, D}, {d_halo.stride[0], d_halo.stride[1], 1}};
+    const View<const float, 3> d_halo_out{
+        d_halo.data, {B, K - 1, D}, {d_halo.stride[0], d_halo.stride[1], 1}};
     const auto run = HWY_DYNAMIC_DISPATCH(backward_part);
     pool.run(B * n_slices * widths, [&](int64_t task) {
-        const int64_t d = task % widths * kBackwardChannels, i = task / widths % n_slices, b = task / widths / n_slices;
-        run(v, {b, slices.begin(i), slices.begin(i + 1), d, std::min(D, d + kBackwardChannels)}, d_y, d_halo_out, d_x,
-            s.sums + (b * n_slices + i) * (K + 1) * D, s.first_g + b * (K - 1) * D);
+        const int64_t d = task % widths * kBackwardChannels, i = task / widths % n_slices,
+                      b = task / widths / n_slices;
+        run(v, {b, slices.begin(i), slices.begin(i + 1), d, std::min(D, d + kBackwardChannels)}, d_y,
+            d_halo_out, d_x, s.sums + (b * n_slices + i) * (K + 1) * D, s.first_g + b * (K - 1) * D);
     });
     // The gradient of halo_out has been used by now.
     if (d_halo) pool.run(B, [&](int64_t b) { halo_gradients(v, b, s.first_g + b * (K - 1) * D, d_halo); });

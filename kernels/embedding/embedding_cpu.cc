@@ -13,18 +13,24 @@ namespace {
 
 constexpr int64_t kBlockRows = 128, kSlice = 1024, kColumns = 128;
 
-int64_t blocks_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+int64_t blocks_of(int64_t n, int64_t size) {
+    return (n + size - 1) / size;
+}
 
 // Slices that L steps touch, wherever they begin.
-int64_t most_slices(int64_t L) { return L < 2 ? L : (L - 2) / kSlice + 2; }
+int64_t most_slices(int64_t L) {
+    return L < 2 ? L : (L - 2) / kSlice + 2;
+}
 
-// A table of sums for every slice pays where the tables are small beside d_y. The choice must not depend on t0:
-// memory is planned for one position and used at all.
-bool sums_by_slice(int64_t B, int64_t L, int64_t V) { return 2 * B * most_slices(L) * V <= B * L; }
+// A table of sums for every slice pays where the tables are small beside d_y. The choice must not depend on
+// t0: memory is planned for one position and used at all.
+bool sums_by_slice(int64_t B, int64_t L, int64_t V) {
+    return 2 * B * most_slices(L) * V <= B * L;
+}
 
 // table[id] += row of d_y for steps [begin, end) of row b, in order, over `width` columns from m0.
-void scatter(const View<const uint16_t, 2>& ids, const View<const float, 3>& d_y, int64_t b, int64_t begin, int64_t end,
-             int64_t m0, int64_t width, float* table) {
+void scatter(const View<const uint16_t, 2>& ids, const View<const float, 3>& d_y, int64_t b, int64_t begin,
+             int64_t end, int64_t m0, int64_t width, float* table) {
     const int64_t M = d_y.shape[2];
     for (int64_t t = begin; t < end; ++t) {
         const float* __restrict from = &d_y(b, t, m0);
@@ -35,7 +41,8 @@ void scatter(const View<const uint16_t, 2>& ids, const View<const float, 3>& d_y
 
 }  // namespace
 
-void embedding_forward(ThreadPool& pool, View<const uint16_t, 2> ids, View<const float, 2> weight, View<float, 3> y) {
+void embedding_forward(ThreadPool& pool, View<const uint16_t, 2> ids, View<const float, 2> weight,
+                       View<float, 3> y) {
     const int64_t L = y.shape[1], rows = y.shape[0] * L;
     const auto bytes = static_cast<size_t>(y.shape[2]) * sizeof(float);
     pool.run(blocks_of(rows, kBlockRows), [&](int64_t task) {
