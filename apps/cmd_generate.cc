@@ -40,7 +40,7 @@ void run_generate(App& app, const std::vector<std::string>& args) {
         for (uint8_t id : loaded.domain.read_prompt(o.prompt)) prompt.push_back(id);
 
     GenerateOptions g;
-    g.n_tokens = o.tokens;
+    g.n_tokens = *o.tokens;
     g.n_records = o.num;
     g.seed = static_cast<uint64_t>(o.seed);
     g.batch = std::min(o.num, o.batch.value_or(16));

@@ -38,8 +38,8 @@ struct EvalOptions {
 
 struct GenerateOptions {
     CheckpointOptions checkpoint;
-    int64_t tokens = 0, num = 1, seed = 0;
-    std::optional<int64_t> batch, top_k, tile;
+    int64_t num = 1, seed = 0;
+    std::optional<int64_t> tokens, batch, top_k, tile;
     std::optional<double> top_p;
     double temperature = 1;
     std::string out, prompt;

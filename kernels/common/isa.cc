@@ -5,17 +5,9 @@
 #include <hwy/targets.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <mutex>
 
 #include "core/error.h"
 #include "kernels/common/dispatched_target.h"
-
-// OpenBLAS's own choice of kernels, when it was built with several (DYNAMIC_ARCH). Weak: other builds lack them.
-extern "C" {
-void gotoblas_dynamic_quit() __attribute__((weak));
-void gotoblas_dynamic_init() __attribute__((weak));
-}
 
 namespace adder {
 
@@ -37,29 +29,11 @@ std::string name_of_target(int64_t target) {
     return hwy::TargetName(target);
 }
 
-// OpenBLAS knows processors by family, and gives AVX2 kernels to AVX-512 machines that are younger than its release
-// (measured: 120 against 225 GFLOP/s a core). Its kernels follow the instruction set in use instead, which also makes
-// the bits of a forced instruction set the same on every machine that has it. OPENBLAS_CORETYPE still wins.
-void choose_blas_core() {
-    static const bool chosen_by_user = std::getenv("OPENBLAS_CORETYPE") != nullptr;
-    if (chosen_by_user || !gotoblas_dynamic_quit || !gotoblas_dynamic_init) return;
-    const std::string isa = current_isa();
-    const char* core = isa == "avx512" ? "SkylakeX" : isa == "avx2" ? "Haswell" : isa == "baseline" ? "Prescott" : nullptr;
-    if (!core) return;
-    setenv("OPENBLAS_CORETYPE", core, 1);
-    gotoblas_dynamic_quit();
-    gotoblas_dynamic_init();
-    unsetenv("OPENBLAS_CORETYPE");
-}
-
 }  // namespace
 
 void prepare_blas() {
-    static std::once_flag once;
-    std::call_once(once, [] {
-        openblas_set_num_threads(1);
-        choose_blas_core();
-    });
+    static const bool once = (openblas_set_num_threads(1), true);
+    static_cast<void>(once);
 }
 
 std::vector<std::string> available_isas() {
@@ -79,22 +53,16 @@ std::string current_isa() { return name_of_target(dispatched_target()); }
 
 void force_isa(std::string_view name) {
     const std::vector<std::string> names = available_isas();
-    prepare_blas();
-    if (name.empty()) {
-        hwy::DisableTargets(0);
-        return choose_blas_core();
-    }
+    if (name.empty()) return hwy::DisableTargets(0);
     for (int64_t target : compiled_targets()) {
         if (name_of_target(target) != name) continue;
         if (std::find(names.begin(), names.end(), name) == names.end()) break;
-        hwy::DisableTargets(HWY_TARGETS & ~target);
-        return choose_blas_core();
+        return hwy::DisableTargets(HWY_TARGETS & ~target);
     }
     fail("isa '{}' is not available here: choose one of {}", name, fmt::join(names, ", "));
 }
 
 std::string openblas_core() {
-    prepare_blas();
     return openblas_get_corename();
 }
 

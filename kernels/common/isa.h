@@ -12,8 +12,8 @@ std::vector<std::string> available_isas();
 std::string current_isa();
 // Uses `name` from now on ("" = the best one again). Not while kernels run. Throws Error naming the choices.
 void force_isa(std::string_view name);
-// Call before the first use of OpenBLAS, from any thread: one BLAS thread (threaded OpenBLAS changes bits with the number
-// of threads; our own pool cuts the work by shape), and its kernels for the instruction set in use.
+// Call before the first use of OpenBLAS, from any thread: one BLAS thread. Threaded OpenBLAS changes bits with the number
+// of threads; our own pool cuts the work by shape.
 void prepare_blas();
 // The kernel set that OpenBLAS chose for this machine, for example "SkylakeX".
 std::string openblas_core();

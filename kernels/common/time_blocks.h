@@ -1,4 +1,5 @@
-// How ops cut time: at absolute positions, so that the cuts stay where they are whatever tile a step falls in.
+// How ops cut time: at absolute positions, so that the cuts stay where they are whatever tile a step falls
+// in.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -11,9 +12,7 @@ struct TimeBlocks {
 
     int64_t count() const { return L == 0 ? 0 : (t0 + L - 1) / size - t0 / size + 1; }
     // Block i < count() is [begin(i), begin(i + 1)).
-    int64_t begin(int64_t i) const {
-        return std::clamp((t0 / size + i) * size - t0, int64_t{0}, L);
-    }
+    int64_t begin(int64_t i) const { return std::clamp((t0 / size + i) * size - t0, int64_t{0}, L); }
 };
 
 }  // namespace adder

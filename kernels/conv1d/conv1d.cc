@@ -19,8 +19,8 @@ struct Sizes {
     void expect_halo(const char* name, const TensorRef& t) const {
         const DType S = accum_of(storage);
         if (t && (t.dtype != S || t.shape != Shape({B, K - 1, D})))
-            fail("[{}] {}: expected {} {} for a weight of {}, got {}", op, name, name_of(S), to_string({B, K - 1, D}),
-                 to_string(weight), describe(t));
+            fail("[{}] {}: expected {} {} for a weight of {}, got {}", op, name, name_of(S),
+                 to_string({B, K - 1, D}), to_string(weight), describe(t));
     }
 };
 
@@ -28,8 +28,10 @@ Sizes check_args(const char* op, const Conv1dArgs& args) {
     const DType storage = storage_of(op, "x", args.x), S = accum_of(storage);
     expect_rank(op, "x", args.x, 3);
     expect_rank(op, "weight", args.weight, 2);
-    const Sizes s{op, storage, args.x.size(0), args.x.size(1), args.x.size(2), args.weight.size(1), args.weight.shape};
-    if (s.K < 2 || s.K > 8) fail("[{}] weight: expected (D,K) with K from 2 to 8, got {}", op, describe(args.weight));
+    const Sizes s{
+        op, storage, args.x.size(0), args.x.size(1), args.x.size(2), args.weight.size(1), args.weight.shape};
+    if (s.K < 2 || s.K > 8)
+        fail("[{}] weight: expected (D,K) with K from 2 to 8, got {}", op, describe(args.weight));
     expect(op, "weight", args.weight, S, {s.D, s.K});
     expect_optional(op, "bias", args.bias, S, {s.D});
     expect_optional(op, "start", args.start, DType::u8, {s.B, s.L});
@@ -43,12 +45,9 @@ OpCall call_of(const char* op, const Sizes& s, int64_t activations, int64_t flop
 
 template <class Conv, class S>
 Conv typed(const Conv1dArgs& a) {
-    return {a.x.as<const S, 3>("x"),
-            a.weight.as<const S, 2>("weight"),
-            a.bias.as<const S, 1>("bias"),
-            a.start.as<const uint8_t, 2>("start"),
-            a.halo.as<const S, 3>("halo"),
-            a.silu};
+    return {a.x.as<const S, 3>("x"),       a.weight.as<const S, 2>("weight"),
+            a.bias.as<const S, 1>("bias"), a.start.as<const uint8_t, 2>("start"),
+            a.halo.as<const S, 3>("halo"), a.silu};
 }
 
 }  // namespace
@@ -79,8 +78,8 @@ void conv1d_backward(Ctx& ctx, const Conv1dArgs& args, const Conv1dGrads& grads)
     expect(op, "d_x", grads.d_x, s.storage, {s.B, s.L, s.D});
     expect(op, "d_weight", grads.d_weight, S, {s.D, s.K});
     if (static_cast<bool>(args.bias) != static_cast<bool>(grads.d_bias))
-        fail("[{}] d_bias: expected exactly where there is a bias, got bias {}, d_bias {}", op, describe(args.bias),
-             describe(grads.d_bias));
+        fail("[{}] d_bias: expected exactly where there is a bias, got bias {}, d_bias {}", op,
+             describe(args.bias), describe(grads.d_bias));
     expect_optional(op, "d_bias", grads.d_bias, S, {s.D});
     const int64_t scratch_bytes =
         s.storage == DType::f64 ? 0 : cpu::conv1d_backward_scratch_bytes(s.B, s.L, s.D, s.K);
@@ -110,8 +109,8 @@ void conv1d_step(Ctx& ctx, const Conv1dArgs& args, const TensorRef& halo, const 
             conv.halo = halo.as<const double, 3>("halo");
             return ref::conv1d_forward<double>(conv, y.as<double, 3>("y"), halo.as<double, 3>("halo"));
         }
-        cpu::conv1d_step(*c.pool, typed<cpu::Conv1d, float>(args), halo.as<float, 3>("halo"), y.as<float, 3>("y"),
-                         static_cast<float*>(scratch));
+        cpu::conv1d_step(*c.pool, typed<cpu::Conv1d, float>(args), halo.as<float, 3>("halo"),
+                         y.as<float, 3>("y"), static_cast<float*>(scratch));
     });
 }
 

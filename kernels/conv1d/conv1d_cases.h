@@ -18,8 +18,8 @@ struct Conv1dProblem {
         bool bias, silu, starts, halo;
     };
 
-    // Weight gradients are cut at 1,024 steps and within those worked on in blocks of 32, channels in blocks of 128,
-    // rows four at a time: lengths and widths go round those, and below K-1.
+    // Weight gradients are cut at 1,024 steps and within those worked on in blocks of 32, channels in blocks
+    // of 128, rows four at a time: lengths and widths go round those, and below K-1.
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
             {kTest | kGrad | kSelftest, 1, 1, 5, 4, true, true, false, true},
@@ -44,8 +44,8 @@ struct Conv1dProblem {
         return all;
     }
     static std::string name(const Case& c) {
-        return fmt::format("B{} L{} D{} K{}{}{}{}{}", c.B, c.L, c.D, c.K, c.bias ? " bias" : "", c.silu ? " silu" : "",
-                           c.starts ? " packed" : "", c.halo ? " halo" : "");
+        return fmt::format("B{} L{} D{} K{}{}{}{}{}", c.B, c.L, c.D, c.K, c.bias ? " bias" : "",
+                           c.silu ? " silu" : "", c.starts ? " packed" : "", c.halo ? " halo" : "");
     }
     static Case part(Case c, int64_t B, int64_t L, bool state) {
         c.B = B;

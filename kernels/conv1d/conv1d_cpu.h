@@ -21,7 +21,8 @@ struct Conv1d {
 int64_t conv1d_forward_scratch_bytes(int64_t D, int64_t K);
 int64_t conv1d_backward_scratch_bytes(int64_t B, int64_t L, int64_t D, int64_t K);
 
-void conv1d_forward(ThreadPool& pool, const Conv1d& c, View<float, 3> y, View<float, 3> halo_out, float* scratch);
+void conv1d_forward(ThreadPool& pool, const Conv1d& c, View<float, 3> y, View<float, 3> halo_out,
+                    float* scratch);
 void conv1d_backward(ThreadPool& pool, const Conv1d& c, View<const float, 3> d_y, View<float, 3> d_x,
                      View<float, 2> d_weight, View<float, 1> d_bias, View<float, 3> d_halo, float* scratch);
 // c.halo is not read.

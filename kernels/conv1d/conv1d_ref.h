@@ -27,7 +27,9 @@ struct Conv1d {
     int64_t taps() const { return weight.shape[1]; }
     // Whether there is an input row t, t >= -(K-1): an absent halo is no row rather than a row of zeros.
     bool has(int64_t t) const { return t >= 0 || halo; }
-    S input(int64_t b, int64_t t, int64_t d) const { return t >= 0 ? x(b, t, d) : halo(b, taps() - 1 + t, d); }
+    S input(int64_t b, int64_t t, int64_t d) const {
+        return t >= 0 ? x(b, t, d) : halo(b, taps() - 1 + t, d);
+    }
     S pre(int64_t b, int64_t t, int64_t d) const {
         S sum = bias ? bias(d) : S(0);
         for (int64_t k = 0; k < taps(); ++k) {
@@ -60,8 +62,8 @@ void conv1d_forward(const Conv1d<S>& c, View<S, 3> y, View<S, 3> halo_out) {
 
 // A null d_bias is not wanted; a null d_halo is zero and not wanted.
 template <class S>
-void conv1d_backward(const Conv1d<S>& c, View<const S, 3> d_y, View<S, 3> d_x, View<S, 2> d_weight, View<S, 1> d_bias,
-                     View<S, 3> d_halo) {
+void conv1d_backward(const Conv1d<S>& c, View<const S, 3> d_y, View<S, 3> d_x, View<S, 2> d_weight,
+                     View<S, 1> d_bias, View<S, 3> d_halo) {
     const int64_t B = c.x.shape[0], L = c.x.shape[1], D = c.x.shape[2], K = c.taps();
     for (int64_t b = 0; b < B; ++b) {
         // What the rows handed on get back; old halo rows move up where L < K-1.
@@ -82,8 +84,10 @@ void conv1d_backward(const Conv1d<S>& c, View<const S, 3> d_y, View<S, 3> d_x, V
                     const int64_t from = t - (K - 1) + k;
                     if (!conv1d_sees(c.start, b, t, from)) continue;
                     if (c.has(from)) d_weight(d, k) += g * c.input(b, from, d);
-                    if (from >= 0) d_x(b, from, d) += g * c.weight(d, k);
-                    else if (d_halo) d_halo(b, K - 1 + from, d) += g * c.weight(d, k);
+                    if (from >= 0)
+                        d_x(b, from, d) += g * c.weight(d, k);
+                    else if (d_halo)
+                        d_halo(b, K - 1 + from, d) += g * c.weight(d, k);
                 }
             }
     }

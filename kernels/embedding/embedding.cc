@@ -26,7 +26,8 @@ void check_ids(const char* op, const View<const uint16_t, 2>& ids, int64_t V) {
 
 OpCall call_of(const char* op, const TensorRef& y, int64_t V, int64_t passes, int64_t flops) {
     const int64_t B = y.size(0), L = y.size(1), M = y.size(2);
-    return {op, {B, L, M, V}, {B * L * (size_of(DType::u16) + passes * M * size_of(y.dtype)), B * L * M * flops}};
+    return {
+        op, {B, L, M, V}, {B * L * (size_of(DType::u16) + passes * M * size_of(y.dtype)), B * L * M * flops}};
 }
 
 }  // namespace
@@ -45,12 +46,14 @@ void embedding_forward(Ctx& ctx, const TensorRef& ids, const TensorRef& weight, 
         const auto tokens = ids.as<const uint16_t, 2>("ids");
         check_ids("embedding_forward", tokens, V);
         if (storage == DType::f64)
-            return ref::embedding_forward<double>(tokens, weight.as<const double, 2>("weight"), y.as<double, 3>("y"));
+            return ref::embedding_forward<double>(tokens, weight.as<const double, 2>("weight"),
+                                                  y.as<double, 3>("y"));
         cpu::embedding_forward(*c.pool, tokens, weight.as<const float, 2>("weight"), y.as<float, 3>("y"));
     });
 }
 
-void embedding_backward(Ctx& ctx, const TensorRef& ids, const TensorRef& d_y, int64_t t0, const TensorRef& d_weight) {
+void embedding_backward(Ctx& ctx, const TensorRef& ids, const TensorRef& d_y, int64_t t0,
+                        const TensorRef& d_weight) {
     const char* op = "embedding_backward";
     const DType storage = storage_of(op, "d_y", d_y);
     expect_rank(op, "d_y", d_y, 3);
@@ -58,15 +61,16 @@ void embedding_backward(Ctx& ctx, const TensorRef& ids, const TensorRef& d_y, in
     const int64_t B = d_y.size(0), L = d_y.size(1), M = d_y.size(2), V = d_weight.size(0);
     expect(op, "ids", ids, DType::u16, {B, L});
     expect(op, "d_weight", d_weight, accum_of(storage), {V, M});
-    const int64_t scratch_bytes = storage == DType::f64 ? 0 : cpu::embedding_backward_scratch_bytes(B, L, V, M);
+    const int64_t scratch_bytes =
+        storage == DType::f64 ? 0 : cpu::embedding_backward_scratch_bytes(B, L, V, M);
     run_op(ctx, call_of(op, d_y, V, 1, 1), scratch_bytes, [=](Ctx& c, void* scratch) {
         const auto tokens = ids.as<const uint16_t, 2>("ids");
         check_ids("embedding_backward", tokens, V);
         if (storage == DType::f64)
             return ref::embedding_backward<double>(tokens, d_y.as<const double, 3>("d_y"),
                                                    d_weight.as<double, 2>("d_weight"));
-        cpu::embedding_backward(*c.pool, tokens, d_y.as<const float, 3>("d_y"), t0, d_weight.ptr<float>("d_weight"), V,
-                                static_cast<float*>(scratch));
+        cpu::embedding_backward(*c.pool, tokens, d_y.as<const float, 3>("d_y"), t0,
+                                d_weight.ptr<float>("d_weight"), V, static_cast<float*>(scratch));
     });
 }
 

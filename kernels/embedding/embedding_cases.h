@@ -17,7 +17,8 @@ struct EmbeddingProblem {
         int64_t B, L, V, M;
     };
 
-    // Gradients are cut at 1,024 steps where V is small beside L, columns in blocks of 128; sizes go round those.
+    // Gradients are cut at 1,024 steps where V is small beside L, columns in blocks of 128; sizes go round
+    // those.
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
             {kTest | kGrad, 1, 1, 5, 3},
@@ -44,9 +45,12 @@ struct EmbeddingProblem {
     }
 
     static std::vector<ArraySpec> inputs(const Case& c) {
-        return {ArraySpec::token_ids("ids", c.B, c.L, c.V), ArraySpec::parameter("weight", {c.V, c.M}).open(0)};
+        return {ArraySpec::token_ids("ids", c.B, c.L, c.V),
+                ArraySpec::parameter("weight", {c.V, c.M}).open(0)};
     }
-    static std::vector<ArraySpec> outputs(const Case& c) { return {ArraySpec::activation("y", {c.B, c.L, c.M})}; }
+    static std::vector<ArraySpec> outputs(const Case& c) {
+        return {ArraySpec::activation("y", {c.B, c.L, c.M})};
+    }
 
     template <class S>
     static void ref_forward(const Case&, Bag<S>& a) {
@@ -56,7 +60,9 @@ struct EmbeddingProblem {
     static void ref_backward(const Case&, Bag<S>& a) {
         ref::embedding_backward<S>(a.tokens("ids"), a.template in<3>("d_y"), a.template out<2>("d_weight"));
     }
-    static void forward(Ctx& ctx, const Case&, TensorBag& a) { embedding_forward(ctx, a["ids"], a["weight"], a["y"]); }
+    static void forward(Ctx& ctx, const Case&, TensorBag& a) {
+        embedding_forward(ctx, a["ids"], a["weight"], a["y"]);
+    }
     static void backward(Ctx& ctx, const Case&, TensorBag& a) {
         embedding_backward(ctx, a["ids"], a["d_y"], a.t0, a["d_weight"]);
     }

@@ -6,7 +6,8 @@
 namespace adder::cpu {
 
 // Every id < V.
-void embedding_forward(ThreadPool& pool, View<const uint16_t, 2> ids, View<const float, 2> weight, View<float, 3> y);
+void embedding_forward(ThreadPool& pool, View<const uint16_t, 2> ids, View<const float, 2> weight,
+                       View<float, 3> y);
 
 // The same at every position of the first row.
 int64_t embedding_backward_scratch_bytes(int64_t B, int64_t L, int64_t V, int64_t M);

@@ -47,7 +47,8 @@ void linear_forward(Ctx& ctx, const LinearArgs& args, const TensorRef& y) {
     });
 }
 
-void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_x, bool add) {
+void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_x,
+                           bool add) {
     const char* op = "linear_backward_input";
     const DType storage = storage_of(op, "d_y", d_y);
     expect_rank(op, "d_y", d_y, 3);
@@ -58,7 +59,8 @@ void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_
     run_op(ctx, call_of(op, s, add ? s.B * s.L * s.I : 0), 0, [=](Ctx& c, void*) {
         if (storage == DType::f64)
             return ref::linear_backward_input<double>(args.weight.as<const double, 2>("weight"),
-                                                      d_y.as<const double, 3>("d_y"), d_x.as<double, 3>("d_x"), add);
+                                                      d_y.as<const double, 3>("d_y"),
+                                                      d_x.as<double, 3>("d_x"), add);
         cpu::linear_backward_input(*c.pool, args.weight.as<const float, 2>("weight"),
                                    d_y.as<const float, 3>("d_y"), args.t0, d_x.as<float, 3>("d_x"), add);
     });
@@ -75,19 +77,19 @@ void linear_backward_weight(Ctx& ctx, const LinearArgs& args, const TensorRef& d
     expect_optional(op, "weight", args.weight, storage, {s.O, s.I});
     expect(op, "d_weight", d_weight, S, {s.O, s.I});
     if (static_cast<bool>(args.bias) != static_cast<bool>(d_bias))
-        fail("[{}] d_bias: expected exactly where there is a bias, got bias {}, d_bias {}", op, describe(args.bias),
-             describe(d_bias));
+        fail("[{}] d_bias: expected exactly where there is a bias, got bias {}, d_bias {}", op,
+             describe(args.bias), describe(d_bias));
     expect_optional(op, "bias", args.bias, S, {s.O});
     expect_optional(op, "d_bias", d_bias, S, {s.O});
     const int64_t scratch_bytes =
         storage == DType::f64 ? 0 : cpu::linear_backward_weight_scratch_bytes(s.B, s.L, s.I, s.O, args.t0);
     run_op(ctx, call_of(op, s, s.O * s.I), scratch_bytes, [=](Ctx& c, void* scratch) {
         if (storage == DType::f64)
-            return ref::linear_backward_weight<double>(args.x.as<const double, 3>("x"), d_y.as<const double, 3>("d_y"),
-                                                       d_weight.as<double, 2>("d_weight"),
-                                                       d_bias.as<double, 1>("d_bias"));
-        cpu::linear_backward_weight(*c.pool, args.x.as<const float, 3>("x"), d_y.as<const float, 3>("d_y"), args.t0,
-                                    d_weight.ptr<float>("d_weight"), d_bias.as<float, 1>("d_bias"),
+            return ref::linear_backward_weight<double>(
+                args.x.as<const double, 3>("x"), d_y.as<const double, 3>("d_y"),
+                d_weight.as<double, 2>("d_weight"), d_bias.as<double, 1>("d_bias"));
+        cpu::linear_backward_weight(*c.pool, args.x.as<const float, 3>("x"), d_y.as<const float, 3>("d_y"),
+                                    args.t0, d_weight.ptr<float>("d_weight"), d_bias.as<float, 1>("d_bias"),
                                     static_cast<float*>(scratch));
     });
 }

@@ -1,8 +1,8 @@
 // Linear map with PyTorch's weight layout: y = x W^T + bias.
 //
-// Rows are cut at multiples of 256 of the absolute position (t0 + t) within each sequence, so a row's bits depend on
-// neither the batch nor the number of threads. Sums over time (weight gradients) are cut at absolute multiples of 1,024
-// and added in one order.
+// Rows are cut at multiples of 256 of the absolute position (t0 + t) within each sequence, so a row's bits
+// depend on neither the batch nor the number of threads. Sums over time (weight gradients) are cut at
+// absolute multiples of 1,024 and added in one order.
 #pragma once
 #include <cstdint>
 
@@ -22,12 +22,14 @@ struct LinearArgs {
 // y (B,L,O) storage, overwritten.
 void linear_forward(Ctx& ctx, const LinearArgs& args, const TensorRef& y);
 // d_x (B,L,I) = d_y W, or d_x += d_y W where `add`. args.x is not read and may be absent.
-void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_x, bool add);
-// d_weight (O,I) S += d_y^T x; d_bias (O) S += sum of d_y rows (present exactly when bias is). Weight may be absent.
+void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_x,
+                           bool add);
+// d_weight (O,I) S += d_y^T x; d_bias (O) S += sum of d_y rows (present exactly when bias is). Weight may be
+// absent.
 void linear_backward_weight(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_weight,
                             const TensorRef& d_bias);
-// Matrix-vector products with a fixed order of additions for generation: x (B,1,I), y (B,1,O). A row's bits depend on
-// nothing outside the row.
+// Matrix-vector products with a fixed order of additions for generation: x (B,1,I), y (B,1,O). A row's bits
+// depend on nothing outside the row.
 void linear_step(Ctx& ctx, const LinearArgs& args, const TensorRef& y);
 
 }  // namespace adder

@@ -18,7 +18,8 @@ struct LinearProblem {
         bool bias;
     };
 
-    // Rows are cut at 256, sums over time at 1,024, outputs at multiples of 16 near 256; sizes go round those.
+    // Rows are cut at 256, sums over time at 1,024, outputs at multiples of 16 near 256; sizes go round
+    // those.
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
             {kTest | kGrad, 1, 1, 5, 3, true},
@@ -55,7 +56,9 @@ struct LinearProblem {
         if (c.bias) all.push_back(ArraySpec::parameter("bias", {c.O}));
         return all;
     }
-    static std::vector<ArraySpec> outputs(const Case& c) { return {ArraySpec::activation("y", {c.B, c.L, c.O})}; }
+    static std::vector<ArraySpec> outputs(const Case& c) {
+        return {ArraySpec::activation("y", {c.B, c.L, c.O})};
+    }
 
     template <class S>
     static void ref_forward(const Case&, Bag<S>& a) {
@@ -64,10 +67,10 @@ struct LinearProblem {
     }
     template <class S>
     static void ref_backward(const Case&, Bag<S>& a) {
-        ref::linear_backward_input<S>(a.template in<2>("weight"), a.template in<3>("d_y"), a.template out<3>("d_x"),
-                                      false);
-        ref::linear_backward_weight<S>(a.template in<3>("x"), a.template in<3>("d_y"), a.template out<2>("d_weight"),
-                                       a.template out<1>("d_bias"));
+        ref::linear_backward_input<S>(a.template in<2>("weight"), a.template in<3>("d_y"),
+                                      a.template out<3>("d_x"), false);
+        ref::linear_backward_weight<S>(a.template in<3>("x"), a.template in<3>("d_y"),
+                                       a.template out<2>("d_weight"), a.template out<1>("d_bias"));
     }
     static LinearArgs args(const TensorBag& a) { return {a["x"], a["weight"], a["bias"], a.t0}; }
     static void forward(Ctx& ctx, const Case&, TensorBag& a) { linear_forward(ctx, args(a), a["y"]); }

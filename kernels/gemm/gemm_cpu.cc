@@ -1,4 +1,5 @@
-// Products go to OpenBLAS in blocks cut by shape: 256 rows at absolute multiples of 256 times columns of the output.
+// Products go to OpenBLAS in blocks cut by shape: 256 rows at absolute multiples of 256 times columns of the
+// output.
 #include "kernels/gemm/gemm_cpu.h"
 
 #include <cblas.h>
@@ -37,20 +38,20 @@ struct Rows {
     int64_t stride;
 };
 
-// OpenBLAS counts in int and wants rows that do not overlap. Other rows (offsets past 2^31, reversed time) go one by
-// one.
+// OpenBLAS counts in int and wants rows that do not overlap. Other rows (offsets past 2^31, reversed time) go
+// one by one.
 template <class T>
 bool blas_takes(const View<T, 3>& v) {
     return v.stride[1] >= v.shape[2] && v.stride[1] <= std::numeric_limits<int>::max();
 }
 
 // One BLAS thread: threads come from our pool, blocks are fixed by shape.
-void sgemm(CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b, int64_t m, int64_t n, int64_t k, Rows<const float> a,
-           Rows<const float> b, float beta, Rows<float> c) {
+void sgemm(CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b, int64_t m, int64_t n, int64_t k,
+           Rows<const float> a, Rows<const float> b, float beta, Rows<float> c) {
     prepare_blas();
-    cblas_sgemm(CblasRowMajor, trans_a, trans_b, static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), 1.0f,
-                a.data, static_cast<int>(a.stride), b.data, static_cast<int>(b.stride), beta, c.data,
-                static_cast<int>(c.stride));
+    cblas_sgemm(CblasRowMajor, trans_a, trans_b, static_cast<int>(m), static_cast<int>(n),
+                static_cast<int>(k), 1.0f, a.data, static_cast<int>(a.stride), b.data,
+                static_cast<int>(b.stride), beta, c.data, static_cast<int>(c.stride));
 }
 
 // out[:, c0 : c0 + n] = in B + beta out for `count` rows of one sequence from step t.
@@ -75,7 +76,8 @@ void for_blocks(ThreadPool& pool, int64_t B, int64_t L, int64_t t0, const Pieces
     });
 }
 
-// How the weight gradient is cut: pieces of the output and, where those are few, runs of slices that add up apart.
+// How the weight gradient is cut: pieces of the output and, where those are few, runs of slices that add up
+// apart.
 struct WeightCut {
     TimeBlocks slices;
     int64_t n_slices;  // of all sequences
@@ -96,17 +98,19 @@ struct WeightCut {
 };
 
 // c = sum over the steps of a slice of d_y[t, o0 : o0 + m] x[t, i0 : i0 + n], + c where beta is 1.
-void multiply_slice(View<const float, 3> d_y, View<const float, 3> x, int64_t b, int64_t t, int64_t count, int64_t o0,
-                    int64_t m, int64_t i0, int64_t n, float beta, Rows<float> c) {
+void multiply_slice(View<const float, 3> d_y, View<const float, 3> x, int64_t b, int64_t t, int64_t count,
+                    int64_t o0, int64_t m, int64_t i0, int64_t n, float beta, Rows<float> c) {
     if (blas_takes(d_y) && blas_takes(x))
         return sgemm(CblasTrans, CblasNoTrans, m, n, count, {&d_y(b, t, o0), d_y.stride[1]},
                      {&x(b, t, i0), x.stride[1]}, beta, c);
     for (int64_t r = t; r < t + count; ++r)
-        sgemm(CblasTrans, CblasNoTrans, m, n, 1, {&d_y(b, r, o0), m}, {&x(b, r, i0), n}, r == t ? beta : 1.0f, c);
+        sgemm(CblasTrans, CblasNoTrans, m, n, 1, {&d_y(b, r, o0), m}, {&x(b, r, i0), n}, r == t ? beta : 1.0f,
+              c);
 }
 
 // total[o] += the sum of each slice in turn.
-void add_column_sums(ThreadPool& pool, View<const float, 3> d_y, const TimeBlocks& slices, View<float, 1> total) {
+void add_column_sums(ThreadPool& pool, View<const float, 3> d_y, const TimeBlocks& slices,
+                     View<float, 1> total) {
     constexpr int64_t kColumns = 64;
     const int64_t O = d_y.shape[2];
     pool.run((O + kColumns - 1) / kColumns, [&](int64_t task) {
@@ -125,26 +129,29 @@ void add_column_sums(ThreadPool& pool, View<const float, 3> d_y, const TimeBlock
 
 }  // namespace
 
-void linear_forward(ThreadPool& pool, View<const float, 3> x, View<const float, 2> weight, View<const float, 1> bias,
-                    int64_t t0, View<float, 3> y) {
+void linear_forward(ThreadPool& pool, View<const float, 3> x, View<const float, 2> weight,
+                    View<const float, 1> bias, int64_t t0, View<float, 3> y) {
     const Pieces columns(weight.shape[0], 256);
-    for_blocks(pool, x.shape[0], x.shape[1], t0, columns, [&](int64_t b, int64_t t, int64_t count, int64_t piece) {
-        const int64_t o0 = columns.begin(piece), n = columns.size(piece);
-        if (bias)
-            for (int64_t r = t; r < t + count; ++r)
-                std::memcpy(&y(b, r, o0), &bias(o0), static_cast<size_t>(n) * sizeof(float));
-        multiply_rows(x, b, t, count, CblasTrans, {&weight(o0, 0), weight.stride[0]}, bias ? 1.0f : 0.0f, y, o0, n);
-    });
+    for_blocks(pool, x.shape[0], x.shape[1], t0, columns,
+               [&](int64_t b, int64_t t, int64_t count, int64_t piece) {
+                   const int64_t o0 = columns.begin(piece), n = columns.size(piece);
+                   if (bias)
+                       for (int64_t r = t; r < t + count; ++r)
+                           std::memcpy(&y(b, r, o0), &bias(o0), static_cast<size_t>(n) * sizeof(float));
+                   multiply_rows(x, b, t, count, CblasTrans, {&weight(o0, 0), weight.stride[0]},
+                                 bias ? 1.0f : 0.0f, y, o0, n);
+               });
 }
 
-void linear_backward_input(ThreadPool& pool, View<const float, 2> weight, View<const float, 3> d_y, int64_t t0,
-                           View<float, 3> d_x, bool add) {
+void linear_backward_input(ThreadPool& pool, View<const float, 2> weight, View<const float, 3> d_y,
+                           int64_t t0, View<float, 3> d_x, bool add) {
     const Pieces columns(weight.shape[1], 256);
-    for_blocks(pool, d_y.shape[0], d_y.shape[1], t0, columns, [&](int64_t b, int64_t t, int64_t count, int64_t piece) {
-        const int64_t i0 = columns.begin(piece);
-        multiply_rows(d_y, b, t, count, CblasNoTrans, {&weight(0, i0), weight.stride[0]}, add ? 1.0f : 0.0f, d_x, i0,
-                      columns.size(piece));
-    });
+    for_blocks(pool, d_y.shape[0], d_y.shape[1], t0, columns,
+               [&](int64_t b, int64_t t, int64_t count, int64_t piece) {
+                   const int64_t i0 = columns.begin(piece);
+                   multiply_rows(d_y, b, t, count, CblasNoTrans, {&weight(0, i0), weight.stride[0]},
+                                 add ? 1.0f : 0.0f, d_x, i0, columns.size(piece));
+               });
 }
 
 int64_t linear_backward_weight_scratch_bytes(int64_t B, int64_t L, int64_t I, int64_t O, int64_t t0) {
@@ -152,8 +159,8 @@ int64_t linear_backward_weight_scratch_bytes(int64_t B, int64_t L, int64_t I, in
     return cut.runs == 1 ? 0 : cut.runs * O * I * static_cast<int64_t>(sizeof(float));
 }
 
-// Each task owns a piece of the output and a run of slices, which it walks in order. A single run adds to d_weight
-// itself; several leave partial sums, which are then added in order.
+// Each task owns a piece of the output and a run of slices, which it walks in order. A single run adds to
+// d_weight itself; several leave partial sums, which are then added in order.
 void linear_backward_weight(ThreadPool& pool, View<const float, 3> x, View<const float, 3> d_y, int64_t t0,
                             float* d_weight, View<float, 1> d_bias, float* scratch) {
     const int64_t B = x.shape[0], L = x.shape[1], I = x.shape[2], O = d_y.shape[2];
@@ -168,8 +175,8 @@ void linear_backward_weight(ThreadPool& pool, View<const float, 3> x, View<const
         float* c = direct ? d_weight + o0 * I + i0 : scratch + (run * O + o0) * I + i0;
         for (int64_t s = cut.run_begin(run); s < cut.run_begin(run + 1); ++s) {
             const int64_t t = cut.slices.begin(s % per_row), count = cut.slices.begin(s % per_row + 1) - t;
-            multiply_slice(d_y, x, s / per_row, t, count, o0, cut.rows.size(row), i0, cut.columns.size(column),
-                           direct || s > cut.run_begin(run) ? 1.0f : 0.0f, {c, I});
+            multiply_slice(d_y, x, s / per_row, t, count, o0, cut.rows.size(row), i0,
+                           cut.columns.size(column), direct || s > cut.run_begin(run) ? 1.0f : 0.0f, {c, I});
         }
     });
     if (!direct) add_partial_sums(pool, scratch, cut.runs, O * I, d_weight);

@@ -33,7 +33,8 @@ void linear_backward_input(View<const S, 2> weight, View<const S, 3> d_y, View<S
 
 // A null d_bias is not wanted.
 template <class S>
-void linear_backward_weight(View<const S, 3> x, View<const S, 3> d_y, View<S, 2> d_weight, View<S, 1> d_bias) {
+void linear_backward_weight(View<const S, 3> x, View<const S, 3> d_y, View<S, 2> d_weight,
+                            View<S, 1> d_bias) {
     const int64_t B = x.shape[0], L = x.shape[1], I = x.shape[2], O = d_y.shape[2];
     for (int64_t b = 0; b < B; ++b)
         for (int64_t t = 0; t < L; ++t)

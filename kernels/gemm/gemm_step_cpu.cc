@@ -1,5 +1,6 @@
-// Matrix-vector products: an output element is one dot product over I, added up in the same order wherever it stands
-// in the batch, in the weight or in a tile of registers. Weight rows are read once per four rows of the batch.
+// Matrix-vector products: an output element is one dot product over I, added up in the same order wherever it
+// stands in the batch, in the weight or in a tile of registers. Weight rows are read once per four rows of
+// the batch.
 #include <algorithm>
 
 #include "kernels/gemm/gemm_cpu.h"
@@ -40,15 +41,17 @@ HWY_INLINE void dot_tile(const View<const float, 3>& x, const View<const float, 
     if (i < I)
         for (int r = 0; r < kBatch; ++r) {
             const Vec v = load_first(d, in[r] + i, I - i);
-            for (int c = 0; c < kOut; ++c) sum[r][c] = hn::MulAdd(load_first(d, w[c] + i, I - i), v, sum[r][c]);
+            for (int c = 0; c < kOut; ++c)
+                sum[r][c] = hn::MulAdd(load_first(d, w[c] + i, I - i), v, sum[r][c]);
         }
     for (int r = 0; r < kBatch; ++r)
-        for (int c = 0; c < kOut; ++c) y(b0 + r, 0, o + c) = sum_of(d, sum[r][c]) + (bias ? bias[o + c] : 0.0f);
+        for (int c = 0; c < kOut; ++c)
+            y(b0 + r, 0, o + c) = sum_of(d, sum[r][c]) + (bias ? bias[o + c] : 0.0f);
 }
 
 // Outputs [begin, end) of all rows.
-void dot_rows(View<const float, 3> x, View<const float, 2> weight, const float* bias, View<float, 3> y, int64_t begin,
-              int64_t end) {
+void dot_rows(View<const float, 3> x, View<const float, 2> weight, const float* bias, View<float, 3> y,
+              int64_t begin, int64_t end) {
     // As many sums as fit beside the operands in 32 registers (512-bit) or 16.
     constexpr int kOut = HWY_MAX_BYTES >= 64 ? 4 : 2;
     const int64_t B = x.shape[0];
@@ -79,10 +82,10 @@ HWY_EXPORT(dot_rows);
 
 namespace cpu {
 
-void linear_step(ThreadPool& pool, View<const float, 3> x, View<const float, 2> weight, View<const float, 1> bias,
-                 View<float, 3> y) {
-    // Waking a thread costs some microseconds, as long as this many multiply-adds.
-    constexpr int64_t kTaskWork = 50'000;
+void linear_step(ThreadPool& pool, View<const float, 3> x, View<const float, 2> weight,
+                 View<const float, 1> bias, View<float, 3> y) {
+    // Waking a thread costs about 5 us, in which a core does half as many multiply-adds as this.
+    constexpr int64_t kTaskWork = 250'000;
     const int64_t B = x.shape[0], O = weight.shape[0], I = weight.shape[1];
     const int64_t work = std::max<int64_t>(1, B * I);
     const int64_t outputs = std::max<int64_t>(8, (kTaskWork / work + 7) / 8 * 8);

@@ -83,10 +83,9 @@ struct HeadRun {
     alignas(64) float d_after_t[kMaxN * kRow];  // (n, p)
     alignas(64) float before_dots[kSsdChunk * kPad],
         after_dots[kSsdChunk * kPad], gain_dots[kSsdChunk * kPad];
-    alignas(64) float skip_dots[kPad];
     alignas(64) float input[kSsdChunk + kPad];  // to_end * gain
     alignas(64) float d_log[kSsdChunk + kPad], d_gain[kSsdChunk + kPad];
-    double state_dot;
+    double state_dot, skip_dot;
 };
 
 HWY_INLINE void add_to(float* to, VF v) {
@@ -167,11 +166,12 @@ HWY_INLINE void input_gradient(const SsdProblemF& a, const SsdGradientsF& g, con
     });
     for (int64_t i = 0; !direct && i < r.q; ++i)
         std::copy_n(w.x_t + i * kRow, cols, &g.d_x(r.b, r.t0 + i, h * a.P + p0));
-    VF sum = hn::LoadU(DF(), w.skip_dots);
-    for (int64_t i = 0; i < r.q; ++i)
-        for (int64_t c = 0; c < width; c += kLanes)
-            sum = hn::MulAdd(hn::LoadU(DF(), w.x + i * kRow + c), hn::LoadU(DF(), w.d_y + i * kRow + c), sum);
-    hn::StoreU(sum, DF(), w.skip_dots);
+    for (int64_t i = 0; i < r.q; ++i) {
+        VF sum = hn::Zero(DF());
+        for (int64_t c = i * kRow; c < i * kRow + width; c += kLanes)
+            sum = hn::MulAdd(hn::LoadU(DF(), w.x + c), hn::LoadU(DF(), w.d_y + c), sum);
+        w.skip_dot += static_cast<double>(sum_of(sum));
+    }
 }
 
 // What goes through the states before and after the run: d_C, d_B, and their share of d_log.
@@ -235,27 +235,26 @@ HWY_INLINE void step_gradients(const SsdProblemF& a, const SsdGradientsF& g, con
     }
     for (int64_t k = r.q; k < padded(r.q); ++k) w.d_log[k] = w.d_gain[k] = 0;
     const VF A = hn::Set(DF(), static_cast<float>(s.A));
-    VF d_A = hn::Zero(DF()), d_bias = hn::Zero(DF());
     for (int64_t k = 0; k < r.q; k += kLanes) {
         const VF d_log = hn::LoadU(DF(), w.d_log + k), d_gain = hn::LoadU(DF(), w.d_gain + k);
         const VF x = hn::LoadU(DF(), s.log_decay + k);
-        VF d_dt = hn::Mul(d_log, A);
-        d_A = hn::MulAdd(d_log, x, d_A);
+        VF d_dt = hn::Mul(d_log, A), d_A_log = hn::Mul(d_log, x);
         if (a.zoh) {
             d_dt = hn::MulAdd(d_gain, exp_of(x), d_dt);
             const VF rate = hn::Mul(hn::LoadU(DF(), s.dt + k), hn::Mul(x, d_zoh_factor_of(x)));
-            d_A = hn::MulAdd(d_gain, rate, d_A);
+            d_A_log = hn::MulAdd(d_gain, rate, d_A_log);
         } else {
             d_dt = hn::Add(d_dt, d_gain);
         }
-        const VF d_raw = hn::Mul(d_dt, sigmoid_of(hn::LoadU(DF(), s.raw + k)));
-        d_bias = hn::Add(d_bias, d_raw);
-        hn::StoreU(d_raw, DF(), w.d_gain + k);
+        hn::StoreU(d_A_log, DF(), w.d_log + k);
+        hn::StoreU(hn::Mul(d_dt, sigmoid_of(hn::LoadU(DF(), s.raw + k))), DF(), w.d_gain + k);
     }
-    for (int64_t k = 0; k < r.q; ++k) g.d_dt_raw(r.b, r.t0 + k, h) = w.d_gain[k];
-    sums[0] += static_cast<double>(sum_of(d_A));
-    sums[1] += static_cast<double>(sum_of(hn::LoadU(DF(), w.skip_dots)));
-    sums[2] += static_cast<double>(sum_of(d_bias));
+    sums[1] += w.skip_dot;
+    for (int64_t k = 0; k < r.q; ++k) {
+        g.d_dt_raw(r.b, r.t0 + k, h) = w.d_gain[k];
+        sums[0] += static_cast<double>(w.d_log[k]);
+        sums[2] += static_cast<double>(w.d_gain[k]);
+    }
 }
 
 HWY_INLINE void run_head(const SsdProblemF& a, const SsdGradientsF& g, GroupRun& r, int64_t h, HeadRun& w,
@@ -266,8 +265,7 @@ HWY_INLINE void run_head(const SsdProblemF& a, const SsdGradientsF& g, GroupRun&
     std::fill(w.before_dots, w.before_dots + r.q * kPad, 0.0f);
     std::fill(w.after_dots, w.after_dots + r.q * kPad, 0.0f);
     std::fill(w.gain_dots, w.gain_dots + r.q * kPad, 0.0f);
-    std::fill(w.skip_dots, w.skip_dots + kPad, 0.0f);
-    w.state_dot = 0;
+    w.state_dot = w.skip_dot = 0;
     mix_gradient(a, g, r, h, w);
     diagonal_block(r, w);
     for (int64_t p0 = 0; p0 < a.P; p0 += kBlockP) {

@@ -31,7 +31,7 @@ struct SsdCases {
             {kTest | kGrad, 1, 1, 1, 1, 1, 1, false},
             {kTest | kGrad | kHuge, 3, 2, 2, 5, 16, 2, true, true},
             {kTest | kGrad, 1, 7, 3, 4, 33, 1, true},
-            {kTest | kGrad, 1, 70, 1, 2, 3, 1, true, true},
+            {kTest | kGrad, 1, 70, 2, 2, 3, 1, true, true},
             {kTest | kSelftest, 1, 63, 8, 16, 64, 2, true},
             {kTest, 3, 64, 3, 5, 33, 1, true, true},
             {kTest, 1, 65, 2, 32, 128, 1, false},

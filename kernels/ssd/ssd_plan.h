@@ -44,14 +44,14 @@ struct SsdBackwardPlan {
 
     explicit SsdBackwardPlan(const SsdProblemF& a) {
         width = ssd_padded(a.N);
-        // The kept state gradients stay in a cache unless that leaves too few tasks for the
-        // threads.
+        // The kept state gradients stay in a cache unless that leaves too few tasks for the threads.
         constexpr int64_t kFloats = int64_t{1} << 16, kTasks = 16;
         const int64_t wanted = std::max(kFloats / state_floats(a), (kTasks + a.B * a.G - 1) / (a.B * a.G));
         slice = std::clamp<int64_t>(wanted, 1, a.chunks());
     }
     int64_t state_floats(const SsdProblemF& a) const { return a.B * a.H * a.P * width; }
-    int64_t parameter_doubles(const SsdProblemF& a) const { return 3 * a.H * (a.B * slice + 1); }
+    // Padded, so that the states behind it begin on a cache line.
+    int64_t parameter_doubles(const SsdProblemF& a) const { return ssd_padded(3 * a.H * (a.B * slice + 1)); }
     int64_t bytes(const SsdProblemF& a) const {
         return parameter_doubles(a) * size_of(DType::f64) +
                (slice + 1) * state_floats(a) * size_of(DType::f32);

@@ -207,10 +207,11 @@ void AtomicFile::commit() {
     sync_path("write", folder_of(path_), O_DIRECTORY);
 }
 
-AtomicFolder::AtomicFolder(const std::string& path) : path_(fs::path(path).lexically_normal().string()) {
+AtomicFolder::AtomicFolder(const std::string& path, bool replace)
+    : path_(fs::path(path).lexically_normal().string()), replace_(replace) {
     while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
     if (path.empty()) fail("[write] the name of the output folder is empty; hint: give a folder name");
-    if (exists(path_)) fail_system("write", path_, EEXIST);
+    if (!replace_ && exists(path_)) fail_system("write", path_, EEXIST);
     int rc = 0;
     temporary_ = make_temporary(path_, [&](const char* name) { return rc = ::mkdir(name, 0777); });
     if (rc != 0) {
@@ -235,6 +236,8 @@ void AtomicFolder::commit() {
     }
     if (reason) fail_system("write", path_, reason.value());
     sync_path("write", temporary_, O_DIRECTORY);
+    std::error_code ignored;
+    if (replace_) fs::remove_all(path_, ignored);
     // rename() would replace an empty folder that appeared meanwhile.
     if (exists(path_)) fail_system("write", path_, EEXIST);
     if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail_system("write", path_, errno);

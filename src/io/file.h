@@ -59,7 +59,7 @@ class AtomicFile {
 // it is never replaced.
 class AtomicFolder {
   public:
-    explicit AtomicFolder(const std::string& path);
+    explicit AtomicFolder(const std::string& path, bool replace = false);
     ~AtomicFolder();
     AtomicFolder(const AtomicFolder&) = delete;
     AtomicFolder& operator=(const AtomicFolder&) = delete;
@@ -70,6 +70,7 @@ class AtomicFolder {
 
   private:
     std::string path_, temporary_;
+    bool replace_;
 };
 
 // Removes what killed processes left of unfinished files and folders. Only for a folder that no other process

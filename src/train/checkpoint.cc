@@ -134,7 +134,8 @@ Json read_json(const std::string& path) {
 
 void save_checkpoint(const std::string& path, const LanguageModel& model, const ParamStore& params,
                      const Optimizer& optimizer, const TrainerState& state, const Json& run) {
-    AtomicFolder folder(path);
+    // The same step is written again when an evaluation was made up for.
+    AtomicFolder folder(path, true);
     const std::string& to = folder.temporary();
     write_items(to + "/model.safetensors", parameter_items(params));
     Tensor counters(DType::i64, {kCounters}), best(DType::f64, {1});
@@ -146,9 +147,6 @@ void save_checkpoint(const std::string& path, const LanguageModel& model, const 
     write_file(to + "/config.json", to_json(model.config()).dump(2) + "\n");
     write_file(to + "/run.json", run.dump(2) + "\n");
     write_file(to + "/DONE", "");
-    // The same step again (an evaluation was made up for) is in the way of the rename.
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
     folder.commit();
 }
 

@@ -50,8 +50,9 @@ TEST(Embedding, gradient_memory_does_not_depend_on_the_position) {
             Ctx ctx;
             ctx.scratch = &plan;
             ctx.dry_run = true;
-            embedding_backward(ctx, TensorRef(nullptr, DType::u16, {2, L}), TensorRef(nullptr, DType::f32, {2, L, 8}),
-                               t0, TensorRef(nullptr, DType::f32, {16, 8}));
+            embedding_backward(ctx, TensorRef(nullptr, DType::u16, {2, L}),
+                               TensorRef(nullptr, DType::f32, {2, L, 8}), t0,
+                               TensorRef(nullptr, DType::f32, {16, 8}));
             largest = std::max(largest, plan.peak_bytes());
             smallest = std::min(smallest, plan.peak_bytes());
         }

@@ -55,7 +55,8 @@ TEST(Linear, a_row_has_the_same_bits_in_any_batch_and_in_any_tile_cut_at_256) {
     for (int64_t b = 0; b < B; ++b)
         for (const auto& [t, n] : {std::pair<int64_t, int64_t>{0, 256}, {256, 444}, {512, 188}}) {
             const std::vector<double> part = forward_part(c, b, 1, t, n);
-            EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + (b * L + t) * O)) << b << " " << t;
+            EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + (b * L + t) * O))
+                << b << " " << t;
         }
 }
 
@@ -88,7 +89,8 @@ TEST(Linear, time_may_run_backwards) {
     std::vector<double> back = reversed.values("y");
     const std::vector<double> want = run.values("y");
     std::vector<double> flipped;
-    for (int64_t t = 299; t >= 0; --t) flipped.insert(flipped.end(), back.begin() + t * 12, back.begin() + (t + 1) * 12);
+    for (int64_t t = 299; t >= 0; --t)
+        flipped.insert(flipped.end(), back.begin() + t * 12, back.begin() + (t + 1) * 12);
     EXPECT_LT(errors_of(flipped, want).peak, 2e-6);
 }
 
@@ -97,8 +99,8 @@ TEST(Linear, a_bias_gradient_needs_a_bias_and_a_step_has_one_row) {
     Arena plan;
     ctx.scratch = &plan;
     ctx.dry_run = true;
-    const TensorRef x(nullptr, DType::f32, {2, 5, 3}), w(nullptr, DType::f32, {4, 3}), b(nullptr, DType::f32, {4}),
-        y(nullptr, DType::f32, {2, 5, 4});
+    const TensorRef x(nullptr, DType::f32, {2, 5, 3}), w(nullptr, DType::f32, {4, 3}),
+        b(nullptr, DType::f32, {4}), y(nullptr, DType::f32, {2, 5, 4});
     EXPECT_NO_THROW(linear_backward_weight(ctx, {x, w, b}, y, w, b));
     EXPECT_THROW(linear_backward_weight(ctx, {x, w, {}}, y, w, b), Error);
     EXPECT_THROW(linear_backward_weight(ctx, {x, w, b}, y, w, {}), Error);
