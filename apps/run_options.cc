@@ -66,7 +66,7 @@ OptionList GenerateOptions::list() {
            .range = at_least(0)});
     l.add({.name = "out", .value = &out, .unit = "FILE", .help = "FASTA file to write, or - for standard output",
            .required = true, .is_path = true});
-    l.add({.name = "prompt", .value = &prompt, .unit = "FILE|STRING",
+    l.add({.name = "prompt", .value = &prompt, .unit = "TEXT",
            .help = "how every record begins: bases, or a FASTA file with one record"});
     l.add({.name = "temperature", .value = &temperature, .unit = "X", .help = "divides the logits; 0 = always the likeliest",
            .range = at_least(0)});

@@ -58,7 +58,7 @@ CheckReport check_huge_strides(const OpCase& c);
 
 // Shared by the files of the checks.
 struct Errors {
-    double rms = 0, peak = 0;  // relative to the rms of what is expected
+    double rms = 0, peak = 0;  // relative to the rms of what is expected; peak: outliers relative to themselves
 };
 Errors errors_of(const std::vector<double>& got, const std::vector<double>& expected);
 

@@ -1,8 +1,10 @@
-# Sourced by the transcripts: ADDER is the binary. Each check says what it expected when it fails.
+# Sourced by the transcripts: ADDER is the binary, ADDER_SOURCE_DIR the sources. Each check says what it expected when it
+# fails.
 set -u
 W=$(mktemp -d)
 trap 'rm -rf "$W"' EXIT
 failures=0
+phage=$ADDER_SOURCE_DIR/datasets/data/phage_lambda.fa.gz
 
 # run COMMAND...: its exit code in $rc, its streams in $W/out and $W/err.
 run() {
@@ -13,7 +15,7 @@ run() {
 wrong() {
     echo "WRONG: $*"
     echo "--- rc $rc, stdout:"; head -n 20 "$W/out"
-    echo "--- stderr:"; head -n 20 "$W/err"
+    echo "--- stderr:"; tail -n 20 "$W/err"
     failures=$((failures + 1))
 }
 
@@ -23,19 +25,46 @@ succeeds() {
     [ "$rc" -eq 0 ] || wrong "expected exit 0: $*"
 }
 
-# refused CODE PATTERN COMMAND...: that exit code, one line on stderr with the pattern, nothing on stdout.
-refused() {
+# fails_after_log CODE PATTERN COMMAND...: that exit code, nothing on stdout, and as its last line on stderr one error
+# with the pattern.
+fails_after_log() {
     local code=$1 pattern=$2
     shift 2
     run "$@"
     [ "$rc" -eq "$code" ] || wrong "expected exit $code: $*"
     [ -s "$W/out" ] && wrong "expected nothing on stdout: $*"
-    [ "$(wc -l <"$W/err")" -eq 1 ] || wrong "expected one line on stderr: $*"
-    grep -qE -- "$pattern" "$W/err" || wrong "expected '$pattern' on stderr: $*"
+    [ "$(grep -c '^adder: ' "$W/err")" -eq 1 ] || wrong "expected one error line on stderr: $*"
+    tail -n 1 "$W/err" | grep '^adder: ' | grep -qE -- "$pattern" || wrong "expected '$pattern' as last line on stderr: $*"
 }
 
-# says PATTERN: the last command's stdout has a line that matches.
+# refused CODE PATTERN COMMAND...: the same, and nothing else on stderr.
+refused() {
+    fails_after_log "$@"
+    [ "$(wc -l <"$W/err")" -eq 1 ] || wrong "expected one line on stderr: ${*:3}"
+}
+
+# says PATTERN, logs PATTERN: the last command's stdout, stderr has a line that matches.
 says() { grep -qE -- "$1" "$W/out" || wrong "expected '$1' on stdout"; }
+logs() { grep -qE -- "$1" "$W/err" || wrong "expected '$1' on stderr"; }
+
+# same FILE FILE
+same() { cmp -s "$1" "$2" || wrong "$1 differs from $2"; }
+
+# json KEY: the number or word under the first such key in the one-line JSON on the last command's stdout.
+json() { grep -oE "\"$1\":\"?[^,\"}]*" "$W/out" | head -n 1 | sed -E 's/^"[^"]*":"?//'; }
+
+# untouched FOLDER: no temporary file was left in it.
+untouched() {
+    local found
+    found=$(find "$1" -name '.adder-tmp-*')
+    [ -z "$found" ] || wrong "left behind: $found"
+}
+
+# close A B TOLERANCE
+close() {
+    awk -v a="$1" -v b="$2" -v t="$3" 'BEGIN { d = a - b; exit !(a != "" && b != "" && d <= t && -d <= t) }' ||
+        wrong "$1 and $2 differ by more than $3"
+}
 
 finish() {
     [ "$failures" -eq 0 ] && echo "all as expected"

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Scores: equal to those of training and of an independent program, and the same however they are computed.
+. "$(dirname "$0")/lib.sh"
+
+for mixer in mamba1 mamba2; do
+    run=$W/$mixer
+    succeeds "$ADDER" train --domain dna --input "$phage" --mixer "$mixer" --d-model 16 --layers 2 --d-state 8 \
+        --length 128 --batch 2 --steps 6 --valid-fraction 0.1 --gap 100 --out "$run"
+    succeeds "$ADDER" eval --checkpoint "$run" --input "$phage" --valid-fraction 0.1 --gap 100 --json
+    [ "$(wc -l <"$W/out")" -eq 1 ] || wrong "expected one JSON object on one line"
+    nats=$(json nats_per_token) bits=$(json bits_per_token)
+    [ "$(json tokens)" = 4849 ] || wrong "4850 held-out bases have 4849 targets"
+    close "$nats" "$(sed -n 's/.*"valid_loss": *\([^,}]*\).*/\1/p' "$run/metrics.jsonl" | tail -n 1)" 1e-9
+    close "$(awk -v n="$nats" 'BEGIN { printf "%.12f", n / log(2) }')" "$bits" 1e-9
+    cp "$W/out" "$W/first"
+    for threads in 1 3; do
+        succeeds "$ADDER" eval --checkpoint "$run" --input "$phage" --valid-fraction 0.1 --gap 100 --json --threads "$threads"
+        same "$W/out" "$W/first"
+    done
+    for tile in 1 7 1000; do
+        succeeds "$ADDER" eval --checkpoint "$run" --input "$phage" --valid-fraction 0.1 --json --tile "$tile"
+        close "$(json nats_per_token)" "$nats" 1e-6
+    done
+    succeeds "$ADDER" eval --checkpoint "$run" --best --input "$phage" --valid-fraction 0.1 --json
+done
+
+# Records: each from the zero state, wherever it stands.
+golden=$ADDER_SOURCE_DIR/tests/golden
+for name in mamba1 mamba1_zoh mamba2 mamba2_zoh; do
+    succeeds "$ADDER" eval --checkpoint "$golden/$name" --input "$golden/sequence.fa" --json --per-record "$W/records.tsv"
+    close "$(json nats_per_token)" \
+        "$(sed -n 's/.*"nats_per_token": \([^,]*\).*/\1/p' "$golden/$name/expected.json")" 1e-5
+    [ "$(head -n 1 "$W/records.tsv")" = "$(printf 'name\ttokens\tnats')" ] || wrong "the header of the table"
+    [ "$(wc -l <"$W/records.tsv")" -eq 4 ] || wrong "expected a line for each of three records"
+    sums=$(awk -F'\t' 'NR > 1 { n += $2; s += $3 } END { printf "%d %.12f", n, s / n }' "$W/records.tsv")
+    [ "${sums% *}" = "$(json tokens)" ] || wrong "tokens of the records and in all"
+    close "${sums#* }" "$(json nats_per_token)" 1e-9
+done
+awk '/^>/ { n++ } n == 2' "$golden/sequence.fa" >"$W/second.fa"
+succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$golden/sequence.fa" --per-record "$W/all.tsv"
+says 'bits per base'
+succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/second.fa" --per-record "$W/alone.tsv"
+close "$(awk 'NR == 3 { print $3 }' "$W/all.tsv")" "$(awk 'NR == 2 { print $3 }' "$W/alone.tsv")" 1e-4
+cat "$golden/sequence.fa" | "$ADDER" eval --checkpoint "$golden/mamba1" --input - --json >"$W/out" 2>"$W/err"
+rc=$?
+close "$(json nats_per_token)" "$(sed -n 's/.*"nats_per_token": \([^,]*\).*/\1/p' "$golden/mamba1/expected.json")" 1e-5
+
+# Context models on the same split.
+succeeds "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --valid-fraction 0.1 --baselines 0,2 --json
+says '"baselines":\{"order_0":1\.9[0-9]*,"order_2":1\.9[0-9]*\}'
+refused 2 '--baselines' "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --baselines 2
+refused 2 '--baselines' "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --valid-fraction 0.1 --baselines two
+refused 1 'cuda' "$ADDER" eval --checkpoint "$W/none" --input "$W/none.fa" --device cuda
+refused 2 "unknown option '--jsno'; the nearest is --json" "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --jsno
+refused 2 '--input' "$ADDER" eval --checkpoint "$W/mamba2"
+
+finish

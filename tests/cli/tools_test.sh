@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# plan, selftest and bench.
+. "$(dirname "$0")/lib.sh"
+
+model=(--domain dna --d-model 32 --layers 2 --length 16384 --batch 1)
+succeeds "$ADDER" plan "${model[@]}" --tile 1024 --json
+[ "$(wc -l <"$W/out")" -eq 1 ] || wrong "expected one JSON object on one line"
+[ "$(json tile) $(json keep) $(json tiles)" = "1024 1 16" ] || wrong "expected 16 tiles of 1024, one kept"
+for key in memory_bytes step_flops tokens_per_s hours largest_batch largest_length; do
+    awk -v x="$(json $key)" 'BEGIN { exit !(x > 0) }' || wrong "expected a positive $key"
+done
+tiled=$(json memory_bytes)
+succeeds "$ADDER" plan "${model[@]}" --json
+[ "$(json tiles)" -eq 1 ] || wrong "what fits is one tile"
+[ "$(json memory_bytes)" -gt $((3 * tiled)) ] || wrong "one tile of 16384 needs more than 3 times the memory of 1024"
+succeeds "$ADDER" plan "${model[@]}" --memory 16MiB --json
+[ "$(json memory_bytes)" -le $((16 << 20)) ] || wrong "the plan must fit into --memory"
+[ "$(json tiles)" -gt 1 ] || wrong "one tile does not fit into 16 MiB"
+succeeds "$ADDER" plan "${model[@]}"
+says '^memory '
+refused 1 'memory' "$ADDER" plan "${model[@]}" --memory 100KiB
+fails_after_log 1 'memory' "$ADDER" train "${model[@]}" --input "$phage" --out "$W/x" --memory 100KiB
+[ -e "$W/x" ] && wrong "a refused run left its folder"
+refused 2 '--memory' "$ADDER" plan "${model[@]}" --memory lots
+refused 1 'cuda' "$ADDER" plan --device cuda
+# The plan is what train uses.
+succeeds "$ADDER" train "${model[@]}" --input "$phage" --tile 1024 --steps 1 --out "$W/run"
+logs '16 tiles of 1024, 1 kept'
+
+succeeds "$ADDER" selftest --threads 3
+[ "$(grep -c ' ok$' "$W/out")" -eq "$(($(wc -l <"$W/out") - 1))" ] || wrong "expected one line an op, all ok"
+for op in conv1d embedding gemm norm scan ssd gated_norm cross_entropy adamw grad_norm; do says "^$op .*ok$"; done
+for isa in $("$ADDER" info --json | sed -E 's/.*"isas":\[([^]]*)\].*/\1/; s/[",]/ /g'); do
+    succeeds "$ADDER" selftest --isa "$isa" --threads 1
+    logs "isa $isa, threads 1"
+done
+refused 1 "isa 'altivec'" "$ADDER" selftest --isa altivec
+refused 1 'cuda' "$ADDER" selftest --device cuda
+
+succeeds "$ADDER" bench grad_norm --repeats 1 --json
+for key in case device isa threads fwd_ms bwd_ms ref_ms bytes flops; do says "\"$key\":"; done
+awk '!/^\{.*\}$/ { bad = 1 } END { exit bad }' "$W/out" || wrong "expected one object a line"
+succeeds "$ADDER" bench grad_norm --repeats 1
+says 'GB/s'
+succeeds "$ADDER" bench decode_cuda_graph --filter 'mamba1 d128 n4 B1' --repeats 1 --json --threads 1
+says '^\{"case":"decode_cuda_graph","layer":"Mamba1","d":128,"n":4,"B":1,"params":468608,'
+says '"tok_s":[0-9]'
+grep -q '"L":' "$W/out" && wrong "decoding has no length"
+refused 2 "unknown op 'scna'; the nearest is 'scan'" "$ADDER" bench scna
+refused 2 'op' "$ADDER" bench
+refused 1 'no case' "$ADDER" bench scan --filter nothing
+refused 1 'cuda' "$ADDER" bench scan --device cuda
+
+finish
