@@ -8,9 +8,9 @@ libraries="libfmt-dev nlohmann-json3-dev libhwy-dev libhts-dev libopenblas-dev l
 test_libraries="libgtest-dev libgmock-dev zlib1g-dev"
 
 # The demo: what it trains and for how long. At most five minutes on two cores.
-demo_model="--mixer mamba2 --d-model 64 --layers 2 --d-state 64"
+demo_model="--mixer mamba2 --d-model 64 --layers 4 --d-state 64"
 demo_data="--valid-fraction 0.2"
-demo_run="--length 2048 --batch 4 --steps 400 --lr 3e-3 --seed 1"
+demo_run="--length 1024 --batch 8 --steps 1200 --lr 6e-3 --seed 1"
 genome_package=ragout-examples
 genome_file=MG1655-K12.fasta.gz
 genome_sha256=3d70cf9dee928a6bf8f4763a3db0e0f8bf0ae32d25123a73f7a5bf2fe4d16828 # of the decompressed file

@@ -1,17 +1,14 @@
 #include "apps/cmd_train.h"
 
 #include <chrono>
-#include <nlohmann/json.hpp>
 #include <numbers>
 
-#include "apps/build_info.h"
 #include "apps/command_line.h"
 #include "apps/run_folder.h"
 #include "apps/run_options.h"
 #include "apps/scoring.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
-#include "kernels/common/isa.h"
 #include "pipelines/windows.h"
 #include "train/loop.h"
 #include "train/metrics.h"
@@ -52,7 +49,8 @@ class TrainCommand {
         const WindowSampler sampler(data_.records, data_.train, domain_.rules(), o_.tiles.stages(),
                                     o_.tiles.accumulation, static_cast<uint64_t>(a.seed));
         const FillBatch fill = [&](int64_t step, int64_t micro, Batch& batch) { sampler.fill(step, micro, batch); };
-        if (o_.profile) return profile(trainer, fill);
+        if (o_.profile)
+            return void(app_.results = profile_steps(trainer, pool_, o_.tiles.accumulation, fill));
         if (finished(state)) {
             say(fmt::format("{}: the run has finished its {} steps; nothing to do", folder_.path(), state.step));
             return;
@@ -107,20 +105,6 @@ class TrainCommand {
                (data_.valid.empty() || state.evaluated_step == state.step);
     }
 
-    nlohmann::json run_record(const MemoryPlan& plan) const {
-        const BuildInfo& build = build_info();
-        return {{"layout", kCheckpointLayout},
-                {"options", to_json(list_)},
-                {"tile", plan.tiles.T},
-                {"version", build.version},
-                {"commit", build.commit},
-                {"device", o_.machine.device},
-                {"isa", current_isa()},
-                {"blas", openblas_core()},
-                {"data", {{"files", data_.files}, {"digest", data_.digest}, {"valid_digest", data_.valid_digest},
-                          {"train_tokens", n_tokens(data_.train)}, {"valid_tokens", n_tokens(data_.valid)}}}};
-    }
-
     void train(LanguageModel& model, ParamStore& params, Trainer& trainer, TrainerState& state,
                const std::vector<MemoryPlan>& plans, const FillBatch& fill) {
         const StopSignals signals;
@@ -131,7 +115,7 @@ class TrainCommand {
         loop.save_every = o_.save_every.value_or(0);
         loop.stop_after = o_.stop_after.value_or(0);
         loop.folder = folder_.path();
-        loop.run = run_record(plans.back());
+        loop.run = run_record(list_, data_, plans.back().tiles.T, o_.machine.device);
         folder_.prepare(loop.run);
 
         MetricsLog log(folder_.path(), state.step);
@@ -186,26 +170,6 @@ class TrainCommand {
                             loop.steps, folder_.path()));
         else
             say(fmt::format("finished {} steps: {}", state.step, folder_.path()));
-    }
-
-    void profile(Trainer& trainer, const FillBatch& fill) {
-        double step_s = 0;
-        for (int64_t step = 0; step < 5; ++step) {
-            const auto begin = Clock::now();
-            trainer.step(step, o_.tiles.accumulation, 0, fill);
-            const double took = std::chrono::duration<double>(Clock::now() - begin).count();
-            if (step == 1 || (step > 1 && took < step_s)) step_s = took;
-        }
-        Profile table;
-        trainer.set_meter(&table);
-        trainer.step(5, o_.tiles.accumulation, 0, fill);
-        trainer.set_meter(nullptr);
-        Arena scratch;
-        Ctx ctx;
-        ctx.pool = &pool_;
-        ctx.scratch = &scratch;
-        table.measure_isolated(ctx, 7);
-        app_.results = table.table(step_s);
     }
 
     App& app_;

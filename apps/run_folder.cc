@@ -2,7 +2,9 @@
 
 #include <filesystem>
 
+#include "apps/build_info.h"
 #include "io/file.h"
+#include "kernels/common/isa.h"
 #include "train/checkpoint.h"
 
 namespace adder {
@@ -43,6 +45,20 @@ void RunFolder::prepare(const nlohmann::json& record) const {
     remove_leftovers(path_);
     remove_incomplete_checkpoints(path_);
     write_file(path_ + "/run.json", record.dump(2) + "\n");
+}
+
+nlohmann::json run_record(const OptionList& options, const Dataset& data, int64_t tile, const std::string& device) {
+    const BuildInfo& build = build_info();
+    return {{"layout", kCheckpointLayout},
+            {"options", to_json(options)},
+            {"tile", tile},
+            {"version", build.version},
+            {"commit", build.commit},
+            {"device", device},
+            {"isa", current_isa()},
+            {"blas", openblas_core()},
+            {"data", {{"files", data.files}, {"digest", data.digest}, {"valid_digest", data.valid_digest},
+                      {"train_tokens", n_tokens(data.train)}, {"valid_tokens", n_tokens(data.valid)}}}};
 }
 
 }  // namespace adder

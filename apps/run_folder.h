@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "core/options.h"
 #include "pipelines/domain.h"
 
 namespace adder {
@@ -28,5 +29,9 @@ class RunFolder {
     bool overwrite_;
     nlohmann::json stored_;
 };
+
+// run.json: options, program, machine, data. The tile decides the bits of a run, so it is recorded even where it was
+// chosen to fit the memory.
+nlohmann::json run_record(const OptionList& options, const Dataset& data, int64_t tile, const std::string& device);
 
 }  // namespace adder

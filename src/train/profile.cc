@@ -33,13 +33,6 @@ void Profile::ran(const OpCall& call, double seconds, int64_t scratch_bytes,
     it->rerun = std::move(rerun);
 }
 
-void Profile::reset_counts() {
-    for (Row& r : rows_) {
-        r.calls = 0;
-        r.in_step_s = 0;
-    }
-}
-
 void Profile::measure_isolated(Ctx& ctx, int repetitions) {
     for (Row& r : rows_) {
         const Tensor scratch(DType::u8, {std::max<int64_t>(r.scratch_bytes, 1)});
@@ -74,6 +67,25 @@ std::string Profile::table(double step_s) const {
     out += fmt::format("step {:.3f} ms; calls x isolated time explain {:.1f} % of it\n", 1e3 * step_s,
                        100 * isolated / step_s);
     return out;
+}
+
+std::string profile_steps(Trainer& trainer, ThreadPool& pool, int64_t accumulation, const FillBatch& fill) {
+    constexpr int64_t kTimedSteps = 7;
+    double step_s = 0;
+    for (int64_t step = 0; step <= kTimedSteps; ++step) {
+        const auto begin = std::chrono::steady_clock::now();
+        trainer.step(step, accumulation, 0, fill);
+        const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+        if (step == 1 || (step > 1 && took.count() < step_s)) step_s = took.count();
+    }
+    Profile profile;
+    trainer.set_meter(&profile);
+    trainer.step(kTimedSteps + 1, accumulation, 0, fill);
+    trainer.set_meter(nullptr);
+    Ctx ctx;
+    ctx.pool = &pool;
+    profile.measure_isolated(ctx, 7);
+    return profile.table(step_s);
 }
 
 }  // namespace adder

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/common/run_op.h"
+#include "train/trainer.h"
 
 namespace adder {
 
@@ -24,13 +25,14 @@ class Profile : public OpMeter {
     // Repeats each distinct op alone, on the arguments of its last call: contents of activations and gradients are
     // spoiled, so nothing may be trained afterwards. `ctx` has no meter.
     void measure_isolated(Ctx& ctx, int repetitions);
-    const std::vector<Row>& rows() const { return rows_; }
-    void reset_counts();
     // As text, slowest first, with the share of `step_s` that calls x isolated time explains in the last line.
     std::string table(double step_s) const;
 
   private:
     std::vector<Row> rows_;
 };
+
+// The table for one step, after warm-up: the step is timed without the meter, then once with it, then every op alone.
+std::string profile_steps(Trainer& trainer, ThreadPool& pool, int64_t accumulation, const FillBatch& fill);
 
 }  // namespace adder
