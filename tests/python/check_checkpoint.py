@@ -1,15 +1,23 @@
-"""check_checkpoint.py CHECKPOINT...: the safetensors package loads model.safetensors, and its tensors are those that
-state-spaces/mamba's MambaLMHeadModel of config.json has (github.com/state-spaces/mamba, mamba_ssm/models and modules).
+"""check_checkpoint.py [--adder BINARY --fasta FILE] CHECKPOINT...
+
+The safetensors package loads model.safetensors, and its tensors are those that state-spaces/mamba's MambaLMHeadModel of
+config.json has (github.com/state-spaces/mamba, mamba_ssm/models and modules). With a binary and sequences, `adder eval`
+gives the nats per token that reference_forward.py gives, to 1e-5.
 
 Needs the packages `safetensors` and `numpy`.
 """
+import argparse
 import json
 import math
 import os
-import sys
+import subprocess
 
 import numpy
 from safetensors import safe_open
+
+import reference_forward
+
+kNatsTolerance = 1e-5
 
 
 def expected_shapes(c):
@@ -61,7 +69,24 @@ def check(folder):
     print(f"{folder}: {len(found)} tensors, {sum(t.size for t in found.values())} values")
 
 
+def check_nats(folder, adder, fasta):
+    command = [adder, "eval", "--checkpoint", folder, "--input", fasta, "--json"]
+    own = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+    expected = reference_forward.evaluate(reference_forward.load_model(folder), reference_forward.read_fasta(fasta))
+    difference = abs(own["nats_per_token"] - expected["nats_per_token"])
+    assert own["tokens"] == expected["tokens"], f"{folder}: {own['tokens']} tokens, expected {expected['tokens']}"
+    assert difference <= kNatsTolerance, (f"{folder}: {own['nats_per_token']} nats per token, the reference has "
+                                          f"{expected['nats_per_token']}")
+    print(f"{folder}: nats per token differ by {difference:.1e} from the reference's")
+
+
 if __name__ == "__main__":
-    assert len(sys.argv) > 1, __doc__
-    for checkpoint in sys.argv[1:]:
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--adder")
+    parser.add_argument("--fasta")
+    parser.add_argument("checkpoints", nargs="+")
+    options = parser.parse_args()
+    for checkpoint in options.checkpoints:
         check(checkpoint)
+        if options.adder:
+            check_nats(checkpoint, options.adder, options.fasta)
