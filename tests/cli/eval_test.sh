@@ -14,7 +14,8 @@ for mixer in mamba1 mamba2; do
     close "$(awk -v n="$nats" 'BEGIN { printf "%.12f", n / log(2) }')" "$bits" 1e-9
     cp "$W/out" "$W/first"
     for threads in 1 3; do
-        succeeds "$ADDER" eval --checkpoint "$run" --input "$phage" --valid-fraction 0.1 --gap 100 --json --threads "$threads"
+        succeeds "$ADDER" eval --checkpoint "$run" --input "$phage" --valid-fraction 0.1 --gap 100 --json \
+            --threads "$threads"
         same "$W/out" "$W/first"
     done
     for tile in 1 7 1000; do
@@ -27,7 +28,8 @@ done
 # Records: each from the zero state, wherever it stands.
 golden=$ADDER_SOURCE_DIR/tests/golden
 for name in mamba1 mamba1_zoh mamba2 mamba2_zoh; do
-    succeeds "$ADDER" eval --checkpoint "$golden/$name" --input "$golden/sequence.fa" --json --per-record "$W/records.tsv"
+    succeeds "$ADDER" eval --checkpoint "$golden/$name" --input "$golden/sequence.fa" --json \
+        --per-record "$W/records.tsv"
     close "$(json nats_per_token)" \
         "$(sed -n 's/.*"nats_per_token": \([^,]*\).*/\1/p' "$golden/$name/expected.json")" 1e-5
     [ "$(head -n 1 "$W/records.tsv")" = "$(printf 'name\ttokens\tnats')" ] || wrong "the header of the table"
@@ -43,7 +45,8 @@ succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/second.fa" --pe
 close "$(awk 'NR == 3 { print $3 }' "$W/all.tsv")" "$(awk 'NR == 2 { print $3 }' "$W/alone.tsv")" 1e-4
 cat "$golden/sequence.fa" | "$ADDER" eval --checkpoint "$golden/mamba1" --input - --json >"$W/out" 2>"$W/err"
 rc=$?
-close "$(json nats_per_token)" "$(sed -n 's/.*"nats_per_token": \([^,]*\).*/\1/p' "$golden/mamba1/expected.json")" 1e-5
+close "$(json nats_per_token)" \
+    "$(sed -n 's/.*"nats_per_token": \([^,]*\).*/\1/p' "$golden/mamba1/expected.json")" 1e-5
 
 # Context models on the same split.
 succeeds "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --valid-fraction 0.1 --baselines 0,2 --json
@@ -51,7 +54,8 @@ says '"baselines":\{"order_0":1\.9[0-9]*,"order_2":1\.9[0-9]*\}'
 refused 2 '--baselines' "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --baselines 2
 refused 2 '--baselines' "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --valid-fraction 0.1 --baselines two
 refused 1 'cuda' "$ADDER" eval --checkpoint "$W/none" --input "$W/none.fa" --device cuda
-refused 2 "unknown option '--jsno'; the nearest is --json" "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --jsno
+refused 2 "unknown option '--jsno'; the nearest is --json" \
+    "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --jsno
 refused 2 '--input' "$ADDER" eval --checkpoint "$W/mamba2"
 
 finish

@@ -31,7 +31,8 @@ for mixer in mamba1 mamba2; do
     succeeds "${any[@]}" --seed 8 --num 5 --out "$W/seed.fa"
     [ "$(sequences "$W/seed.fa")" = "$(sequences "$W/a.fa")" ] && wrong "another seed must give other records"
     succeeds "$ADDER" generate --checkpoint "$run" --seed 7 --tokens 60 --num 5 --out "$W/short.fa"
-    [ "$(sequences "$W/a.fa" | cut -c 1-60)" = "$(sequences "$W/short.fa")" ] || wrong "a shorter record must begin alike"
+    [ "$(sequences "$W/a.fa" | cut -c 1-60)" = "$(sequences "$W/short.fa")" ] ||
+        wrong "a shorter record must begin alike"
 
     # The prompt, as text and as a file, of several tiles.
     prompt=$(zcat "$phage" | sed -n 2,3p | tr -d '\n' | cut -c 1-101)

@@ -72,7 +72,8 @@ succeeds "${train[@]}" --input "$phage" --out "$W/small" --resume
 if mkdir "$W/tiny" && mount -t tmpfs -o size=24k none "$W/tiny" 2>/dev/null; then
     fails_after_log 1 "$W/tiny/run.*No space left" "${train[@]}" --input "$phage" --out "$W/tiny/run"
     untouched "$W/tiny"
-    refused 1 "$W/tiny/x.fa: No space left" "$ADDER" generate --checkpoint "$W/run" --tokens 90000 --temperature 0 --out "$W/tiny/x.fa"
+    refused 1 "$W/tiny/x.fa: No space left" \
+        "$ADDER" generate --checkpoint "$W/run" --tokens 90000 --temperature 0 --out "$W/tiny/x.fa"
     [ -e "$W/tiny/x.fa" ] && wrong "a file that was not written is there"
     untouched "$W/tiny"
     umount "$W/tiny"

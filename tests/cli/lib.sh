@@ -1,5 +1,5 @@
-# Sourced by the transcripts: ADDER is the binary, ADDER_SOURCE_DIR the sources. Each check says what it expected when it
-# fails.
+# Sourced by the transcripts: ADDER is the binary, ADDER_SOURCE_DIR the sources. Each check says what it expected when
+# it fails.
 set -u
 W=$(mktemp -d)
 trap 'rm -rf "$W"' EXIT
@@ -34,7 +34,8 @@ fails_after_log() {
     [ "$rc" -eq "$code" ] || wrong "expected exit $code: $*"
     [ -s "$W/out" ] && wrong "expected nothing on stdout: $*"
     [ "$(grep -c '^adder: ' "$W/err")" -eq 1 ] || wrong "expected one error line on stderr: $*"
-    tail -n 1 "$W/err" | grep '^adder: ' | grep -qE -- "$pattern" || wrong "expected '$pattern' as last line on stderr: $*"
+    tail -n 1 "$W/err" | grep '^adder: ' | grep -qE -- "$pattern" ||
+        wrong "expected '$pattern' as last line on stderr: $*"
 }
 
 # refused CODE PATTERN COMMAND...: the same, and nothing else on stderr.
