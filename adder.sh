@@ -121,6 +121,7 @@ download_genome() {
 
 check_genome() {
     local sum bases
+    gzip -t ".cache/$genome_file" 2>/dev/null || die ".cache/$genome_file is damaged; remove it and try again"
     sum=$(gzip -dc ".cache/$genome_file" | sha256sum | cut -d' ' -f1)
     [ "$sum" != "$genome_sha256" ] || return 0
     bases=$(gzip -dc ".cache/$genome_file" | grep -v '^>' | tr -d '\r\n' | wc -c)

@@ -79,9 +79,11 @@ void run_plan(App& app, const std::vector<std::string>& args) {
     LanguageModel model(model_config(o.model, domain.vocabulary));
     const std::vector<MemoryPlan> plans = stage_plans(model, o.tiles, o.tiles.tile.value_or(0));
     const MemoryPlan& p = plans.back();
-    const double tokens_per_s = measure_tokens_per_s(model, o, p);
+    // A model that does not fit here is planned for another machine.
+    const bool here = p.parameter_bytes + p.optimizer_bytes < physical_memory_bytes() / 2;
+    const double tokens_per_s = here ? measure_tokens_per_s(model, o, p) : 0;
     const int64_t step_tokens = o.tiles.accumulation * p.tiles.B * p.tiles.L;
-    const double hours = static_cast<double>(o.optimizer.steps * step_tokens) / tokens_per_s / 3600;
+    const double hours = static_cast<double>(o.optimizer.steps) * static_cast<double>(step_tokens) / tokens_per_s / 3600;
     const int64_t batch = largest(1, [&](int64_t n) {
         auto t = o.tiles;
         t.batch = n;
@@ -95,21 +97,23 @@ void run_plan(App& app, const std::vector<std::string>& args) {
         return fits(model, t);
     });
     if (json) {
-        Json j = {{"parameters", p.optimizer_bytes / 8}, {"tile", p.tiles.T}, {"keep", p.tiles.keep},
+        Json j = {{"parameters", p.parameters}, {"tile", p.tiles.T}, {"keep", p.tiles.keep},
                   {"tiles", p.n_tiles}, {"memory_bytes", p.total_bytes()},
                   {"arenas", {{"parameters", p.parameter_bytes}, {"optimizer", p.optimizer_bytes},
                               {"tiles", p.saved_bytes}, {"borders", p.border_bytes}, {"scratch", p.scratch_bytes},
                               {"batch", p.batch_bytes}}},
-                  {"step_flops", o.tiles.accumulation * p.step_flops}, {"step_tokens", step_tokens},
-                  {"tokens_per_s", tokens_per_s}, {"hours", hours}, {"largest_batch", batch},
+                  {"step_flops", static_cast<double>(o.tiles.accumulation) * p.step_flops}, {"step_tokens", step_tokens},
+                  {"tokens_per_s", here ? Json(tokens_per_s) : Json()}, {"hours", here ? Json(hours) : Json()}, {"largest_batch", batch},
                   {"largest_length", length}};
         app.results = j.dump() + "\n";
         return;
     }
     app.results = plan_text(model, plans, o.tiles.accumulation) +
-                  fmt::format("\nfits     batch up to {} at this length, length up to {} at this batch (powers of two)\n"
-                              "speed    {:.0f} tokens/s measured on a short sequence; {} steps take {:.2f} hours\n",
-                              batch, length, tokens_per_s, o.optimizer.steps, hours);
+                  fmt::format("\nfits     batch up to {} at this length, length up to {} at this batch (powers of two)\n",
+                              batch, length) +
+                  (here ? fmt::format("speed    {:.0f} tokens/s measured on a short sequence; {} steps take {:.2f} hours\n",
+                                      tokens_per_s, o.optimizer.steps, hours)
+                        : "speed    not measured: the model does not fit into the memory of this machine\n");
 }
 
 }  // namespace adder

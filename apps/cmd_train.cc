@@ -30,7 +30,7 @@ constexpr int64_t kPeriodicEvaluationTokens = 1 << 18;
 
 class TrainCommand {
   public:
-    TrainCommand(App& app, cli::TrainOptions& options, OptionList& list, const RunFolder& folder)
+    TrainCommand(App& app, cli::TrainOptions& options, OptionList& list, RunFolder& folder)
         : app_(app), o_(options), list_(list), folder_(folder), domain_(find_domain(o_.data.domain)),
           pool_(static_cast<int>(*o_.machine.threads)) {}
 
@@ -72,6 +72,17 @@ class TrainCommand {
         for (const std::string& line : data_.report) say(line);
         for (const std::string& line : data_.warnings) say("warning: " + line);
         folder_.check_data(data_);
+        if (!anything_scored()) fail("nothing to train on: no {} that counts has another one before it", domain_.token);
+    }
+
+    bool anything_scored() const {
+        const TokenRules& rules = domain_.rules();
+        for (const Segment& s : data_.train) {
+            const auto tokens = tokens_of(data_.records, s);
+            for (size_t t = 1; t < tokens.size(); ++t)
+                if (rules.weight[tokens[t]] > 0) return true;
+        }
+        return false;
     }
 
     // New, from --init, or from the run's last checkpoint.
@@ -118,7 +129,7 @@ class TrainCommand {
         loop.run = run_record(list_, data_, plans.back().tiles.T, o_.machine.device);
         folder_.prepare(loop.run);
 
-        MetricsLog log(folder_.path(), state.step);
+        MetricsLog log(folder_.path(), state.step, state.evaluated_step);
         EventFile events(folder_.path(), state.step);
         const LearningRate rate{o_.optimizer.lr, loop.steps, o_.optimizer.warmup, o_.optimizer.lr_final};
         const std::vector<LengthStage> stages = o_.tiles.stages();
@@ -175,7 +186,7 @@ class TrainCommand {
     App& app_;
     cli::TrainOptions& o_;
     OptionList& list_;
-    const RunFolder& folder_;
+    RunFolder& folder_;
     const Domain& domain_;
     ThreadPool pool_;
     Dataset data_;
@@ -191,11 +202,13 @@ void run_train(App& app, const std::vector<std::string>& args) {
     if (!o.data.domain.empty()) apply_json(list, find_domain(o.data.domain).defaults(), line.given, "defaults");
     o.resolve();
     if (line.print_config) return void(app.results = config_text(list));
-    if (o.profile) o.out = "-";  // writes nothing
+    if (o.profile && (o.resume || o.overwrite || !o.out.empty()))
+        throw UsageError("--profile: writes nothing, so it takes no --out, --resume or --overwrite");
+    if (o.profile) o.out = "-";
     if (o.out.empty()) require_all(list);
     o.machine.prepare();
     make_paths_absolute(list);
-    const RunFolder folder(o.profile ? "" : o.out, o.resume, o.overwrite);
+    RunFolder folder(o.profile ? "" : o.out, o.resume, o.overwrite);
     if (!folder.stored().is_null())
         restore_options(list, folder.stored().at("options"), line.given, folder.path() + "/run.json");
     require_all(list);

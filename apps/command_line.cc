@@ -86,7 +86,9 @@ void read_config(const std::string& path, OptionList& options, std::set<std::str
         fail("--config {}: cannot read it", path);
     }
     apply_json(options, json, given, path);
-    for (const auto& item : json.items()) given.insert(item.key());
+    // null stands for "not given", as --print-config writes it.
+    for (const auto& item : json.items())
+        if (!item.value().is_null()) given.insert(item.key());
 }
 
 std::string default_of(const Option& o) {

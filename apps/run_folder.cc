@@ -37,11 +37,16 @@ void RunFolder::check_data(const Dataset& data) const {
                  now);
 }
 
-void RunFolder::prepare(const nlohmann::json& record) const {
+void RunFolder::prepare(const nlohmann::json& record) {
     std::error_code error;
-    if (overwrite_) fs::remove_all(path_, error);
     fs::create_directories(path_, error);
     if (error) fail("{}: cannot make the folder: {}; hint: choose another --out", path_, error.message());
+    // Nothing is removed before this process holds the folder: another one may be training in it.
+    lock_ = std::make_unique<FolderLock>(path_);
+    if (overwrite_)
+        for (const auto& entry : fs::directory_iterator(path_))
+            if (fs::remove_all(entry.path(), error); error)
+                fail("{}: cannot remove it for --overwrite: {}", entry.path().string(), error.message());
     remove_leftovers(path_);
     remove_incomplete_checkpoints(path_);
     write_file(path_ + "/run.json", record.dump(2) + "\n");

@@ -1,9 +1,11 @@
 // The --out folder of a run: refuses a used one, finds what to go on from, and records what the run is.
 #pragma once
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "core/options.h"
+#include "io/file.h"
 #include "pipelines/domain.h"
 
 namespace adder {
@@ -21,12 +23,14 @@ class RunFolder {
     const std::string& checkpoint() const { return checkpoint_; }
     // Throws Error when the data is not that of the run.
     void check_data(const Dataset& data) const;
-    // Makes the folder (or clears it, with --overwrite), removes what a killed run left, writes run.json.
-    void prepare(const nlohmann::json& record) const;
+    // Makes the folder and holds it for this process; clears it with --overwrite, else removes what a killed run left;
+    // writes run.json.
+    void prepare(const nlohmann::json& record);
 
   private:
     std::string path_, checkpoint_;
     bool overwrite_;
+    std::unique_ptr<FolderLock> lock_;
     nlohmann::json stored_;
 };
 

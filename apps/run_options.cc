@@ -29,7 +29,7 @@ OptionList EvalOptions::list() {
            .help = "also score context models of these orders, learned from the rest of every contig"});
     l.add({.name = "per-record", .value = &per_record, .unit = "FILE.tsv",
            .help = "write name, tokens and nats of every record"});
-    l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile", .range = at_least(1),
+    l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile", .range = between(1, 1 << 24),
            .derived = std::to_string(kScoreTile)});
     l.add({.name = "json", .value = &json, .help = "print one JSON object"});
     machine.add_to(l);
@@ -78,7 +78,7 @@ OptionList GenerateOptions::list() {
     l.add({.name = "allow-n", .value = &allow_n, .help = "let N be generated beside A, C, G and T"});
     l.add({.name = "batch", .value = &batch, .unit = "B", .help = "records at a time; changes no result",
            .range = between(1, 65536), .derived = "16, or --num where that is smaller"});
-    l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile of the prompt", .range = at_least(1),
+    l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile of the prompt", .range = between(1, 1 << 24),
            .derived = std::to_string(kScoreTile)});
     machine.add_to(l);
     return l;

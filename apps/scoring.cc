@@ -19,7 +19,7 @@ SegmentScorer::SegmentScorer(LanguageModel& model, ThreadPool& pool, const Token
 
 LossSums SegmentScorer::score(std::span<const TokenRecord> records, std::span<const Segment> segments,
                               const std::function<void(size_t, const LossSums&)>& on_segment,
-                              const std::atomic<bool>* stop, const std::function<void(int64_t)>& on_tokens) {
+                              const std::atomic<bool>* stop) {
     LossSums total, own;
     std::vector<Piece> pieces;
     session_.reset(0);
@@ -55,7 +55,6 @@ LossSums SegmentScorer::score(std::span<const TokenRecord> records, std::span<co
                 total.weight += weight;
             }
         }
-        if (on_tokens) on_tokens(read);
     }
     for (; reported < segments.size(); ++reported, own = {})
         if (on_segment) on_segment(reported, own);

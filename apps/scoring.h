@@ -18,11 +18,10 @@ class SegmentScorer {
     SegmentScorer(LanguageModel& model, ThreadPool& pool, const TokenRules& rules, int64_t T);
 
     // Every segment from the zero state; sums of counted targets, added in order. `on_segment` (optional) receives each
-    // segment's own sums, in order; `on_tokens` (optional) the tokens read so far. Throws Interrupted when `stop`
-    // (optional) is set.
+    // segment's own sums, in order. Throws Interrupted when `stop` (optional) is set.
     LossSums score(std::span<const TokenRecord> records, std::span<const Segment> segments,
                    const std::function<void(size_t segment, const LossSums&)>& on_segment = {},
-                   const std::atomic<bool>* stop = nullptr, const std::function<void(int64_t)>& on_tokens = {});
+                   const std::atomic<bool>* stop = nullptr);
 
   private:
     const TokenRules& rules_;

@@ -59,12 +59,12 @@ std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>&
     const MemoryPlan& p = plans.back();
     std::string text = fmt::format(
         "model    {} d_model {} layers {} d_state {}, {} parameters\n", c.mixer, c.d_model, c.n_layer, c.d_state,
-        (p.optimizer_bytes / 2 / size_of(DType::f32)));
+        p.parameters);
     for (const MemoryPlan& s : plans)
         text += fmt::format("step     {} x {} x {} tokens, {} tile{} of {}, {} kept, {:.3g} GFLOP\n", accumulation,
                             s.tiles.B, s.tiles.L, s.n_tiles, s.n_tiles == 1 ? "" : "s", s.tiles.T,
-                            std::min(s.n_tiles, std::max<int64_t>(s.tiles.keep, 1)),
-                            1e-9 * static_cast<double>(accumulation * s.step_flops));
+                            s.tiles.keep,
+                            1e-9 * static_cast<double>(accumulation) * s.step_flops);
     const auto largest = *std::max_element(plans.begin(), plans.end(), [](const MemoryPlan& a, const MemoryPlan& b) {
         return a.total_bytes() < b.total_bytes();
     });

@@ -9,6 +9,9 @@ namespace adder::cli {
 
 namespace {
 
+// Tokens of a batch: beyond any machine, and small enough that no size computed from it overflows.
+constexpr int64_t kLongest = int64_t{1} << 42;
+
 // "UNTIL:L" of a length warm-up.
 LengthStage parse_stage(std::string_view text) {
     LengthStage stage;
@@ -79,7 +82,8 @@ void ModelOptions::add_to(OptionList& list) {
 }
 
 void TileOptions::add_to(OptionList& list) {
-    list.add({.name = "length", .value = &length, .unit = "L", .help = "tokens a sequence", .range = at_least(1)});
+    list.add({.name = "length", .value = &length, .unit = "L", .help = "tokens a sequence",
+              .range = between(1, kLongest)});
     list.add({.name = "batch", .value = &batch, .unit = "B", .help = "sequences a micro-batch",
               .range = between(1, 1 << 20)});
     list.add({.name = "accumulation", .value = &accumulation, .unit = "N", .help = "micro-batches a step",
@@ -88,7 +92,7 @@ void TileOptions::add_to(OptionList& list) {
               .help = "shorter sequences first: up to step UNTIL of length L, with as many tokens a step",
               .derived = "none"});
     list.add({.name = "tile", .value = &tile, .unit = "T",
-              .help = "tokens a tile; memory does not grow with the length beyond it", .range = at_least(1),
+              .help = "tokens a tile; memory does not grow with the length beyond it", .range = between(1, kLongest),
               .derived = "the largest that fits into --memory"});
     list.add({.name = "keep", .value = &keep, .unit = "K",
               .help = "last tiles that backward need not recompute; changes no bit of a result",
@@ -106,6 +110,8 @@ std::vector<LengthStage> TileOptions::stages() const {
         if (comma == std::string_view::npos) break;
         rest.remove_prefix(comma + 1);
     }
+    if (length > kLongest / batch)
+        throw UsageError(fmt::format("--length: {} times a --batch of {} is more than {} tokens", length, batch, kLongest));
     try {
         return length_stages(warmup, length, batch);
     } catch (const Error& e) {

@@ -56,13 +56,15 @@ void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_
     const Sizes s{storage, d_y.size(0), d_y.size(1), args.weight.size(1), d_y.size(2)};
     expect(op, "weight", args.weight, storage, {s.O, s.I});
     expect(op, "d_x", d_x, storage, {s.B, s.L, s.I});
-    run_op(ctx, call_of(op, s, add ? s.B * s.L * s.I : 0), 0, [=](Ctx& c, void*) {
+    const int64_t scratch_bytes = storage == DType::f64 ? 0 : cpu::linear_backward_input_scratch_bytes(s.I, s.O);
+    run_op(ctx, call_of(op, s, add ? s.B * s.L * s.I : 0), scratch_bytes, [=](Ctx& c, void* scratch) {
         if (storage == DType::f64)
             return ref::linear_backward_input<double>(args.weight.as<const double, 2>("weight"),
                                                       d_y.as<const double, 3>("d_y"),
                                                       d_x.as<double, 3>("d_x"), add);
         cpu::linear_backward_input(*c.pool, args.weight.as<const float, 2>("weight"),
-                                   d_y.as<const float, 3>("d_y"), args.t0, d_x.as<float, 3>("d_x"), add);
+                                   d_y.as<const float, 3>("d_y"), args.t0, d_x.as<float, 3>("d_x"), add,
+                                   static_cast<float*>(scratch));
     });
 }
 

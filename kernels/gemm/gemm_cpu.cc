@@ -143,9 +143,24 @@ void linear_forward(ThreadPool& pool, View<const float, 3> x, View<const float, 
                });
 }
 
+int64_t linear_backward_input_scratch_bytes(int64_t I, int64_t O) {
+    return I % 16 == 0 ? 0 : I * O * static_cast<int64_t>(sizeof(float));
+}
+
 void linear_backward_input(ThreadPool& pool, View<const float, 2> weight, View<const float, 3> d_y,
-                           int64_t t0, View<float, 3> d_x, bool add) {
+                           int64_t t0, View<float, 3> d_x, bool add, float* transposed) {
     const Pieces columns(weight.shape[1], 256);
+    if (transposed) {
+        const int64_t I = weight.shape[1], O = weight.shape[0];
+        for (int64_t o = 0; o < O; ++o)
+            for (int64_t i = 0; i < I; ++i) transposed[i * O + o] = weight(o, i);
+        return for_blocks(pool, d_y.shape[0], d_y.shape[1], t0, columns,
+                          [&](int64_t b, int64_t t, int64_t count, int64_t piece) {
+                              const int64_t i0 = columns.begin(piece);
+                              multiply_rows(d_y, b, t, count, CblasTrans, {transposed + i0 * O, O},
+                                            add ? 1.0f : 0.0f, d_x, i0, columns.size(piece));
+                          });
+    }
     for_blocks(pool, d_y.shape[0], d_y.shape[1], t0, columns,
                [&](int64_t b, int64_t t, int64_t count, int64_t piece) {
                    const int64_t i0 = columns.begin(piece);

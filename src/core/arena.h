@@ -2,6 +2,7 @@
 // counts (its tensors have null data), then on one bound to memory of the counted size. Nothing allocates in between.
 #pragma once
 #include <cstdint>
+#include <exception>
 
 #include "core/tensor.h"
 
@@ -20,15 +21,13 @@ class Arena {
     // Allocates `bytes` and starts handing them out. With `poison`, every allocation is filled with NaN patterns and
     // followed by a canary that `release` checks: reads of stale memory and writes past an end show in tests.
     void bind(int64_t bytes, bool poison = false);
-    // Hands out memory that somebody else owns.
-    void bind_to(void* memory, int64_t bytes);
 
     bool counting() const { return base_ == nullptr; }
     // Throws when a bound arena is full: the plan and the run disagreed.
     TensorRef alloc(DType dtype, const Shape& shape);
 
     int64_t mark() const { return used_; }
-    void release(int64_t mark);
+    void release(int64_t mark, bool check = true);
     int64_t used_bytes() const { return used_; }
     int64_t peak_bytes() const { return peak_; }
     int64_t capacity_bytes() const { return capacity_; }
@@ -45,13 +44,17 @@ class Arena {
 class ArenaScope {
   public:
     explicit ArenaScope(Arena& arena) : arena_(arena), mark_(arena.mark()) {}
-    ~ArenaScope() noexcept(false) { arena_.release(mark_); }
+    ~ArenaScope() noexcept(false) {
+        // No check of canaries, which could throw, while another exception passes.
+        arena_.release(mark_, std::uncaught_exceptions() == exceptions_);
+    }
     ArenaScope(const ArenaScope&) = delete;
     ArenaScope& operator=(const ArenaScope&) = delete;
 
   private:
     Arena& arena_;
     int64_t mark_;
+    int exceptions_ = std::uncaught_exceptions();
 };
 
 }  // namespace adder

@@ -20,7 +20,8 @@ Shape::Shape(std::initializer_list<int64_t> dims) {
 
 int64_t Shape::numel() const {
     int64_t n = rank > 0 ? 1 : 0;
-    for (int i = 0; i < rank; ++i) n *= (*this)[i];
+    for (int i = 0; i < rank; ++i)
+        if (__builtin_mul_overflow(n, (*this)[i], &n)) fail("a tensor of shape {} is too large", to_string(*this));
     return n;
 }
 

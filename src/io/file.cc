@@ -1,6 +1,7 @@
 #include "io/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -236,8 +237,13 @@ void AtomicFolder::commit() {
     }
     if (reason) fail_system("write", path_, reason.value());
     sync_path("write", temporary_, O_DIRECTORY);
-    std::error_code ignored;
-    if (replace_) fs::remove_all(path_, ignored);
+    if (replace_ && exists(path_)) {
+        // The two change names in one step; what was there goes away under the temporary name.
+        if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_EXCHANGE) != 0)
+            fail_system("write", path_, errno);
+        sync_path("write", folder_of(path_), O_DIRECTORY);
+        return;
+    }
     // rename() would replace an empty folder that appeared meanwhile.
     if (exists(path_)) fail_system("write", path_, EEXIST);
     if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail_system("write", path_, errno);
@@ -264,5 +270,14 @@ void write_file(const std::string& path, std::string_view text) {
     file.write(text);
     file.commit();
 }
+
+FolderLock::FolderLock(const std::string& folder) : fd_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (fd_ < 0) fail_system("lock", folder, errno);
+    if (::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // some file systems have no locks
+    ::close(fd_);
+    fail("{}: another process is writing here; hint: wait for that run, or choose another --out", folder);
+}
+
+FolderLock::~FolderLock() { ::close(fd_); }
 
 }  // namespace adder

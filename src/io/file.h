@@ -77,6 +77,18 @@ class AtomicFolder {
 // writes to at this moment, as a run's own.
 void remove_leftovers(const std::string& folder);
 
+// Holds a folder for this process while it lives. Throws Error when another process holds it.
+class FolderLock {
+  public:
+    explicit FolderLock(const std::string& folder);
+    ~FolderLock();
+    FolderLock(const FolderLock&) = delete;
+    FolderLock& operator=(const FolderLock&) = delete;
+
+  private:
+    int fd_ = -1;
+};
+
 // The whole of a small text file.
 std::string read_file(const std::string& path);
 // Replaces `path` by this text, atomically.

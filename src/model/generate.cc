@@ -17,7 +17,7 @@ class BatchRun {
         : session_(session), o_(o), random_(o.seed, Stream::sample), vocab_(model.vocab()),
           input_(static_cast<size_t>(session.rows())), records_(static_cast<size_t>(session.rows())) {}
 
-    void start(int64_t row, int64_t record, std::span<const uint16_t> prompt) {
+    void start(int64_t row, int64_t record, std::span<const uint16_t> prompt, const std::atomic<bool>* stop) {
         auto& tokens = records_[static_cast<size_t>(row)];
         tokens.assign(prompt.begin(), prompt.end());
         tokens.reserve(static_cast<size_t>(o_.n_tokens));
@@ -29,8 +29,10 @@ class BatchRun {
         }
         session_.reset(row);
         // The last known token enters as a step, which gives the first logits.
-        for (int64_t t = 0; t < known - 1; t += session_.tile())
+        for (int64_t t = 0; t < known - 1; t += session_.tile()) {
+            if (stop && stop->load(std::memory_order_relaxed)) throw Interrupted{};
             session_.read(row, tokens.data() + t, nullptr, std::min(session_.tile(), known - 1 - t), t);
+        }
     }
 
     // Returns false when every row is complete.
@@ -89,7 +91,7 @@ void generate(LanguageModel& model, DType storage, ThreadPool& pool, const Gener
     BatchRun run(session, o, model);
     for (int64_t k = 0; k < o.n_records; k += session.rows()) {
         const int64_t n = std::min(session.rows(), o.n_records - k);
-        for (int64_t b = 0; b < n; ++b) run.start(b, k + b, prompt_of(k + b));
+        for (int64_t b = 0; b < n; ++b) run.start(b, k + b, prompt_of(k + b), stop);
         while (run.step(k, n))
             if (stop && stop->load(std::memory_order_relaxed)) throw Interrupted{};
         for (int64_t b = 0; b < n; ++b) sink(k + b, run.record(b));

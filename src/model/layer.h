@@ -70,8 +70,6 @@ class Layer {
   public:
     virtual ~Layer() = default;
     virtual void visit(ParamVisitor& visitor) = 0;
-    // Tile borders and member starts are multiples of it.
-    virtual int64_t stride() const { return 1; }
     virtual StateSpec state_spec(int64_t B) const = 0;
     // x, y (B,T,M). y absent: only the state is wanted. Null `saved`: keep nothing; only then may `in` be `out`.
     // `in` stays valid and unchanged until this tile's backward has run.

@@ -38,10 +38,6 @@ bool StateStore::equal_bits(int64_t i, int64_t j) const {
     return std::memcmp(a.data, b.data, static_cast<size_t>(a.bytes())) == 0;
 }
 
-void StateStore::copy(int64_t from, int64_t to) {
-    adder::copy(memory_.ref().slice(0, from, 1), memory_.ref().slice(0, to, 1));
-}
-
 State state_row(State state, int64_t b, std::vector<TensorRef>& storage) {
     storage.clear();
     for (const TensorRef& slot : state) storage.push_back(slot.slice(0, b, 1));

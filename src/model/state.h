@@ -19,7 +19,6 @@ class StateStore {
     int64_t bytes() const { return memory_.ref().bytes(); }
     void zero(int64_t i);
     bool equal_bits(int64_t i, int64_t j) const;
-    void copy(int64_t from, int64_t to);
 
   private:
     Tensor memory_;                 // (count, bytes of one)

@@ -127,6 +127,7 @@ MemoryPlan plan_training(LanguageModel& model, DType storage, const TileOptions&
         cost.saved_bytes = std::max(cost.saved_bytes, last.saved_bytes);
         cost.scratch_bytes = std::max(cost.scratch_bytes, last.scratch_bytes);
     }
+    p.parameters = shapes.count;
     p.parameter_bytes = shapes.count * (size_of(storage) + size_of(accum));
     p.optimizer_bytes = 2 * shapes.count * size_of(accum);
     // Borders before each tile and behind the last, the gradient of the state, and the recomputed state.
@@ -136,7 +137,8 @@ MemoryPlan plan_training(LanguageModel& model, DType storage, const TileOptions&
     p.scratch_bytes = cost.scratch_bytes;
     p.batch_bytes = want.B * want.L * (2 + 2 + 4 + 1);
     const int64_t again = p.n_tiles - p.tiles.keep;
-    p.step_flops = again * cost.first_flops + p.n_tiles * (cost.forward_flops + cost.backward_flops);
+    p.step_flops = static_cast<double>(again) * static_cast<double>(cost.first_flops) +
+                   static_cast<double>(p.n_tiles) * static_cast<double>(cost.forward_flops + cost.backward_flops);
     return p;
 }
 
@@ -178,14 +180,16 @@ TileEngine::TileEngine(LanguageModel& model, DType storage, ThreadPool& pool, co
 
 void TileEngine::configure(const MemoryPlan& plan) {
     plan_ = plan;
+    // What the last plan used goes first, so that the two are never in memory together.
+    borders_ = {};
+    scratch_ = {};
+    slots_.clear();
     const DType accum = accum_of(storage_);
     const StateSpec spec = model_.backbone().state_spec(plan.tiles.B);
     borders_ = StateStore(spec, accum, plan.n_tiles + 2);
     state_grad_ = StateStore(spec, accum, 1);
-    scratch_ = Arena();
     scratch_.bind(plan.scratch_bytes, poison_);
     const int64_t n_slots = std::max<int64_t>(plan.tiles.keep, 1);
-    slots_.clear();
     slots_.resize(static_cast<size_t>(n_slots));
     for (Slot& slot : slots_) slot.saved.arena.bind(plan.saved_tile_bytes, poison_);
     sums_.assign(static_cast<size_t>(plan.n_tiles), {});

@@ -21,6 +21,7 @@ struct TileOptions {
     int64_t B = 1, L = 1;
     int64_t T = 0;      // tile length; 0 = chosen by `choose_tiles`
     int64_t keep = -1;  // tiles that are not computed again; -1 = chosen by `choose_tiles`
+    friend bool operator==(const TileOptions&, const TileOptions&) = default;
 };
 
 // Bytes of everything a training step uses, and the work of one step. Computed by a dry run, before any allocation.
@@ -33,7 +34,8 @@ struct MemoryPlan {
     int64_t saved_tile_bytes = 0, saved_bytes = 0;  // of one kept tile, of all
     int64_t scratch_bytes = 0;
     int64_t batch_bytes = 0;      // tokens, targets, weights, flags: grows with L
-    int64_t step_flops = 0;       // recomputation included
+    double step_flops = 0;        // recomputation included
+    int64_t parameters = 0;       // elements
     int64_t total_bytes() const {
         return parameter_bytes + optimizer_bytes + border_bytes + saved_bytes + scratch_bytes + batch_bytes;
     }
@@ -58,7 +60,7 @@ class TileEngine {
     // `model`'s parameters are bound and have gradients. `plan` is for this model.
     TileEngine(LanguageModel& model, DType storage, ThreadPool& pool, const MemoryPlan& plan);
 
-    // Other lengths and batches, for example of a length warm-up; memory grows only when the new plan needs more.
+    // Other lengths and batches, for example of a length warm-up.
     void configure(const MemoryPlan& plan);
     // Adds the gradients of the un-normalised loss (sum of weight x nats) to the parameters' gradients and returns the
     // sums. batch.B and batch.L are those of the plan.

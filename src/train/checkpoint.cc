@@ -179,14 +179,16 @@ std::string find_checkpoint(const std::string& path, bool best) {
     fail("{}: holds no complete checkpoint; hint: --checkpoint takes the --out folder of `adder train`", path);
 }
 
+void remove_checkpoint(const std::string& folder) {
+    // DONE goes first: a folder that is half deleted must not look complete.
+    std::error_code ignored;
+    fs::remove(fs::path(folder) / "DONE", ignored);
+    fs::remove_all(folder, ignored);
+}
+
 void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64_t keep) {
     const auto found = list_checkpoints(run_folder, kind);
-    std::error_code ignored;
-    for (size_t i = 0; i + static_cast<size_t>(keep) < found.size(); ++i) {
-        // DONE goes first: a folder that is half deleted must not look complete.
-        fs::remove(fs::path(found[i].path) / "DONE", ignored);
-        fs::remove_all(found[i].path, ignored);
-    }
+    for (size_t i = 0; i + static_cast<size_t>(keep) < found.size(); ++i) remove_checkpoint(found[i].path);
 }
 
 void remove_incomplete_checkpoints(const std::string& run_folder) {
@@ -205,7 +207,13 @@ ModelConfig load_config(const std::string& checkpoint) {
     return model_config_from_json(read_json(path), path);
 }
 
-Json load_run(const std::string& checkpoint) { return read_json(checkpoint + "/run.json"); }
+Json load_run(const std::string& folder) {
+    Json run = read_json(folder + "/run.json");
+    const auto is_object = [&](const char* key) { return run.contains(key) && run[key].is_object(); };
+    if (!run.is_object() || !is_object("options") || !is_object("data"))
+        fail("{}/run.json: not the record of a run; hint: the folder is damaged, use another checkpoint", folder);
+    return run;
+}
 
 void load_parameters(const std::string& checkpoint, const LanguageModel& model, const ParamStore& params) {
     const SafetensorsReader file(checkpoint + "/model.safetensors");

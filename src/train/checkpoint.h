@@ -24,7 +24,7 @@ inline constexpr int64_t kCheckpointLayout = 1;
 struct TrainerState {
     int64_t step = 0;            // finished steps; batches are a function of (seed, step) alone
     int64_t consumed_batches = 0;  // the data cursor: micro-batches trained on, never prefetched ones
-    int64_t tokens = 0;          // counted targets so far
+    int64_t tokens = 0;          // read so far, padding included
     int64_t bad_in_a_row = 0;    // steps skipped for a non-finite gradient
     double best_valid_loss = 0;  // of best_step
     int64_t best_step = -1;      // -1 = not evaluated yet
@@ -47,6 +47,7 @@ std::vector<CheckpointEntry> list_checkpoints(const std::string& run_folder, Che
 // `path` is a checkpoint folder or a run folder; gives the checkpoint folder (the last, or the best). Throws Error
 // saying what is there instead.
 std::string find_checkpoint(const std::string& path, bool best);
+void remove_checkpoint(const std::string& folder);
 // Deletes complete checkpoints but the newest `keep`.
 void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64_t keep);
 
@@ -54,7 +55,8 @@ void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64
 void remove_incomplete_checkpoints(const std::string& run_folder);
 
 ModelConfig load_config(const std::string& checkpoint);
-nlohmann::json load_run(const std::string& checkpoint);
+// run.json of a run or a checkpoint; it has the objects `options` and `data`.
+nlohmann::json load_run(const std::string& folder);
 // Compares all names, types and shapes and throws one Error that lists every mismatch.
 void load_parameters(const std::string& checkpoint, const LanguageModel& model, const ParamStore& params);
 // The counters alone: what a description of a run needs.

@@ -23,6 +23,9 @@ class Loop {
     LoopEnd run() {
         trainer_.engine().set_stop_flag(hooks_.stop);
         trainer_.engine().set_verify(true);
+        // Left by a run that went further before it was killed; its best may be another one now.
+        for (const CheckpointEntry& best : list_checkpoints(o_.folder, CheckpointKind::best))
+            if (best.step > state_.best_step) remove_checkpoint(best.path);
         try {
             // A run that was stopped during an evaluation makes up for it, so that it equals one never stopped.
             if (evaluation_due()) evaluate();
@@ -45,10 +48,7 @@ class Loop {
   private:
     void one_step() {
         const MemoryPlan& plan = hooks_.plan(state_.step);
-        if (&plan != plan_) {
-            trainer_.configure(plan);
-            plan_ = &plan;
-        }
+        trainer_.configure(plan);
         const double lr = hooks_.lr(state_.step);
         const auto begin = Clock::now();
         const StepResult r = trainer_.step(state_.step, o_.accumulation, lr, hooks_.fill);
@@ -65,6 +65,8 @@ class Loop {
     }
 
     void report(const StepResult& r, double lr, double tokens_per_s) {
+        const double mean = r.sums.weight > 0 ? r.sums.loss / r.sums.weight : std::nan("");
+        hooks_.on_step({state_.step, mean, r.grad_norm, lr, state_.tokens, tokens_per_s});
         if (!r.bad_gradient.empty()) {
             state_.bad_in_a_row += 1;
             hooks_.on_word(fmt::format("step {}: the gradient of {} is not finite; the update is skipped ({} in a row)",
@@ -76,12 +78,9 @@ class Loop {
             return;
         }
         state_.bad_in_a_row = 0;
-        if (!r.updated) {
+        if (!r.updated)
             hooks_.on_word(fmt::format("step {}: no token counts (all N, padding or masked); the update is skipped",
                                        state_.step));
-            return;
-        }
-        hooks_.on_step({state_.step, r.sums.loss / r.sums.weight, r.grad_norm, lr, state_.tokens, tokens_per_s});
     }
 
     bool evaluation_due() const {
@@ -135,7 +134,6 @@ class Loop {
     TrainerState& state_;
     const LoopOptions& o_;
     const LoopHooks& hooks_;
-    const MemoryPlan* plan_ = nullptr;
     int64_t saved_step_, saved_evaluation_;
     Clock::time_point last_save_ = Clock::now();
 };

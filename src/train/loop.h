@@ -19,8 +19,8 @@ struct HeldOut {
 
 struct StepRow {
     int64_t step;         // finished steps, from 1
-    double loss;          // nats per counted token
-    double grad_norm;     // before the clip
+    double loss;          // nats per counted token; NaN where none counts
+    double grad_norm;     // before the clip; not finite where the update was skipped
     double lr;
     int64_t tokens;       // read so far, padding included
     double tokens_per_s;  // of this step

@@ -79,8 +79,8 @@ struct Kept {
     int64_t step = 0;  // of the last row
 };
 
-// The leading rows of `path` with step <= last_step.
-Kept rows_up_to(const std::string& path, int64_t last_step) {
+// The leading rows of `path` up to these steps.
+Kept rows_up_to(const std::string& path, int64_t last_step, int64_t evaluated_step) {
     Kept kept;
     std::ifstream file(path, std::ios::binary);
     std::string line;
@@ -90,7 +90,8 @@ Kept rows_up_to(const std::string& path, int64_t last_step) {
         const auto step = row.is_object() ? row.find("step") : row.end();
         if (!row.is_object() || step == row.end() || !step->is_number_integer())
             fail("{} line {}: not a row of metrics: {:.60}", path, number, line);
-        if (step->get<int64_t>() > last_step) break;
+        const bool evaluation = row.contains("valid_loss");
+        if (step->get<int64_t>() > (evaluation ? evaluated_step : last_step)) break;
         kept.step = step->get<int64_t>();
         kept.bytes += static_cast<int64_t>(line.size()) + 1;
     }
@@ -99,8 +100,9 @@ Kept rows_up_to(const std::string& path, int64_t last_step) {
 
 }  // namespace
 
-MetricsLog::MetricsLog(const std::string& folder, int64_t last_step) : file_(folder + "/metrics.jsonl") {
-    const Kept kept = last_step > 0 ? rows_up_to(file_.path(), last_step) : Kept{};
+MetricsLog::MetricsLog(const std::string& folder, int64_t last_step, int64_t evaluated_step)
+    : file_(folder + "/metrics.jsonl") {
+    const Kept kept = last_step > 0 ? rows_up_to(file_.path(), last_step, evaluated_step) : Kept{};
     if (kept.step < last_step)
         log_warning("{}: rows after step {} and up to {} are missing", file_.path(), kept.step, last_step);
     file_.cut(kept.bytes);

@@ -48,7 +48,8 @@ class MetricsLog {
     // Keeps the rows with step <= `last_step`, byte for byte, and cuts the file after them; 0 keeps none and starts
     // over. Rows of a step belong before its checkpoint: those that a kill kept from being written are not made up for
     // (a warning says so). Throws Error naming file and line when a row before the cut is damaged, or when writing fails.
-    MetricsLog(const std::string& folder, int64_t last_step);
+    // Evaluation rows after `evaluated_step` are cut too.
+    MetricsLog(const std::string& folder, int64_t last_step, int64_t evaluated_step);
     void write(const StepMetrics& m);
     void write(const EvalMetrics& m);
     // Makes all rows so far survive a power cut; a checkpoint is complete only after it.

@@ -6,7 +6,7 @@ Trainer::Trainer(LanguageModel& model, ParamStore& params, const OptimizerOption
                  const MemoryPlan& plan)
     : params_(params), optimizer_(params, options),
       engine_(model, params.entries().front().param->value.dtype, pool, plan),
-      batch_(plan.tiles.B, plan.tiles.L) {
+      batch_(plan.tiles.B, plan.tiles.L), plan_(plan) {
     ctx_.pool = &pool;
     ctx_.scratch = &scratch_;
     ctx_.dry_run = true;
@@ -17,6 +17,9 @@ Trainer::Trainer(LanguageModel& model, ParamStore& params, const OptimizerOption
 }
 
 void Trainer::configure(const MemoryPlan& plan) {
+    if (plan.tiles == plan_.tiles) return;
+    plan_ = plan;
+    batch_ = {};
     engine_.configure(plan);
     batch_ = Batch(plan.tiles.B, plan.tiles.L);
 }

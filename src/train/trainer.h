@@ -28,7 +28,7 @@ class Trainer {
     Trainer(LanguageModel& model, ParamStore& params, const OptimizerOptions& options, ThreadPool& pool,
             const MemoryPlan& plan);
 
-    // Other lengths and batches from the next step on.
+    // Other lengths and batches from the next step on; nothing happens when they are the present ones.
     void configure(const MemoryPlan& plan);
     // Throws Interrupted when the stop flag is set: parameters and optimizer are then as before the call.
     StepResult step(int64_t step, int64_t accumulation, double lr, const FillBatch& fill);
@@ -42,6 +42,7 @@ class Trainer {
     Optimizer optimizer_;
     TileEngine engine_;
     Batch batch_;
+    MemoryPlan plan_;
     Arena scratch_;
     Ctx ctx_;
 };

@@ -155,7 +155,7 @@ TEST(Loop, one_non_finite_gradient_is_skipped_and_named) {
     loop.bad_from = 3;
     loop.bad_to = 5;
     EXPECT_EQ(loop.run(), LoopEnd::finished);
-    EXPECT_EQ(loop.losses.size(), 6u);
+    EXPECT_EQ(loop.losses.size(), 8u);
     EXPECT_EQ(loop.trainer.optimizer().updates, 6);
     ASSERT_EQ(loop.words.size(), 2u);
     EXPECT_THAT(loop.words[1], HasSubstr("step 5: the gradient of backbone.embedding.weight is not finite"));
