@@ -54,7 +54,6 @@ void add_op(Json& row, const OpTiming& t) {
         row["ratio_novec_fwd"] = t.plain_forward.best_ms / t.forward.best_ms;
         row["ratio_novec"] = (t.plain_forward.best_ms + t.plain_backward.best_ms) / own;
     }
-    for (const auto& [name, time] : t.forms) row[name + "_fwd_ms"] = time.best_ms;
 }
 
 std::string per_second(int64_t amount, double ms) {
@@ -68,14 +67,12 @@ std::string op_line(const std::string& title, const OpTiming& t) {
     if (t.plain_forward.best_ms > 0)
         ratio = fmt::format("{:.2f}", (t.plain_forward.best_ms + t.plain_backward.best_ms) /
                                           (t.forward.best_ms + t.backward.best_ms));
-    std::string line = fmt::format(
-        "{:<46} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8.2f} {:>8}", title, milliseconds(t.forward.best_ms),
+    return fmt::format(
+        "{:<46} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8.2f} {:>8}\n", title, milliseconds(t.forward.best_ms),
         milliseconds(t.backward.best_ms), per_second(t.cost_forward.bytes, t.forward.best_ms),
         per_second(t.cost_backward.bytes, t.backward.best_ms), per_second(t.cost_forward.flops, t.forward.best_ms),
         per_second(t.cost_backward.flops, t.backward.best_ms),
         (t.ref_forward.best_ms + t.ref_backward.best_ms) / (t.forward.best_ms + t.backward.best_ms), ratio);
-    for (const auto& [name, time] : t.forms) line += fmt::format("  {} {} ms", name, milliseconds(time.best_ms));
-    return line + '\n';
 }
 
 // The keys by which rows of other programs are joined: case layer d n B L tok_s.

@@ -37,15 +37,12 @@ OpTiming time_case(const OpCase& c, ThreadPool& pool, int64_t runs) {
     ctx.dry_run = true;
     timing.cost_forward = plan(c.forward, ctx, run.bag());
     if (c.backward) timing.cost_backward = plan(c.backward, ctx, run.bag());
-    for (const OpForm& form : c.forms) plan(form.forward, ctx, run.bag());
     Arena scratch;
     scratch.bind(counting.peak_bytes());
     ctx.scratch = &scratch;
     ctx.dry_run = false;
     timing.forward = time_of(runs, [&] { c.forward(ctx, run.bag()); });
     if (c.backward) timing.backward = time_of(runs, [&] { c.backward(ctx, run.bag()); });
-    for (const OpForm& form : c.forms)
-        timing.forms.emplace_back(form.name, time_of(runs, [&] { form.forward(ctx, run.bag()); }));
 
     Bag<float> bag = numbers.as<float>();
     add_outputs(c, bag);

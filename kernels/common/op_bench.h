@@ -2,8 +2,6 @@
 #pragma once
 #include <algorithm>
 #include <chrono>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "kernels/common/op_case.h"
@@ -37,7 +35,6 @@ struct OpTiming {
     OpTime forward, backward;              // the public op in f32
     OpTime ref_forward, ref_backward;      // the reference as the library is built
     OpTime plain_forward, plain_backward;  // the reference with -fno-tree-vectorize
-    std::vector<std::pair<std::string, OpTime>> forms;  // the ways of computing forward, where the op has several
 };
 
 // Runs in `pool`; the reference is single-threaded. Allocates its own memory. Every time is the best and the median of

@@ -16,8 +16,6 @@
 //   step(ctx, case, TensorBag&)            one step in place: L = 1, the final state holds the state before
 //   and after ref_forward_not_vectorized(case, Bag<float>&), ref_backward_not_vectorized(...)    for `bench`;
 //   not_vectorized.h
-//   forms(case) -> std::vector<OpForm>      ways to compute forward, among which the public op chooses: for
-//   `bench`
 // An op without gradients leaves out ref_backward and backward.
 //
 // Names tie arrays together: the gradient of `x` is `d_x`. Before backward, d_<output> holds its cotangent,
@@ -217,12 +215,6 @@ struct RefPass {
     std::function<void(Bag<std::complex<double>>&)> complex;
 };
 
-// One of the ways in which an op can compute its forward pass.
-struct OpForm {
-    std::string name;
-    std::function<void(Ctx&, TensorBag&)> forward;
-};
-
 // A case with the op's type erased.
 struct OpCase {
     std::string op, name;
@@ -234,7 +226,6 @@ struct OpCase {
     std::function<void(Ctx&, TensorBag&)> forward, backward,
         step;  // backward, step: empty where the op has none
     std::function<OpCase(int64_t B, int64_t L, bool state)> part;
-    std::vector<OpForm> forms;
 
     std::string title() const { return op + " " + name; }
 };
@@ -266,7 +257,6 @@ OpCase op_case(const typename P::Case& given) {
         o.ref_backward.not_vectorized = [c](Bag<float>& b) { P::ref_backward_not_vectorized(c, b); };
     }
     if constexpr (requires { P::step; }) o.step = [c](Ctx& ctx, TensorBag& b) { P::step(ctx, c, b); };
-    if constexpr (requires { P::forms; }) o.forms = P::forms(c);
     if constexpr (P::sequence)
         o.part = [c](int64_t B, int64_t L, bool state) { return op_case<P>(P::part(c, B, L, state)); };
     return o;

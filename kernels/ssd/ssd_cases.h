@@ -145,7 +145,6 @@ struct SsdCases {
                      {a["d_y"], a["d_x"], a["d_dt_raw"], a["d_B"], a["d_C"], a["d_A_log"], a["d_D"],
                       a["d_dt_bias"], a["d_hT"]});
     }
-    static std::vector<OpForm> forms(const Case& c);
     static void step(Ctx& ctx, const Case& c, TensorBag& a) { ssd_step(ctx, args(c, a), a["hT"], a["y"]); }
 };
 
