@@ -70,7 +70,7 @@ void write_rows(MetricsLog& log, int64_t from, int64_t to) {
 
 TEST(MetricsLog, numbers_read_back_as_the_same_doubles) {
     Folder folder;
-    MetricsLog log(folder.path(), 0);
+    MetricsLog log(folder.path(), 0, 0);
     const StepMetrics m{.step = 7, .loss = 1.3862943611198906, .grad_norm = 4.9406564584124654e-324,
                         .lr = 0.1 + 0.2, .tokens = (int64_t{1} << 53) + 1, .tokens_per_s = 1e300};
     log.write(m);
@@ -93,9 +93,20 @@ TEST(MetricsLog, numbers_read_back_as_the_same_doubles) {
     EXPECT_DOUBLE_EQ(eval["valid_bits_per_token"].get<double>(), 2.0);
 }
 
+TEST(MetricsLog, an_evaluation_past_the_checkpoint_is_cut_though_its_step_is_kept) {
+    Folder folder;
+    {
+        MetricsLog log(folder.path(), 0, 0);
+        write_rows(log, 1, 5);
+    }
+    MetricsLog log(folder.path(), 5, -1);
+    EXPECT_EQ(contents(folder.log()).find("valid_loss"), std::string::npos);
+    EXPECT_NE(contents(folder.log()).find("\"step\": 5, \"loss\""), std::string::npos);
+}
+
 TEST(MetricsLog, a_number_that_is_not_finite_is_null) {
     Folder folder;
-    MetricsLog log(folder.path(), 0);
+    MetricsLog log(folder.path(), 0, 0);
     StepMetrics m = row(1);
     m.loss = std::numeric_limits<double>::quiet_NaN();
     m.grad_norm = std::numeric_limits<double>::infinity();
@@ -109,19 +120,19 @@ TEST(MetricsLog, resuming_cuts_later_rows_and_rewrites_no_earlier_byte) {
     Folder folder;
     std::string first_ten;
     {
-        MetricsLog log(folder.path(), 0);
+        MetricsLog log(folder.path(), 0, 0);
         write_rows(log, 1, 10);
         first_ten = contents(folder.log());
         write_rows(log, 11, 13);
     }
     {
-        MetricsLog log(folder.path(), 10);
+        MetricsLog log(folder.path(), 10, 10);
         EXPECT_EQ(contents(folder.log()), first_ten);
         write_rows(log, 11, 12);
     }
     EXPECT_THAT(contents(folder.log()), testing::StartsWith(first_ten));
     Folder straight;
-    MetricsLog log(straight.path(), 0);
+    MetricsLog log(straight.path(), 0, 0);
     write_rows(log, 1, 12);
     EXPECT_EQ(contents(folder.log()), contents(straight.log()));
 }
@@ -129,7 +140,7 @@ TEST(MetricsLog, resuming_cuts_later_rows_and_rewrites_no_earlier_byte) {
 TEST(MetricsLog, a_kill_at_any_byte_leaves_a_log_that_resumes) {
     Folder folder;
     {
-        MetricsLog log(folder.path(), 0);
+        MetricsLog log(folder.path(), 0, 0);
         write_rows(log, 1, 7);
     }
     const std::string whole = contents(folder.log());
@@ -138,7 +149,7 @@ TEST(MetricsLog, a_kill_at_any_byte_leaves_a_log_that_resumes) {
     for (size_t bytes = five.size(); bytes <= whole.size(); ++bytes) {
         fs::remove(folder.log());
         append_raw(folder.log(), whole.substr(0, bytes));
-        MetricsLog log(folder.path(), 5);
+        MetricsLog log(folder.path(), 5, 5);
         ASSERT_EQ(contents(folder.log()), five) << bytes;
         write_rows(log, 6, 7);
         ASSERT_EQ(contents(folder.log()), whole) << bytes;
@@ -147,17 +158,17 @@ TEST(MetricsLog, a_kill_at_any_byte_leaves_a_log_that_resumes) {
 
 TEST(MetricsLog, starting_over_empties_the_log) {
     Folder folder;
-    { MetricsLog log(folder.path(), 0); write_rows(log, 1, 3); }
-    MetricsLog log(folder.path(), 0);
+    { MetricsLog log(folder.path(), 0, 0); write_rows(log, 1, 3); }
+    MetricsLog log(folder.path(), 0, 0);
     EXPECT_EQ(contents(folder.log()), "");
 }
 
 TEST(MetricsLog, a_damaged_row_before_the_cut_is_an_error_that_names_it) {
     Folder folder;
-    { MetricsLog log(folder.path(), 0); write_rows(log, 1, 2); }
+    { MetricsLog log(folder.path(), 0, 0); write_rows(log, 1, 2); }
     append_raw(folder.log(), "{\"step\": 3, \"los\n");
     try {
-        MetricsLog log(folder.path(), 9);
+        MetricsLog log(folder.path(), 9, 9);
         FAIL() << "opened";
     } catch (const Error& e) {
         EXPECT_THAT(e.what(), testing::HasSubstr("metrics.jsonl line 3"));
@@ -166,13 +177,13 @@ TEST(MetricsLog, a_damaged_row_before_the_cut_is_an_error_that_names_it) {
 
 TEST(MetricsLog, two_runs_cannot_write_one_log) {
     Folder folder;
-    MetricsLog log(folder.path(), 0);
-    EXPECT_THROW(MetricsLog(folder.path(), 0), Error);
+    MetricsLog log(folder.path(), 0, 0);
+    EXPECT_THROW(MetricsLog(folder.path(), 0, 0), Error);
 }
 
 TEST(MetricsLog, a_missing_folder_is_an_error_that_names_the_file) {
     try {
-        MetricsLog log("/nonexistent/folder", 0);
+        MetricsLog log("/nonexistent/folder", 0, 0);
         FAIL() << "opened";
     } catch (const Error& e) {
         EXPECT_THAT(e.what(), testing::HasSubstr("/nonexistent/folder/metrics.jsonl"));
