@@ -38,7 +38,7 @@ void Profile::measure_isolated(Ctx& ctx, int repetitions) {
         const Tensor scratch(DType::u8, {std::max<int64_t>(r.scratch_bytes, 1)});
         for (int i = 0; i < repetitions; ++i) {
             const auto begin = std::chrono::steady_clock::now();
-            r.rerun(ctx, scratch.ref().data);
+            r.rerun(ctx, r.scratch_bytes > 0 ? scratch.ref().data : nullptr);
             const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
             r.isolated_s = i == 0 ? took.count() : std::min(r.isolated_s, took.count());
         }
@@ -82,8 +82,10 @@ std::string profile_steps(Trainer& trainer, ThreadPool& pool, int64_t accumulati
     trainer.set_meter(&profile);
     trainer.step(kTimedSteps + 1, accumulation, 0, fill);
     trainer.set_meter(nullptr);
+    Arena scratch;
     Ctx ctx;
     ctx.pool = &pool;
+    ctx.scratch = &scratch;
     profile.measure_isolated(ctx, 7);
     return profile.table(step_s);
 }

@@ -51,4 +51,11 @@ refused 2 'op' "$ADDER" bench
 refused 1 'no case' "$ADDER" bench scan --filter nothing
 refused 1 'cuda' "$ADDER" bench scan --device cuda
 
+for mixer in mamba1 mamba2; do
+    succeeds "$ADDER" train --profile --domain dna --input "$phage" --mixer $mixer --d-model 18 --layers 1 --length 300 --batch 1
+    says 'linear_backward_input'
+    says 'calls x isolated time explain [0-9.]+ % of it'
+done
+refused 2 'takes no --out' "$ADDER" train --profile --domain dna --input "$phage" --out "$W/never"
+
 finish
