@@ -40,7 +40,7 @@ fails_after_log 1 'train|single|base|nothing' "${train[@]}" --input "$bad/single
 [ -e "$W/new" ] && wrong "a refused run left $W/new"
 
 # Places that cannot be written.
-fails_after_log 1 '/sys/adder' "${train[@]}" --input "$phage" --out /sys/adder
+fails_after_log 1 '/dev/null/adder' "${train[@]}" --input "$phage" --out /dev/null/adder
 touch "$W/file"
 fails_after_log 1 "$W/file/run: .*Not a directory" "${train[@]}" --input "$phage" --out "$W/file/run"
 fails_after_log 1 "$W/none/x.tsv: the folder $W/none does not exist" \
@@ -48,7 +48,7 @@ fails_after_log 1 "$W/none/x.tsv: the folder $W/none does not exist" \
 refused 1 "$W/none/x.fa: the folder $W/none does not exist" \
     "$ADDER" generate --checkpoint "$W/run" --tokens 9 --out "$W/none/x.fa"
 refused 1 "$W/run: is a folder" "$ADDER" generate --checkpoint "$W/run" --tokens 9 --out "$W/run"
-refused 1 '/sys/x.fa: ' "$ADDER" generate --checkpoint "$W/run" --tokens 9 --out /sys/x.fa
+refused 1 '/dev/null/x.fa: ' "$ADDER" generate --checkpoint "$W/run" --tokens 9 --out /dev/null/x.fa
 if [ "$(id -u)" -ne 0 ]; then
     mkdir -m 555 "$W/closed"
     refused 1 "$W/closed" "$ADDER" generate --checkpoint "$W/run" --tokens 9 --out "$W/closed/x.fa"

@@ -73,7 +73,7 @@ RANDOM=1
 kills=0
 for i in $(seq 12); do
     "$ADDER" "${long[@]}" --out "$W/c" --save-every 1 --resume >/dev/null 2>&1 &
-    sleep "0.$((RANDOM % 2))$((RANDOM % 10))"
+    sleep "0.$((RANDOM % 3))$((RANDOM % 10))"
     kill -9 $! 2>/dev/null
     wait $! 2>/dev/null
     [ $? -eq 137 ] && kills=$((kills + 1))

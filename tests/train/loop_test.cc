@@ -217,6 +217,24 @@ TEST(Checkpoint, config_round_trips_and_refuses_what_it_does_not_know) {
     EXPECT_EQ(c.padded_vocab(), 50280);
 }
 
+// tests/ckpt/vN is a checkpoint of layout N, written when that layout was the present one: it must go on loading.
+TEST(Checkpoint, every_layout_so_far_is_read) {
+    for (int64_t layout = 1; layout <= kCheckpointLayout; ++layout) {
+        const std::string path = std::string(ADDER_SOURCE_DIR) + "/tests/ckpt/v" + std::to_string(layout);
+        const std::string checkpoint = find_checkpoint(path, false);
+        LanguageModel model(load_config(checkpoint));
+        ParamStore params([&](ParamVisitor& v) { model.visit(v); }, DType::f32, true);
+        load_parameters(checkpoint, model, params);
+        Optimizer optimizer(params, {});
+        const TrainerState state = load_trainer(checkpoint, params, optimizer);
+        EXPECT_EQ(state.step, 2);
+        EXPECT_EQ(state.tokens, 128);
+        EXPECT_EQ(optimizer.updates, 2);
+        EXPECT_EQ(load_run(checkpoint)["options"]["seed"], 3);
+        EXPECT_NE(ToyModel::get(optimizer.tensors()[0].v, 7 * 8), 0);
+    }
+}
+
 TEST(Model, parameter_counts_and_names_are_those_of_state_spaces_mamba) {
     auto names = [](LanguageModel& model) {
         std::vector<std::string> all;
