@@ -155,7 +155,7 @@ demo() {
     $adder generate --checkpoint "$run" --tokens 2000 --num 1 --seed 1 --out "$run/generated.fa"
     bits=$(bits_of "$run" "$run/generated.fa")
     echo
-    echo "generated 2,000 bases into $run/generated.fa; the model gives them $bits bits per base:"
+    echo "generated 2,000 bases into $run/generated.fa; the model gives them $(printf %.4f "$bits") bits per base:"
     head -n 3 "$run/generated.fa"
 }
 

@@ -68,5 +68,13 @@ echo "$all" | xargs grep -nP '\t| +$' | complain "a tab or a trailing space"
 echo "$all" | grep -E '(utils?|helpers?|misc|manager|_v[0-9]+)\.[a-z]+$' | complain "a name that says nothing"
 echo "$all" | xargs wc -l | awk '$2 != "total" && $1 > 600' | complain "more than 600 lines"
 
+pages=$(find . -name '*.md' -not -path './build/*' -not -path './.cache/*' -not -path './demo/*')
+grep -nE '@[A-Z_]+@' $pages | complain "a placeholder"
+for page in $pages; do
+    grep -oE '\]\([^)#:]+\)' "$page" | sed -E 's/^\]\(|\)$//g' | while read -r link; do
+        [ -e "$(dirname "$page")/$link" ] || echo "$page: $link"
+    done
+done | complain "a link to nothing"
+
 [ $failures -eq 0 ] && echo "all as expected"
 exit $((failures > 0))

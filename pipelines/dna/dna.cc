@@ -52,12 +52,14 @@ void read(const std::vector<std::string>& inputs, const char* role, Dataset& dat
 void report_parts(const Split& split, Dataset& data) {
     int64_t n_single = 0;
     for (const Segment& s : data.train) n_single += s.size() == 1;
-    data.report.push_back(fmt::format("train {} bases in {} segments, held out {} in {}, gap {}",
-                                      n_tokens(data.train), data.train.size(), n_tokens(data.valid),
-                                      data.valid.size(), split.n_gap));
+    if (!data.valid.empty()) {
+        data.report.push_back(fmt::format("train {} bases in {} segments, held out {} in {}, gap {}",
+                                          n_tokens(data.train), data.train.size(), n_tokens(data.valid),
+                                          data.valid.size(), split.n_gap));
+    }
     if (n_single > 0) {
         data.warnings.push_back(
-            fmt::format("{} segments of a single base are dropped: nothing to predict", n_single));
+            fmt::format("{} segment(s) of a single base: nothing to predict in them", n_single));
     }
 }
 

@@ -11,7 +11,8 @@ namespace adder {
 
 enum class LogLevel { info, warning };
 
-// Set once by `main`, before any thread starts.
+// Set once by `main`, before any thread starts: the one global of the program, since a line worth telling may come from
+// anywhere.
 void set_log_sink(std::function<void(LogLevel, std::string_view)> sink);
 void log_line(LogLevel level, std::string_view line);
 
