@@ -46,8 +46,7 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     data_options.input = o.input;
     data_options.split = {o.valid_fraction, o.gap_bp, {}};
     const Dataset data = loaded.domain.load(data_options);
-    for (const std::string& text : data.report) app.console.line(text);
-    for (const std::string& text : data.warnings) app.console.line("warning: " + text);
+    report(app.console, data);
 
     ThreadPool pool(static_cast<int>(*o.machine.threads));
     const StopSignals signals;

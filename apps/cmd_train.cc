@@ -35,7 +35,8 @@ class TrainCommand {
           pool_(static_cast<int>(*o_.machine.threads)) {}
 
     void run() {
-        load_data();
+        data_ = load_training_data(o_.data, domain_, app_.console);
+        folder_.check_data(data_);
         LanguageModel model(model_config(o_.model, domain_.vocabulary));
         set_resolved(o_.model, model.config());
         // The tile of a run decides its bits, so that it is recorded and taken again, whatever memory there is then.
@@ -60,30 +61,6 @@ class TrainCommand {
 
   private:
     void say(const std::string& text) { app_.console.line(text); }
-
-    void load_data() {
-        DataOptions d;
-        d.input = o_.data.input;
-        d.valid = o_.data.valid;
-        d.split.valid_fraction = o_.data.valid_fraction;
-        d.split.gap = o_.data.gap_bp;
-        d.split.valid_records = o_.data.valid_contig_names();
-        data_ = domain_.load(d);
-        for (const std::string& line : data_.report) say(line);
-        for (const std::string& line : data_.warnings) say("warning: " + line);
-        folder_.check_data(data_);
-        if (!anything_scored()) fail("nothing to train on: no {} that counts has another one before it", domain_.token);
-    }
-
-    bool anything_scored() const {
-        const TokenRules& rules = domain_.rules();
-        for (const Segment& s : data_.train) {
-            const auto tokens = tokens_of(data_.records, s);
-            for (size_t t = 1; t < tokens.size(); ++t)
-                if (rules.weight[tokens[t]] > 0) return true;
-        }
-        return false;
-    }
 
     // New, from --init, or from the run's last checkpoint.
     TrainerState begin(LanguageModel& model, ParamStore& params, Trainer& trainer) {

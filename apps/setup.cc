@@ -8,6 +8,36 @@
 
 namespace adder {
 
+namespace {
+
+bool anything_scored(const Dataset& data, const TokenRules& rules) {
+    for (const Segment& s : data.train) {
+        const auto tokens = tokens_of(data.records, s);
+        for (size_t t = 1; t < tokens.size(); ++t)
+            if (rules.weight[tokens[t]] > 0) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+void report(Console& console, const Dataset& data) {
+    for (const std::string& line : data.report) console.line(line);
+    for (const std::string& line : data.warnings) console.line("warning: " + line);
+}
+
+Dataset load_training_data(const cli::DataOptions& o, const Domain& domain, Console& console) {
+    DataOptions d;
+    d.input = o.input;
+    d.valid = o.valid;
+    d.split = {o.valid_fraction, o.gap_bp, o.valid_contig_names()};
+    Dataset data = domain.load(d);
+    report(console, data);
+    if (!anything_scored(data, domain.rules()))
+        fail("nothing to train on: no {} that counts has another one before it", domain.token);
+    return data;
+}
+
 ModelConfig model_config(const cli::ModelOptions& o, int64_t vocabulary) {
     ModelConfig c;
     c.mixer = o.mixer;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/console.h"
 #include "apps/machine.h"
 #include "apps/train_options.h"
 #include "model/model.h"
@@ -11,6 +12,11 @@
 #include "pipelines/domain.h"
 
 namespace adder {
+
+// What was read, kept and dropped goes to the console.
+void report(Console& console, const Dataset& data);
+// Also throws Error when no token of the train part counts.
+Dataset load_training_data(const cli::DataOptions& options, const Domain& domain, Console& console);
 
 ModelConfig model_config(const cli::ModelOptions& options, int64_t vocabulary);
 // The options that `config` resolved, so that a run records what it used.
