@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "kernels/common/partial_sums.h"
+#include "kernels/common/row_blocks.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gated_norm/gated_norm_cpu.cc"
@@ -148,11 +149,6 @@ namespace adder {
 
 namespace {
 
-constexpr int64_t kBlockRows = 64;
-int64_t blocks_of(int64_t rows) {
-    return (rows + kBlockRows - 1) / kBlockRows;
-}
-
 HWY_EXPORT(forward_rows);
 HWY_EXPORT(backward_rows);
 
@@ -163,22 +159,21 @@ namespace cpu {
 void gated_norm_forward(ThreadPool& pool, const GatedNormRows& in, View<float, 3> y) {
     const int64_t rows = in.x.shape[0] * in.x.shape[1];
     const auto run = HWY_DYNAMIC_DISPATCH(forward_rows);
-    pool.run(blocks_of(rows),
-             [&](int64_t i) { run(in, y, i * kBlockRows, std::min(rows, (i + 1) * kBlockRows)); });
+    for_row_blocks(pool, rows, [&](int64_t, int64_t begin, int64_t end) { run(in, y, begin, end); });
 }
 
 int64_t gated_norm_backward_scratch_bytes(int64_t B, int64_t L, int64_t D) {
-    return blocks_of(B * L) * D * static_cast<int64_t>(sizeof(float));
+    return row_blocks(B * L) * D * static_cast<int64_t>(sizeof(float));
 }
 
 void gated_norm_backward(ThreadPool& pool, const GatedNormRows& in, View<const float, 3> d_y,
                          View<float, 3> d_x, View<float, 3> d_z, View<float, 1> d_weight, float* scratch) {
     const int64_t rows = in.x.shape[0] * in.x.shape[1], D = in.x.shape[2];
     const auto run = HWY_DYNAMIC_DISPATCH(backward_rows);
-    pool.run(blocks_of(rows), [&](int64_t i) {
-        run(in, d_y, d_x, d_z, scratch + i * D, i * kBlockRows, std::min(rows, (i + 1) * kBlockRows));
+    for_row_blocks(pool, rows, [&](int64_t block, int64_t begin, int64_t end) {
+        run(in, d_y, d_x, d_z, scratch + block * D, begin, end);
     });
-    add_partial_sums(pool, scratch, blocks_of(rows), D, d_weight.data);
+    add_partial_sums(pool, scratch, row_blocks(rows), D, d_weight.data);
 }
 
 }  // namespace cpu

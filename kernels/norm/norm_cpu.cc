@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernels/common/partial_sums.h"
+#include "kernels/common/row_blocks.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/norm/norm_cpu.cc"
@@ -134,11 +135,6 @@ namespace adder {
 
 namespace {
 
-constexpr int64_t kBlockRows = 64;
-int64_t blocks_of(int64_t rows) {
-    return (rows + kBlockRows - 1) / kBlockRows;
-}
-
 HWY_EXPORT(forward_rows);
 HWY_EXPORT(backward_rows);
 
@@ -150,14 +146,13 @@ void add_norm_forward(ThreadPool& pool, View<const float, 3> x, View<const float
                       View<const float, 1> weight, float eps, View<float, 3> residual_out, View<float, 3> y) {
     const int64_t rows = x.shape[0] * x.shape[1];
     const auto run = HWY_DYNAMIC_DISPATCH(forward_rows);
-    pool.run(blocks_of(rows), [&](int64_t i) {
-        run(x, residual, weight.data, eps, residual_out, y, i * kBlockRows,
-            std::min(rows, (i + 1) * kBlockRows));
+    for_row_blocks(pool, rows, [&](int64_t, int64_t begin, int64_t end) {
+        run(x, residual, weight.data, eps, residual_out, y, begin, end);
     });
 }
 
 int64_t add_norm_backward_scratch_bytes(int64_t B, int64_t L, int64_t M) {
-    return blocks_of(B * L) * M * static_cast<int64_t>(sizeof(float));
+    return row_blocks(B * L) * M * static_cast<int64_t>(sizeof(float));
 }
 
 void add_norm_backward(ThreadPool& pool, View<const float, 3> residual_out, View<const float, 1> weight,
@@ -165,11 +160,10 @@ void add_norm_backward(ThreadPool& pool, View<const float, 3> residual_out, View
                        View<float, 1> d_weight, float* scratch) {
     const int64_t rows = d_y.shape[0] * d_y.shape[1], M = d_y.shape[2];
     const auto run = HWY_DYNAMIC_DISPATCH(backward_rows);
-    pool.run(blocks_of(rows), [&](int64_t i) {
-        run(residual_out, weight.data, eps, d_y, d_residual, scratch + i * M, i * kBlockRows,
-            std::min(rows, (i + 1) * kBlockRows));
+    for_row_blocks(pool, rows, [&](int64_t block, int64_t begin, int64_t end) {
+        run(residual_out, weight.data, eps, d_y, d_residual, scratch + block * M, begin, end);
     });
-    add_partial_sums(pool, scratch, blocks_of(rows), M, d_weight.data);
+    add_partial_sums(pool, scratch, row_blocks(rows), M, d_weight.data);
 }
 
 }  // namespace cpu
