@@ -20,7 +20,7 @@ void check_tensor(const char* name, size_t index, const TensorRef& t, DType dtyp
 void adamw(Ctx& ctx, std::span<const AdamWTensor> tensors, const AdamWArgs& args) {
     if (args.step < 1) fail("[adamw] step: expected 1 or more, got {}", args.step);
     if (tensors.empty()) return;
-    const DType S = storage_of("adamw", "param[0]", tensors[0].param);
+    const DType S = storage_of(ctx, "adamw", "param[0]", tensors[0].param);
     int64_t n = 0;
     for (size_t i = 0; i < tensors.size(); ++i) {
         const AdamWTensor& t = tensors[i];

@@ -24,8 +24,8 @@ struct Sizes {
     }
 };
 
-Sizes check_args(const char* op, const Conv1dArgs& args) {
-    const DType storage = storage_of(op, "x", args.x), S = accum_of(storage);
+Sizes check_args(const Ctx& ctx, const char* op, const Conv1dArgs& args) {
+    const DType storage = storage_of(ctx, op, "x", args.x), S = accum_of(storage);
     expect_rank(op, "x", args.x, 3);
     expect_rank(op, "weight", args.weight, 2);
     const Sizes s{
@@ -54,7 +54,7 @@ Conv typed(const Conv1dArgs& a) {
 
 void conv1d_forward(Ctx& ctx, const Conv1dArgs& args, const TensorRef& y, const TensorRef& halo_out) {
     const char* op = "conv1d_forward";
-    const Sizes s = check_args(op, args);
+    const Sizes s = check_args(ctx, op, args);
     s.expect_halo("halo", args.halo);
     s.expect_halo("halo_out", halo_out);
     expect(op, "y", y, s.storage, {s.B, s.L, s.D});
@@ -70,7 +70,7 @@ void conv1d_forward(Ctx& ctx, const Conv1dArgs& args, const TensorRef& y, const 
 
 void conv1d_backward(Ctx& ctx, const Conv1dArgs& args, const Conv1dGrads& grads) {
     const char* op = "conv1d_backward";
-    const Sizes s = check_args(op, args);
+    const Sizes s = check_args(ctx, op, args);
     const DType S = accum_of(s.storage);
     s.expect_halo("halo", args.halo);
     s.expect_halo("d_halo", grads.d_halo);
@@ -98,7 +98,7 @@ void conv1d_backward(Ctx& ctx, const Conv1dArgs& args, const Conv1dGrads& grads)
 
 void conv1d_step(Ctx& ctx, const Conv1dArgs& args, const TensorRef& halo, const TensorRef& y) {
     const char* op = "conv1d_step";
-    const Sizes s = check_args(op, args);
+    const Sizes s = check_args(ctx, op, args);
     if (s.L != 1) fail("[{}] x: expected one step, (B,1,D), got {}", op, describe(args.x));
     expect(op, "halo", halo, accum_of(s.storage), {s.B, s.K - 1, s.D});
     expect(op, "y", y, s.storage, {s.B, 1, s.D});

@@ -34,7 +34,7 @@ void check_targets(View<const uint16_t, 2> targets, View<const float, 2> weights
 
 void cross_entropy(Ctx& ctx, const CrossEntropyArgs& args, const CrossEntropyOut& out) {
     const char* op = "cross_entropy";
-    const DType S = storage_of(op, "logits", args.logits);
+    const DType S = storage_of(ctx, op, "logits", args.logits);
     expect_rank(op, "logits", args.logits, 3);
     const int64_t B = args.logits.size(0), L = args.logits.size(1), V = args.logits.size(2);
     expect(op, "targets", args.targets, DType::u16, {B, L});

@@ -34,7 +34,7 @@ OpCall call_of(const char* op, const TensorRef& y, int64_t V, int64_t passes, in
 
 void embedding_forward(Ctx& ctx, const TensorRef& ids, const TensorRef& weight, const TensorRef& y) {
     const char* op = "embedding_forward";
-    const DType storage = storage_of(op, "weight", weight);
+    const DType storage = storage_of(ctx, op, "weight", weight);
     expect_rank(op, "ids", ids, 2);
     expect_rank(op, "weight", weight, 2);
     const int64_t B = ids.size(0), L = ids.size(1), V = weight.size(0), M = weight.size(1);
@@ -55,7 +55,7 @@ void embedding_forward(Ctx& ctx, const TensorRef& ids, const TensorRef& weight, 
 void embedding_backward(Ctx& ctx, const TensorRef& ids, const TensorRef& d_y, int64_t t0,
                         const TensorRef& d_weight) {
     const char* op = "embedding_backward";
-    const DType storage = storage_of(op, "d_y", d_y);
+    const DType storage = storage_of(ctx, op, "d_y", d_y);
     expect_rank(op, "d_y", d_y, 3);
     expect_rank(op, "d_weight", d_weight, 2);
     const int64_t B = d_y.size(0), L = d_y.size(1), M = d_y.size(2), V = d_weight.size(0);

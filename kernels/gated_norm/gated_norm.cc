@@ -10,8 +10,8 @@ namespace adder {
 namespace {
 
 // Checks the inputs and returns (B,L,D).
-Shape check_args(const char* op, const GatedNormArgs& args) {
-    const DType storage = storage_of(op, "x", args.x);
+Shape check_args(const Ctx& ctx, const char* op, const GatedNormArgs& args) {
+    const DType storage = storage_of(ctx, op, "x", args.x);
     expect_rank(op, "x", args.x, 3);
     const int64_t D = args.x.size(2);
     expect(op, "z", args.z, storage, args.x.shape);
@@ -30,7 +30,7 @@ cpu::GatedNormRows rows_of(const GatedNormArgs& args) {
 
 void gated_norm_forward(Ctx& ctx, const GatedNormArgs& args, const TensorRef& y) {
     const char* op = "gated_norm_forward";
-    const Shape shape = check_args(op, args);
+    const Shape shape = check_args(ctx, op, args);
     const DType storage = args.x.dtype;
     expect(op, "y", y, storage, shape);
     const int64_t n = shape.numel();
@@ -48,7 +48,7 @@ void gated_norm_forward(Ctx& ctx, const GatedNormArgs& args, const TensorRef& y)
 void gated_norm_backward(Ctx& ctx, const GatedNormArgs& args, const TensorRef& d_y, const TensorRef& d_x,
                          const TensorRef& d_z, const TensorRef& d_weight) {
     const char* op = "gated_norm_backward";
-    const Shape shape = check_args(op, args);
+    const Shape shape = check_args(ctx, op, args);
     const DType storage = args.x.dtype;
     expect(op, "d_y", d_y, storage, shape);
     expect(op, "d_x", d_x, storage, shape);

@@ -15,8 +15,8 @@ struct Sizes {
 };
 
 // What forward and step check.
-Sizes check_forward(const char* op, const LinearArgs& args, const TensorRef& y) {
-    const DType storage = storage_of(op, "x", args.x);
+Sizes check_forward(const Ctx& ctx, const char* op, const LinearArgs& args, const TensorRef& y) {
+    const DType storage = storage_of(ctx, op, "x", args.x);
     expect_rank(op, "x", args.x, 3);
     expect_rank(op, "weight", args.weight, 2);
     const int64_t B = args.x.size(0), L = args.x.size(1), I = args.x.size(2), O = args.weight.size(0);
@@ -36,7 +36,7 @@ OpCall call_of(const char* op, const Sizes& s, int64_t outputs_read) {
 }  // namespace
 
 void linear_forward(Ctx& ctx, const LinearArgs& args, const TensorRef& y) {
-    const Sizes s = check_forward("linear_forward", args, y);
+    const Sizes s = check_forward(ctx, "linear_forward", args, y);
     run_op(ctx, call_of("linear_forward", s, 0), 0, [=](Ctx& c, void*) {
         if (s.storage == DType::f64)
             return ref::linear_forward<double>(args.x.as<const double, 3>("x"),
@@ -50,7 +50,7 @@ void linear_forward(Ctx& ctx, const LinearArgs& args, const TensorRef& y) {
 void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_x,
                            bool add) {
     const char* op = "linear_backward_input";
-    const DType storage = storage_of(op, "d_y", d_y);
+    const DType storage = storage_of(ctx, op, "d_y", d_y);
     expect_rank(op, "d_y", d_y, 3);
     expect_rank(op, "weight", args.weight, 2);
     const Sizes s{storage, d_y.size(0), d_y.size(1), args.weight.size(1), d_y.size(2)};
@@ -71,7 +71,7 @@ void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_
 void linear_backward_weight(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_weight,
                             const TensorRef& d_bias) {
     const char* op = "linear_backward_weight";
-    const DType storage = storage_of(op, "d_y", d_y), S = accum_of(storage);
+    const DType storage = storage_of(ctx, op, "d_y", d_y), S = accum_of(storage);
     expect_rank(op, "d_y", d_y, 3);
     expect_rank(op, "x", args.x, 3);
     const Sizes s{storage, d_y.size(0), d_y.size(1), args.x.size(2), d_y.size(2)};
@@ -97,7 +97,7 @@ void linear_backward_weight(Ctx& ctx, const LinearArgs& args, const TensorRef& d
 }
 
 void linear_step(Ctx& ctx, const LinearArgs& args, const TensorRef& y) {
-    const Sizes s = check_forward("linear_step", args, y);
+    const Sizes s = check_forward(ctx, "linear_step", args, y);
     if (s.L != 1) fail("[linear_step] x: expected one step, (B,1,I), got {}", describe(args.x));
     run_op(ctx, call_of("linear_step", s, 0), 0, [=](Ctx& c, void*) {
         if (s.storage == DType::f64)

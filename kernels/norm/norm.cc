@@ -9,7 +9,7 @@ namespace adder {
 
 void add_norm_forward(Ctx& ctx, const AddNormArgs& args, const TensorRef& residual_out, const TensorRef& y) {
     const char* op = "add_norm_forward";
-    const DType storage = storage_of(op, "x", args.x), S = accum_of(storage);
+    const DType storage = storage_of(ctx, op, "x", args.x), S = accum_of(storage);
     expect_rank(op, "x", args.x, 3);
     const int64_t B = args.x.size(0), L = args.x.size(1), M = args.x.size(2);
     expect_optional(op, "residual", args.residual, S, {B, L, M});
@@ -34,7 +34,7 @@ void add_norm_forward(Ctx& ctx, const AddNormArgs& args, const TensorRef& residu
 void add_norm_backward(Ctx& ctx, const AddNormArgs& args, const TensorRef& residual_out, const TensorRef& d_y,
                        const TensorRef& d_residual, const TensorRef& d_weight) {
     const char* op = "add_norm_backward";
-    const DType storage = storage_of(op, "d_y", d_y), S = accum_of(storage);
+    const DType storage = storage_of(ctx, op, "d_y", d_y), S = accum_of(storage);
     expect_rank(op, "d_y", d_y, 3);
     const int64_t B = d_y.size(0), L = d_y.size(1), M = d_y.size(2);
     expect(op, "residual_out", residual_out, S, {B, L, M});

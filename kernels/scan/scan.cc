@@ -12,8 +12,8 @@ namespace {
 using cpu::ScanSizes;
 
 // Checks the arguments that forward, backward and step share, and returns the sizes.
-ScanSizes check_args(const char* op, const ScanArgs& a) {
-    const DType storage = storage_of(op, "u", a.u), accum = accum_of(storage);
+ScanSizes check_args(const Ctx& ctx, const char* op, const ScanArgs& a) {
+    const DType storage = storage_of(ctx, op, "u", a.u), accum = accum_of(storage);
     expect_rank(op, "u", a.u, 3);
     expect_rank(op, "A_log", a.A_log, 2);
     expect_rank(op, "B", a.B, 3);
@@ -89,7 +89,7 @@ Shape scan_chunk_states_shape(int64_t B, int64_t L, int64_t D, int64_t N) {
 
 void scan_forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out) {
     const char* op = "scan_forward";
-    const ScanSizes s = check_args(op, args);
+    const ScanSizes s = check_args(ctx, op, args);
     const DType storage = args.u.dtype, accum = accum_of(storage);
     expect_optional(op, "y", out.y, storage, {s.B, s.L, s.D});
     expect(op, "hT", out.hT, accum, {s.B, s.D, s.N});
@@ -112,7 +112,7 @@ void scan_forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out) {
 
 void scan_backward(Ctx& ctx, const ScanArgs& args, const TensorRef& chunk_states, const ScanGrads& grads) {
     const char* op = "scan_backward";
-    const ScanSizes s = check_args(op, args);
+    const ScanSizes s = check_args(ctx, op, args);
     const DType storage = args.u.dtype, accum = accum_of(storage);
     expect(op, "chunk_states", chunk_states, accum, scan_chunk_states_shape(s.B, s.L, s.D, s.N));
     expect(op, "d_y", grads.d_y, storage, {s.B, s.L, s.D});
@@ -144,7 +144,7 @@ void scan_step(Ctx& ctx, const ScanArgs& args, const TensorRef& h, const TensorR
     const char* op = "scan_step";
     ScanArgs a = args;
     a.h0 = h;
-    const ScanSizes s = check_args(op, a);
+    const ScanSizes s = check_args(ctx, op, a);
     if (s.L != 1) fail("[{}] u: expected (B,1,D), got {}", op, to_string(args.u.shape));
     const DType storage = args.u.dtype;
     expect(op, "h", h, accum_of(storage), {s.B, s.D, s.N});

@@ -25,8 +25,8 @@ struct SsdSizes {
 };
 
 // Every shape follows from x, A_log, G and N.
-SsdSizes check_args(const char* op, const SsdArgs& a) {
-    const DType type = storage_of(op, "x", a.x);
+SsdSizes check_args(const Ctx& ctx, const char* op, const SsdArgs& a) {
+    const DType type = storage_of(ctx, op, "x", a.x);
     expect_rank(op, "x", a.x, 3);
     expect_rank(op, "A_log", a.A_log, 1);
     SsdSizes s{a.x.size(0), a.x.size(1), a.A_log.size(0), 0, a.N, a.G, type, accum_of(type)};
@@ -109,7 +109,7 @@ void ssd_forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out) {
 
 void ssd_forward_in(Ctx& ctx, const SsdArgs& args, const SsdOut& out, cpu::SsdForm form) {
     constexpr const char* op = "ssd_forward";
-    const SsdSizes s = check_args(op, args);
+    const SsdSizes s = check_args(ctx, op, args);
     expect_optional(op, "y", out.y, s.storage, {s.B, s.L, s.H * s.P});
     expect(op, "hT", out.hT, s.accum, {s.B, s.H, s.P, s.N});
     const Shape states = ssd_chunk_states_shape(s.B, s.L, s.H, s.P, s.N);
@@ -137,7 +137,7 @@ void ssd_forward_in(Ctx& ctx, const SsdArgs& args, const SsdOut& out, cpu::SsdFo
 
 void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, const SsdGrads& g) {
     constexpr const char* op = "ssd_backward";
-    const SsdSizes s = check_args(op, args);
+    const SsdSizes s = check_args(ctx, op, args);
     const Shape x{s.B, s.L, s.H * s.P}, bc{s.B, s.L, s.G * s.N};
     expect(op, "chunk_states", chunk_states, s.accum, ssd_chunk_states_shape(s.B, s.L, s.H, s.P, s.N));
     expect(op, "d_y", g.d_y, s.storage, x);
@@ -174,7 +174,7 @@ void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, 
 
 void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y) {
     constexpr const char* op = "ssd_step";
-    const SsdSizes s = check_args(op, args);
+    const SsdSizes s = check_args(ctx, op, args);
     if (s.L != 1) fail("[{}] x: expected L = 1, got {}", op, describe(args.x));
     expect(op, "h", h, s.accum, {s.B, s.H, s.P, s.N});
     expect(op, "y", y, s.storage, {s.B, 1, s.H * s.P});

@@ -10,11 +10,12 @@ constexpr unsigned char kCanary = 0xA5;  // fills the last kAlign bytes of a poi
 }
 
 void Arena::bind(int64_t bytes, bool poison) {
-    memory_ = Tensor(DType::u8, {std::max<int64_t>(bytes, 1)});
+    memory_ = {};  // what is there goes first
+    memory_ = Tensor(DType::u8, {std::max<int64_t>(bytes, 1)}, device_, what_);
     base_ = static_cast<char*>(memory_.ref().data);
     capacity_ = bytes;
     used_ = peak_ = 0;
-    poison_ = poison;
+    poison_ = poison && device_ == Device::cpu;
 }
 
 TensorRef Arena::alloc(DType dtype, const Shape& shape) {
@@ -22,11 +23,13 @@ TensorRef Arena::alloc(DType dtype, const Shape& shape) {
     // Half of the range is left to the sums below.
     if (__builtin_mul_overflow(shape.numel(), size_of(dtype), &payload) || payload > (int64_t{1} << 62) - used_)
         fail("a tensor of shape {} is too large", to_string(shape));
-    // One spare line behind each block: room for the canary, and counted alike with and without poison.
-    const int64_t rounded = (payload + kAlign - 1) / kAlign * kAlign + kAlign;
+    // One spare line behind each block on the CPU: room for the canary, and counted alike with and without poison.
+    const int64_t align = device_ == Device::cpu ? kAlign : kAlignCuda;
+    const int64_t spare = device_ == Device::cpu ? kAlign : 0;
+    const int64_t rounded = (payload + align - 1) / align * align + spare;
     if (!counting() && used_ + rounded > capacity_)
-        throw std::logic_error(fmt::format("internal error: an arena of {} bytes is full: {} used, {} asked for",
-                                           capacity_, used_, rounded));
+        throw std::logic_error(fmt::format("internal error: {} of {} bytes is full: {} used, {} asked for",
+                                           what_, capacity_, used_, rounded));
     char* p = counting() ? nullptr : base_ + used_;
     if (p && poison_) {
         std::memset(p, 0xFF, static_cast<size_t>(rounded - kAlign));
@@ -34,7 +37,7 @@ TensorRef Arena::alloc(DType dtype, const Shape& shape) {
     }
     used_ += rounded;
     peak_ = std::max(peak_, used_);
-    TensorRef t(p, dtype, shape);
+    TensorRef t(p, dtype, shape, device_);
     return t;
 }
 

@@ -10,16 +10,17 @@ namespace adder {
 
 class Arena {
   public:
-    // Bytes of every allocation are rounded up to this.
-    static constexpr int64_t kAlign = 64;
+    // Bytes of every allocation are rounded up to this, on a GPU to kAlignCuda.
+    static constexpr int64_t kAlign = 64, kAlignCuda = 256;
 
-    // Starts as a counting arena.
+    // Starts as a counting arena for memory of `device`, whose name in messages is `what`.
     Arena() = default;
+    Arena(Device device, const char* what) : device_(device), what_(what) {}
     Arena(Arena&&) = default;
     Arena& operator=(Arena&&) = default;
 
-    // Allocates `bytes` and starts handing them out. With `poison`, every allocation is filled with NaN patterns and
-    // followed by a canary that `release` checks: reads of stale memory and writes past an end show in tests.
+    // Allocates `bytes` and starts handing them out. With `poison` (CPU only), every allocation is filled with NaN patterns
+    // and followed by a canary that `release` checks: reads of stale memory and writes past an end show in tests.
     void bind(int64_t bytes, bool poison = false);
 
     bool counting() const { return base_ == nullptr; }
@@ -31,8 +32,11 @@ class Arena {
     int64_t used_bytes() const { return used_; }
     int64_t peak_bytes() const { return peak_; }
     int64_t capacity_bytes() const { return capacity_; }
+    Device device() const { return device_; }
 
   private:
+    Device device_ = Device::cpu;
+    const char* what_ = "an arena";
     Tensor memory_;
     char* base_ = nullptr;
     int64_t capacity_ = 0, used_ = 0, peak_ = 0;

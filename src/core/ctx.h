@@ -16,6 +16,11 @@ struct Ctx {
     // and return. Tensors have null data then.
     bool dry_run = false;
     OpMeter* meter = nullptr;  // counts or times ops when set
+    Gpu* gpu = nullptr;        // given exactly when device is cuda and this is no dry run
 };
+
+// In the order of the context's stream; nothing in a dry run. One dtype and shape, any strides.
+void copy(const Ctx& ctx, const TensorRef& from, const TensorRef& to);
+void fill_zero(const Ctx& ctx, const TensorRef& t);
 
 }  // namespace adder

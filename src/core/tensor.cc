@@ -79,8 +79,13 @@ std::string describe(const TensorRef& t) {
     return std::string(name_of(t.dtype)) + " " + to_string(t.shape);
 }
 
-Tensor::Tensor(DType dtype, const Shape& shape) {
+Tensor::Tensor(DType dtype, const Shape& shape, Device device, const char* what) {
     const int64_t bytes = shape.numel() * size_of(dtype);
+    if (device == Device::cuda) {
+        memory_ = {device_alloc(bytes, what), FreeMemory{device}};
+        ref_ = TensorRef(memory_.get(), dtype, shape, device);
+        return;
+    }
     const size_t rounded = (static_cast<size_t>(bytes) + kAlign - 1) / kAlign * kAlign;
     void* p = std::aligned_alloc(kAlign, rounded ? rounded : kAlign);
     if (!p) throw std::bad_alloc();
@@ -91,7 +96,7 @@ Tensor::Tensor(DType dtype, const Shape& shape) {
 
 void Tensor::zero() { fill_zero(ref_); }
 
-void Tensor::Free::operator()(void* p) const { std::free(p); }
+void FreeMemory::operator()(void* p) const { device == Device::cpu ? std::free(p) : device_free(p); }
 
 namespace {
 
@@ -120,6 +125,10 @@ void for_rows(const TensorRef& a, const TensorRef& b, Run run) {
 
 void copy(const TensorRef& from, const TensorRef& to) {
     CHECK(from.dtype == to.dtype && from.shape == to.shape);
+    if (from.device == Device::cuda || to.device == Device::cuda) {
+        CHECK(from.contiguous() && to.contiguous());
+        return copy_bytes(to.data, from.data, from.bytes());
+    }
     for_rows(from, to, [&](int64_t a, int64_t b, int64_t bytes) {
         std::memcpy(static_cast<char*>(to.data) + b, static_cast<const char*>(from.data) + a,
                     static_cast<size_t>(bytes));
@@ -127,6 +136,10 @@ void copy(const TensorRef& from, const TensorRef& to) {
 }
 
 void fill_zero(const TensorRef& t) {
+    if (t.device == Device::cuda) {
+        CHECK(t.contiguous());
+        return zero_device_bytes(t.data, t.bytes());
+    }
     for_rows(t, t, [&](int64_t a, int64_t, int64_t bytes) {
         std::memset(static_cast<char*>(t.data) + a, 0, static_cast<size_t>(bytes));
     });

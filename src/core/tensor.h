@@ -78,24 +78,28 @@ struct TensorRef {
 };
 std::string describe(const TensorRef& t);  // "f32 (2,128,64)" or "absent"
 
-// Owns 64-byte aligned memory, zeroed on construction. Move-only.
+struct FreeMemory {
+    Device device = Device::cpu;
+    void operator()(void* p) const;
+};
+
+// Owns 64-byte aligned memory (256-byte on a GPU), zeroed on construction. Move-only.
 class Tensor {
   public:
     Tensor() = default;
-    Tensor(DType dtype, const Shape& shape);
+    // `what` names the memory in the Error that a full GPU gives.
+    Tensor(DType dtype, const Shape& shape, Device device = Device::cpu, const char* what = "a tensor");
     const TensorRef& ref() const { return ref_; }
     operator TensorRef() const { return ref_; }
     void zero();
 
   private:
-    struct Free {
-        void operator()(void* p) const;
-    };
-    std::unique_ptr<void, Free> memory_;
+    std::unique_ptr<void, FreeMemory> memory_;
     TensorRef ref_;
 };
 
-// Copies between tensors of one dtype and shape, any strides.
+// Copies between tensors of one dtype and shape: any strides on the CPU, contiguous ones where a GPU takes part. Both
+// wait for the GPU; see core/ctx.h for the asynchronous ones.
 void copy(const TensorRef& from, const TensorRef& to);
 void fill_zero(const TensorRef& t);
 

@@ -1,4 +1,4 @@
-// View: a typed, strided window, trivially copyable, passed by value into kernels.
+// View: a typed, strided window, trivially copyable, passed by value into kernels (constexpr is what lets those call it).
 #pragma once
 #include <cstdint>
 
@@ -11,10 +11,10 @@ struct View {
     int64_t shape[R] = {};
     int64_t stride[R] = {};
 
-    explicit operator bool() const { return data != nullptr; }
+    constexpr explicit operator bool() const { return data != nullptr; }
 
     template <class... I>
-    T& operator()(I... index) const {
+    constexpr T& operator()(I... index) const {
         static_assert(sizeof...(I) == R);
         const int64_t at[] = {static_cast<int64_t>(index)...};
         int64_t offset = 0;

@@ -1,0 +1,31 @@
+// Stands in for the .cu files in a build without CUDA: the ops' CUDA twins, none of which can be reached, since there is
+// no Gpu to run them on.
+#include "core/error.h"
+
+namespace adder::cuda {
+
+[[noreturn, maybe_unused]] static void no_cuda() { fail("this build has no CUDA kernels; hint: ./adder.sh build cuda, or pass --device cpu"); }
+
+// adamw
+
+// conv1d
+
+// cross_entropy
+
+// embedding
+
+// gated_norm
+
+// gemm
+
+// grad_norm
+
+// norm
+
+// sample
+
+// scan
+
+// ssd
+
+}  // namespace adder::cuda
