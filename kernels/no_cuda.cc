@@ -1,6 +1,7 @@
 // Stands in for the .cu files in a build without CUDA: the ops' CUDA twins, none of which can be reached, since there is
 // no Gpu to run them on.
 #include "core/error.h"
+#include "kernels/ssd/ssd_cuda.h"
 
 namespace adder::cuda {
 
@@ -27,5 +28,10 @@ namespace adder::cuda {
 // scan
 
 // ssd
+int64_t ssd_forward_scratch_bytes(const SsdArgs&, const SsdOut&) { no_cuda(); }
+void ssd_forward(Ctx&, const SsdArgs&, const SsdOut&, void*) { no_cuda(); }
+int64_t ssd_backward_scratch_bytes(const SsdArgs&) { no_cuda(); }
+void ssd_backward(Ctx&, const SsdArgs&, const TensorRef&, const SsdGrads&, void*) { no_cuda(); }
+void ssd_step(Ctx&, const SsdArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
 
 }  // namespace adder::cuda
