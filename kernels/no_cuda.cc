@@ -4,6 +4,7 @@
 #include "kernels/adamw/adamw_cuda.h"
 #include "kernels/gemm/gemm_cuda.h"
 #include "kernels/grad_norm/grad_norm_cuda.h"
+#include "kernels/ssd/ssd_cuda.h"
 
 namespace adder::cuda {
 
@@ -42,5 +43,10 @@ void grad_norm(Ctx&, void*, const GradNormLayout&, GradNorm*) { no_cuda(); }
 // scan
 
 // ssd
+int64_t ssd_forward_scratch_bytes(const SsdArgs&, const SsdOut&) { no_cuda(); }
+void ssd_forward(Ctx&, const SsdArgs&, const SsdOut&, void*) { no_cuda(); }
+int64_t ssd_backward_scratch_bytes(const SsdArgs&) { no_cuda(); }
+void ssd_backward(Ctx&, const SsdArgs&, const TensorRef&, const SsdGrads&, void*) { no_cuda(); }
+void ssd_step(Ctx&, const SsdArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
 
 }  // namespace adder::cuda
