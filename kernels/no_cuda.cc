@@ -1,6 +1,9 @@
 // Stands in for the .cu files in a build without CUDA: the ops' CUDA twins, none of which can be reached, since there is
 // no Gpu to run them on.
 #include "core/error.h"
+#include "kernels/conv1d/conv1d_cuda.h"
+#include "kernels/embedding/embedding_cuda.h"
+#include "kernels/norm/norm_cuda.h"
 
 namespace adder::cuda {
 
@@ -9,10 +12,18 @@ namespace adder::cuda {
 // adamw
 
 // conv1d
+int64_t conv1d_forward_scratch_bytes(int64_t, int64_t, int64_t, int64_t) { no_cuda(); }
+void conv1d_forward(Ctx&, const Conv1dArgs&, const TensorRef&, const TensorRef&, void*) { no_cuda(); }
+int64_t conv1d_backward_scratch_bytes(int64_t, int64_t, int64_t, int64_t) { no_cuda(); }
+void conv1d_backward(Ctx&, const Conv1dArgs&, const Conv1dGrads&, void*) { no_cuda(); }
+void conv1d_step(Ctx&, const Conv1dArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
 
 // cross_entropy
 
 // embedding
+void embedding_forward(Ctx&, const TensorRef&, const TensorRef&, const TensorRef&) { no_cuda(); }
+int64_t embedding_backward_scratch_bytes(int64_t, int64_t, int64_t, int64_t) { no_cuda(); }
+void embedding_backward(Ctx&, const TensorRef&, const TensorRef&, const TensorRef&, void*) { no_cuda(); }
 
 // gated_norm
 
@@ -21,6 +32,9 @@ namespace adder::cuda {
 // grad_norm
 
 // norm
+void add_norm_forward(Ctx&, const AddNormArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
+int64_t add_norm_backward_scratch_bytes(int64_t, int64_t, int64_t) { no_cuda(); }
+void add_norm_backward(Ctx&, const AddNormArgs&, const AddNormGrads&, void*) { no_cuda(); }
 
 // sample
 
