@@ -4,6 +4,7 @@
 #include "kernels/conv1d/conv1d_cuda.h"
 #include "kernels/embedding/embedding_cuda.h"
 #include "kernels/norm/norm_cuda.h"
+#include "kernels/ssd/ssd_cuda.h"
 
 namespace adder::cuda {
 
@@ -41,5 +42,10 @@ void add_norm_backward(Ctx&, const AddNormArgs&, const AddNormGrads&, void*) { n
 // scan
 
 // ssd
+int64_t ssd_forward_scratch_bytes(const SsdArgs&, const SsdOut&) { no_cuda(); }
+void ssd_forward(Ctx&, const SsdArgs&, const SsdOut&, void*) { no_cuda(); }
+int64_t ssd_backward_scratch_bytes(const SsdArgs&) { no_cuda(); }
+void ssd_backward(Ctx&, const SsdArgs&, const TensorRef&, const SsdGrads&, void*) { no_cuda(); }
+void ssd_step(Ctx&, const SsdArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
 
 }  // namespace adder::cuda
