@@ -292,21 +292,17 @@ std::vector<unsigned char> bytes_of(const TensorRef& t) {
 Instance::Instance(const OpCase& c, const Bag<double>& given, DType real, Layout layout)
     : case_(c), numbers_(given) {
     bag_.t0 = given.t0;
-    for (const ArraySpec& s : c.inputs) add(s, s.name, real, layout);
+    for (const ArraySpec& s : c.inputs) add(s, s.name, s.dtype_in(real), layout);
     for (const ArraySpec& s : c.outputs) {
-        add(s, s.name, real, layout);
-        if (!s.differentiable || !c.backward) continue;
-        ArraySpec d = s;
-        d.dtype = DType::none;
-        add(d, "d_" + s.name, real, layout);
+        add(s, s.name, s.dtype_in(real), layout);
+        if (s.differentiable && c.backward) add(s, "d_" + s.name, s.gradient_dtype_in(real), layout);
     }
-    for (const auto& [name, s] : own_gradients(c)) add(*s, name, real, layout);
+    for (const auto& [name, s] : own_gradients(c)) add(*s, name, s->gradient_dtype_in(real), layout);
     reset();
 }
 
-void Instance::add(const ArraySpec& spec, const std::string& name, DType real, Layout layout) {
+void Instance::add(const ArraySpec& spec, const std::string& name, DType dtype, Layout layout) {
     const bool dense = spec.contiguous || spec.kind != Kind::activation;
-    const DType dtype = spec.dtype == DType::none ? real : spec.dtype;
     const auto [it, fresh] =
         memory_.try_emplace(name, dtype, spec.shape, dense ? Layout::contiguous : layout);
     CHECK(fresh && "two arrays of a case have one name");

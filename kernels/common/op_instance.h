@@ -82,7 +82,7 @@ class Instance {
     std::string damaged() const;
 
   private:
-    void add(const ArraySpec& spec, const std::string& name, DType real, Layout layout);
+    void add(const ArraySpec& spec, const std::string& name, DType dtype, Layout layout);
     void call(const std::function<void(Ctx&, TensorBag&)>& f, ThreadPool& pool);
 
     OpCase case_;

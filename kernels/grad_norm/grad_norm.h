@@ -13,7 +13,25 @@ struct GradNorm {
     int64_t first_bad = -1;     // index in the list of the first tensor with a NaN or infinity; -1 = none
 };
 
-// Contiguous tensors, f32 or f64.
+// Contiguous tensors, f32 or f64. Waits for the result.
 GradNorm grad_norm(Ctx& ctx, std::span<const TensorRef> tensors);
+
+// A list of f32 tensors of the GPU, with its cut into pieces of equal work: made once, used in every step.
+class GradNormTable {
+  public:
+    GradNormTable() = default;
+    explicit GradNormTable(std::span<const TensorRef> tensors);
+
+    const void* data() const { return table_.ref().data; }  // see grad_norm_cuda.h
+    int64_t pieces() const { return pieces_; }
+    int64_t elements() const { return elements_; }
+
+  private:
+    Tensor table_;
+    int64_t pieces_ = 0, elements_ = 0;
+};
+
+// The same on a GPU, without waiting. norm: one GradNorm in its memory (u8), overwritten.
+void grad_norm(Ctx& ctx, const GradNormTable& table, const TensorRef& norm);
 
 }  // namespace adder
