@@ -68,11 +68,12 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
     else if (!p.ends)
         at.plane(p.h0).load(h);
 
-    Cursor<T> u{&in.u(at.b, at.t0, at.d), in.u.stride[1]}, dt_raw{&in.dt_raw(at.b, at.t0, at.d), in.dt_raw.stride[1]};
-    Cursor<T> z{gate ? &in.z(at.b, at.t0, at.d) : nullptr, in.z.stride[1]};
+    Cursor<T> u{&in.u(at.b, at.t0, at.d_read), in.u.stride[1]};
+    Cursor<T> dt_raw{&in.dt_raw(at.b, at.t0, at.d_read), in.dt_raw.stride[1]};
+    Cursor<T> z{gate ? &in.z(at.b, at.t0, at.d_read) : nullptr, in.z.stride[1]};
     T* y = kOut ? &p.y(at.b, at.t0, at.d) : nullptr;
     const auto load_steps = [&](int t) {
-        const bool valid = active && t < at.steps;
+        const bool valid = t < at.steps;
         Steps<T, V> s;
         s.u = u.template next<V>(valid);
         s.dt = dt_raw.template next<V>(valid);
@@ -94,7 +95,7 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
     __syncthreads();
 
     for (int tile = 0; tile < at.steps; tile += kTile) {
-        const uint32_t cuts = __ballot_sync(kFullWarp, flag);
+        const uint32_t cuts = uniform_ballot(flag);
         any_cut |= cuts != 0;
         flag = flag_at(tile + kTile + lane);
         const float* row = shared + (tile / kTile % 2) * kTile * row_floats + at.n0;

@@ -31,10 +31,11 @@ __global__ __launch_bounds__(kMaxThreads, 5) void walk_ends(const Backward<T> p)
     float A2[kStates], g[1][kStates] = {};
     load_rates(in, at, at.d, A2);
     const float bias = active ? in.dt_bias(at.d) : 0.0f;
-    Cursor<T> dt_raw{&in.dt_raw(at.b, end, at.d), -in.dt_raw.stride[1]}, d_y{&p.d_y(at.b, end, at.d), -p.d_y.stride[1]};
-    Cursor<T> z{gate ? &in.z(at.b, end, at.d) : nullptr, -in.z.stride[1]};
+    Cursor<T> dt_raw{&in.dt_raw(at.b, end, at.d_read), -in.dt_raw.stride[1]};
+    Cursor<T> d_y{&p.d_y(at.b, end, at.d_read), -p.d_y.stride[1]};
+    Cursor<T> z{gate ? &in.z(at.b, end, at.d_read) : nullptr, -in.z.stride[1]};
     const auto load_steps = [&](int t) {
-        const bool valid = active && t < at.steps;
+        const bool valid = t < at.steps;
         Steps<T> s;
         s.dt = dt_raw.template next<1>(valid);
         s.d_y = d_y.template next<1>(valid);
@@ -56,7 +57,7 @@ __global__ __launch_bounds__(kMaxThreads, 5) void walk_ends(const Backward<T> p)
     __syncthreads();
 
     for (int tile = 0; tile < at.steps; tile += kTile) {
-        const uint32_t cuts = __ballot_sync(kFullWarp, flag);
+        const uint32_t cuts = uniform_ballot(flag);
         any_cut |= cuts != 0;
         flag = flag_at(tile + kTile + lane);
         const float* row = shared + (tile / kTile % 2) * kTile * row_floats + padded + at.n0;

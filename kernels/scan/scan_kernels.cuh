@@ -110,18 +110,21 @@ Inputs<T> inputs_of(const ScanArgs& a, const Lanes& lanes, const TimeSplit& spli
 template <class T, int V>
 struct Raw {
     T item;
-    __device__ __forceinline__ float operator[](int) const { return to_float(item); }
+    __device__ __forceinline__ float operator[](int) const { return item; }
+    __device__ __forceinline__ static Raw load(const T* p) { return {*p}; }
+};
+template <>
+struct Raw<bf16, 1> {
+    uint32_t item;
+    __device__ __forceinline__ float operator[](int) const { return low_bf16(item); }
+    __device__ __forceinline__ static Raw load(const bf16* p) { return {p->bits}; }
 };
 template <>
 struct Raw<bf16, 2> {
     uint32_t item;
     __device__ __forceinline__ float operator[](int c) const { return c == 0 ? low_bf16(item) : high_bf16(item); }
+    __device__ __forceinline__ static Raw load(const bf16* p) { return {*reinterpret_cast<const uint32_t*>(p)}; }
 };
-
-template <int V, class T>
-__device__ __forceinline__ Raw<T, V> load_raw(const T* p, bool valid) {
-    return valid ? *reinterpret_cast<const Raw<T, V>*>(p) : Raw<T, V>{};
-}
 
 // The channels of one step after the other.
 template <class T>
@@ -131,7 +134,7 @@ struct Cursor {
 
     template <int V>
     __device__ __forceinline__ Raw<T, V> next(bool valid) {
-        const Raw<T, V> raw = load_raw<V>(at, valid);
+        const Raw<T, V> raw = valid ? Raw<T, V>::load(at) : Raw<T, V>{};
         at += stride;
         return raw;
     }
@@ -172,6 +175,7 @@ struct Place {
     int64_t b, segment, t0;  // row, segment, first step
     int steps;               // of the segment
     int d;                   // first channel
+    int d_read;              // the same or, past the last channel, one that can be read
     int n0;                  // first state
     int row;                 // b * segments + segment
     int count;               // states that exist of a channel that exists, else 0
@@ -184,6 +188,7 @@ struct Place {
         steps = static_cast<int>(min(in.steps, in.L - t0));
         const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, in_warp = kWarp >> in.lanes_log2;
         d = ((static_cast<int>(blockIdx.y) * (static_cast<int>(blockDim.x) / kWarp) + warp) * in_warp + lane % in_warp) * V;
+        d_read = min(d, in.n_channels - V);
         n0 = lane / in_warp * kStates;
         count = d < in.n_channels ? min(in.N - n0, kStates) : 0;
     }
@@ -196,6 +201,12 @@ struct Place {
         return {ends + (static_cast<int64_t>(row) * N + n0) * n_channels + d, n_channels, 1, count};
     }
 };
+
+// One bit for each lane that says so, in a form that the compiler takes for the same in all lanes: branches on it need
+// no provision for lanes that part.
+__device__ __forceinline__ uint32_t uniform_ballot(bool x) {
+    return __shfl_sync(kFullWarp, __ballot_sync(kFullWarp, x), 0);
+}
 
 // Zero, where a start says so. All lanes of a warp must agree on it. The barrier keeps the rare case a branch: as selects
 // it would cost every step an instruction a state.
