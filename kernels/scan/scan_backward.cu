@@ -17,8 +17,7 @@ namespace {
 
 using namespace scan;
 
-// Two passes against one.
-constexpr double kSplitCost = 1.3;
+constexpr SplitCost kSplitCost{kBackwardResident * kMultiprocessors, kScanChunk, 0.7, 1.3};
 
 Lanes lanes_of(const ScanArgs& a) {
     return Lanes(a.u.size(2), a.A_log.size(1), 1);
@@ -27,7 +26,7 @@ Lanes lanes_of(const ScanArgs& a) {
 TimeSplit plan_backward(const ScanArgs& a) {
     const Lanes lanes = lanes_of(a);
     const int64_t n = std::max<int64_t>(a.u.size(0) * lanes.groups * lanes.threads / kMaxThreads, 1);
-    return split_time(a.u.size(1), n, kBackwardResident * kMultiprocessors, kScanChunk, kSplitCost);
+    return split_time(a.u.size(1), n, kSplitCost);
 }
 
 // Floats.

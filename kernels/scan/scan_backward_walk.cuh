@@ -417,6 +417,7 @@ struct BackwardWalk {
 template <class T, bool kZoh, bool kMatrix>
 __global__ __launch_bounds__(kMaxThreads, kBackwardResident) void walk_backward(const Backward<T> p) {
     wait_for_previous();
+    release_next();
     BackwardWalk<T, kZoh, kMatrix> walk(p);
     for (int chunk = (walk.at.steps - 1) / kChunk; chunk >= 0; --chunk) {
         walk.begin_chunk(chunk);

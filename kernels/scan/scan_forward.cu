@@ -22,10 +22,7 @@ using namespace scan;
 constexpr int kTile = 32;
 // Blocks of 128 threads with V = 2 that a multiprocessor holds, by registers.
 constexpr int kResident = 4;
-// Shorter segments cost more in the carry than they gain.
-constexpr int64_t kLeastSteps = 16;
-// Two passes against one.
-constexpr double kSplitCost = 1.85;
+constexpr SplitCost kSplitCost{kResident * kMultiprocessors, 16, 0.55, 1.85};
 
 template <class T>
 struct Forward {
@@ -183,6 +180,7 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
 template <class T, int V, bool kZoh>
 __global__ __launch_bounds__(kMaxThreads, kResident) void walk_forward(const Forward<T> p) {
     wait_for_previous();
+    release_next();
     if (p.y && !p.ends_only)
         walk<T, V, kZoh, true>(p);
     else
@@ -203,10 +201,8 @@ Plan plan_forward(const ScanArgs& a) {
     Plan plan{false, {L, 1}};
     const bool can =
         N <= kStates && D % 2 == 0 && a.u.dtype == DType::bf16 && a.discretization == Discretization::euler;
-    const TimeSplit single =
-        split_time(L, blocks_of(1), kResident * kMultiprocessors, kLeastSteps, kSplitCost);
-    const TimeSplit paired =
-        split_time(L, blocks_of(2), kResident * kMultiprocessors, kLeastSteps, kSplitCost);
+    const TimeSplit single = split_time(L, blocks_of(1), kSplitCost);
+    const TimeSplit paired = split_time(L, blocks_of(2), kSplitCost);
     plan.split = single;
     if (can && blocks_of(2) * paired.count >= 2 * kMultiprocessors) plan = {true, paired};
     return plan;

@@ -20,6 +20,7 @@ struct Steps {
 template <class T>
 __global__ __launch_bounds__(kMaxThreads, 4) void walk_ends(const Backward<T> p) {
     wait_for_previous();
+    release_next();
     const Inputs<T>& in = p.in;
     const Place at(in, 1, in.lanes_log2);
     const bool active = at.d < in.n_channels, gate = static_cast<bool>(in.z);

@@ -49,25 +49,30 @@ struct TimeSplit {
     int64_t steps, count;
 };
 
-// The split of least estimated time. blocks: of one segment; resident: blocks that a GPU holds at a time;
-// split_cost: how much longer a step takes when there is more than one segment.
-inline TimeSplit split_time(int64_t L, int64_t blocks, int64_t resident, int64_t least_steps,
-                            double split_cost) {
-    const auto cost = [&](const TimeSplit& s) {
+// What the split of time is chosen by.
+struct SplitCost {
+    int64_t resident;     // blocks that a GPU holds at a time
+    int64_t least_steps;  // of a segment: 16, 32 or a multiple of kScanChunk
+    double half_full;     // time with half of them, against all of them
+    double two_passes;    // time of a step with more than one segment, against one
+};
+
+// The split of least estimated time for this many blocks a segment.
+inline TimeSplit split_time(int64_t L, int64_t blocks, const SplitCost& cost) {
+    const auto time = [&](const TimeSplit& s) {
         const int64_t n = blocks * s.count;
-        // Half of the blocks that fit take this much of the time that all of them take.
-        const double rounds = 2 * n <= resident ? 0.6 : static_cast<double>(ceil_div(n, resident));
-        return rounds * static_cast<double>(s.steps) * (s.count > 1 ? split_cost : 1.0);
+        const double rounds =
+            2 * n <= cost.resident ? cost.half_full : static_cast<double>(ceil_div(n, cost.resident));
+        return rounds * static_cast<double>(s.steps) * (s.count > 1 ? cost.two_passes : 1.0);
     };
     TimeSplit best{L, 1};
     for (int64_t rounds = 1; rounds <= 4; ++rounds) {
-        const int64_t count = std::max<int64_t>(rounds * resident / blocks, 1);
-        int64_t steps = std::max(ceil_div(L, count), least_steps);
-        steps = steps <= kScanChunk / 4   ? kScanChunk / 4
-                : steps <= kScanChunk / 2 ? kScanChunk / 2
-                                          : ceil_div(steps, kScanChunk) * kScanChunk;
+        const int64_t count = std::max<int64_t>(rounds * cost.resident / blocks, 1);
+        int64_t steps = kScanChunk / 4;
+        while (steps < kScanChunk && steps < ceil_div(L, count)) steps *= 2;
+        steps = std::max(ceil_div(std::max(ceil_div(L, count), steps), steps) * steps, cost.least_steps);
         const TimeSplit s{steps, ceil_div(L, steps)};
-        if (s.count > 1 && cost(s) < cost(best)) best = s;
+        if (s.count > 1 && time(s) < time(best)) best = s;
     }
     return best;
 }

@@ -15,6 +15,7 @@ constexpr int kSumWarps = 8;
 // Bytes: 8 B segments N D, and B segments D more. One exponential for each end.
 __global__ __launch_bounds__(kThreads) void carry_states(const Carry c) {
     wait_for_previous();
+    release_next();
     const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x,
                   plane = static_cast<int64_t>(c.N) * c.n_channels;
     if (i >= c.n_batch * plane) return;
@@ -47,6 +48,7 @@ __global__ __launch_bounds__(kThreads) void carry_states(const Carry c) {
 // groups B L N in.
 __global__ __launch_bounds__(kRowThreads) void sum_rows(const RowSums p) {
     wait_for_previous();
+    release_next();
     const int per_block = kRowThreads / p.N;  // rows; N <= 256
     const int i = static_cast<int>(threadIdx.x) / p.N, n = static_cast<int>(threadIdx.x) % p.N;
     const int64_t row = static_cast<int64_t>(blockIdx.x) * per_block + i;
@@ -73,6 +75,7 @@ __global__ __launch_bounds__(kRowThreads) void sum_rows(const RowSums p) {
 // order, the first adds the warps in order.
 __global__ __launch_bounds__(kWarp* kSumWarps) void sum_parameters(const ParameterSums p) {
     wait_for_previous();
+    release_next();
     __shared__ float of_warp[kSumWarps][kWarp];
     const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
     const int d = static_cast<int>(blockIdx.x) * kWarp + lane, which = static_cast<int>(blockIdx.y);
