@@ -1,6 +1,9 @@
 // Stands in for the .cu files in a build without CUDA: the ops' CUDA twins, none of which can be reached, since there is
 // no Gpu to run them on.
 #include "core/error.h"
+#include "kernels/adamw/adamw_cuda.h"
+#include "kernels/gemm/gemm_cuda.h"
+#include "kernels/grad_norm/grad_norm_cuda.h"
 #include "kernels/conv1d/conv1d_cuda.h"
 #include "kernels/cross_entropy/cross_entropy_cuda.h"
 #include "kernels/embedding/embedding_cuda.h"
@@ -13,6 +16,8 @@ namespace adder::cuda {
 [[noreturn, maybe_unused]] static void no_cuda() { fail("this build has no CUDA kernels; hint: ./adder.sh build cuda, or pass --device cpu"); }
 
 // adamw
+void adamw(Ctx&, const AdamWCall&, const AdamWArgs&) { no_cuda(); }
+void begin_update(Ctx&, const AdamWArgs&, double, const UpdatePlaces&) { no_cuda(); }
 
 // conv1d
 int64_t conv1d_forward_scratch_bytes(int64_t, int64_t, int64_t, int64_t) { no_cuda(); }
@@ -36,8 +41,18 @@ int64_t gated_norm_backward_scratch_bytes(const GatedNormArgs&) { no_cuda(); }
 void gated_norm_backward(Ctx&, const GatedNormArgs&, const GatedNormGrads&, void*) { no_cuda(); }
 
 // gemm
+int64_t linear_forward_scratch_bytes() { no_cuda(); }
+void linear_forward(Ctx&, const LinearArgs&, const TensorRef&, void*) { no_cuda(); }
+int64_t linear_backward_input_scratch_bytes() { no_cuda(); }
+void linear_backward_input(Ctx&, const LinearArgs&, const TensorRef&, const TensorRef&, bool, void*) { no_cuda(); }
+int64_t linear_backward_weight_scratch_bytes(const LinearArgs&, const TensorRef&, bool) { no_cuda(); }
+void linear_backward_weight(Ctx&, const LinearArgs&, const TensorRef&, const TensorRef&, const TensorRef&, void*) {
+    no_cuda();
+}
+void linear_step(Ctx&, const LinearArgs&, const TensorRef&) { no_cuda(); }
 
 // grad_norm
+void grad_norm(Ctx&, void*, const GradNormLayout&, GradNorm*) { no_cuda(); }
 
 // norm
 void add_norm_forward(Ctx&, const AddNormArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }

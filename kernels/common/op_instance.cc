@@ -24,24 +24,28 @@ void set_device_bytes(void* p, unsigned char value, int64_t bytes) {
 // Before every op on a GPU, fills its scratch with NaN patterns and what follows with guard bytes; looks at those after.
 class ScratchWatch : public OpMeter {
   public:
+    // An arena that holds kScratchGuardBytes more than was planned.
+    explicit ScratchWatch(Arena& arena)
+        : arena_end_(static_cast<unsigned char*>(arena.alloc(DType::u8, {0}).data) + arena.capacity_bytes()) {}
     void planned(const OpCall&) override {}
     void begins(const OpCall&, void* scratch, int64_t bytes) override {
         end_ = scratch ? static_cast<unsigned char*>(scratch) + bytes : nullptr;
         if (!end_) return;
+        guard_.resize(static_cast<size_t>(std::min<int64_t>(kScratchGuardBytes, arena_end_ - end_)));
         set_device_bytes(scratch, 0xFF, bytes);
-        set_device_bytes(end_, kScratchGuard, kScratchGuardBytes);
+        set_device_bytes(end_, kScratchGuard, std::ssize(guard_));
     }
     void ran(const OpCall& call, double, int64_t, std::function<void(Ctx&, void*)>) override {
         if (!end_) return;
-        std::vector<unsigned char> guard(kScratchGuardBytes);
-        copy_bytes(guard.data(), end_, kScratchGuardBytes);
-        if (std::any_of(guard.begin(), guard.end(), [](unsigned char b) { return b != kScratchGuard; }))
+        copy_bytes(guard_.data(), end_, std::ssize(guard_));
+        if (std::any_of(guard_.begin(), guard_.end(), [](unsigned char b) { return b != kScratchGuard; }))
             damaged = fmt::format("the scratch of {}", call.name);
     }
     std::string damaged;
 
   private:
-    unsigned char* end_ = nullptr;
+    unsigned char *arena_end_, *end_ = nullptr;  // end_: of the op's scratch
+    std::vector<unsigned char> guard_;
 };
 
 }  // namespace
@@ -144,7 +148,7 @@ void Instance::call_on_gpu(const std::function<void(Ctx&, TensorBag&)>& f, Ctx& 
     const int64_t guard_bytes = on_.exact ? 0 : kScratchGuardBytes;
     Arena scratch(Device::cuda, "the scratch of a case");
     scratch.bind(scratch_bytes + guard_bytes);
-    ScratchWatch watch;
+    ScratchWatch watch(scratch);
     ctx.scratch = &scratch;
     ctx.gpu = on_.gpu;
     if (!on_.exact) ctx.meter = &watch;
