@@ -4,6 +4,7 @@
 #include "kernels/adamw/adamw_cuda.h"
 #include "kernels/gemm/gemm_cuda.h"
 #include "kernels/grad_norm/grad_norm_cuda.h"
+#include "kernels/sample/sample_cuda.h"
 #include "kernels/ssd/ssd_cuda.h"
 
 namespace adder::cuda {
@@ -39,6 +40,8 @@ void grad_norm(Ctx&, void*, const GradNormLayout&, GradNorm*) { no_cuda(); }
 // norm
 
 // sample
+int64_t sample_scratch_bytes(int64_t, int64_t) { no_cuda(); }
+void sample(Ctx&, const SampleArgs&, const SampleRows&, void*) { no_cuda(); }
 
 // scan
 
