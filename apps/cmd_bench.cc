@@ -130,7 +130,7 @@ std::string bench_models(App& app, const cli::BenchOptions& o, const Machine& ma
     for (const ModelCase& c : model_cases()) {
         if (!chosen(o, c.what, c.title())) continue;
         app.console.line("timing " + c.title());
-        const ModelTiming t = time_model(c, pool, o.repeats);
+        const ModelTiming t = time_model(c, {.pool = &pool}, o.repeats);
         if (o.json) {
             Json row = model_row(c, t);
             machine.add_to(row);

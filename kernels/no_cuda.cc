@@ -4,6 +4,9 @@
 #include "kernels/adamw/adamw_cuda.h"
 #include "kernels/gemm/gemm_cuda.h"
 #include "kernels/grad_norm/grad_norm_cuda.h"
+#include "kernels/conv1d/conv1d_cuda.h"
+#include "kernels/embedding/embedding_cuda.h"
+#include "kernels/norm/norm_cuda.h"
 #include "kernels/ssd/ssd_cuda.h"
 
 namespace adder::cuda {
@@ -15,10 +18,18 @@ void adamw(Ctx&, const AdamWCall&, const AdamWArgs&) { no_cuda(); }
 void begin_update(Ctx&, const AdamWArgs&, double, const UpdatePlaces&) { no_cuda(); }
 
 // conv1d
+int64_t conv1d_forward_scratch_bytes(int64_t, int64_t, int64_t, int64_t) { no_cuda(); }
+void conv1d_forward(Ctx&, const Conv1dArgs&, const TensorRef&, const TensorRef&, void*) { no_cuda(); }
+int64_t conv1d_backward_scratch_bytes(int64_t, int64_t, int64_t, int64_t) { no_cuda(); }
+void conv1d_backward(Ctx&, const Conv1dArgs&, const Conv1dGrads&, void*) { no_cuda(); }
+void conv1d_step(Ctx&, const Conv1dArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
 
 // cross_entropy
 
 // embedding
+void embedding_forward(Ctx&, const TensorRef&, const TensorRef&, const TensorRef&) { no_cuda(); }
+int64_t embedding_backward_scratch_bytes(int64_t, int64_t, int64_t, int64_t) { no_cuda(); }
+void embedding_backward(Ctx&, const TensorRef&, const TensorRef&, const TensorRef&, void*) { no_cuda(); }
 
 // gated_norm
 
@@ -37,6 +48,9 @@ void linear_step(Ctx&, const LinearArgs&, const TensorRef&) { no_cuda(); }
 void grad_norm(Ctx&, void*, const GradNormLayout&, GradNorm*) { no_cuda(); }
 
 // norm
+void add_norm_forward(Ctx&, const AddNormArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
+int64_t add_norm_backward_scratch_bytes(int64_t, int64_t, int64_t) { no_cuda(); }
+void add_norm_backward(Ctx&, const AddNormArgs&, const AddNormGrads&, void*) { no_cuda(); }
 
 // sample
 

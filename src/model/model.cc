@@ -16,11 +16,11 @@ LanguageModel::LanguageModel(ModelConfig config) : config_(std::move(config)) {
 void LanguageModel::visit(ParamVisitor& v) {
     const Shape shape{vocab(), config_.d_model};
     v.nested("backbone.", [&] {
-        v("embedding.weight", embedding_, shape, {Init::Kind::normal, 0.02}, true);
+        v("embedding.weight", embedding_, shape, {Init::Kind::normal, 0.02}, kMatrix);
         backbone_->visit(v);
     });
     const double bound = 1 / std::sqrt(static_cast<double>(config_.d_model));
-    if (!config_.tie_embeddings) v("lm_head.weight", head_, shape, {Init::Kind::uniform, -bound, bound}, true);
+    if (!config_.tie_embeddings) v("lm_head.weight", head_, shape, {Init::Kind::uniform, -bound, bound}, kMatrix);
 }
 
 void LanguageModel::embed(Ctx& ctx, const TensorRef& ids, const TensorRef& x) const {

@@ -8,24 +8,20 @@
 namespace adder {
 
 Optimizer::Optimizer(const ParamStore& params, const OptimizerOptions& options) : options_(options) {
-    int64_t total = 0;
-    for (const auto& e : params.entries()) total += e.spec.shape.numel();
-    const DType accum = accum_of(params.entries().front().param->value.dtype);
-    moments_ = Tensor(accum, {2 * total});
-    int64_t at = 0;
+    const int64_t total = params.sizes().elements;
+    moments_ = Tensor(params.masters().dtype, {2 * total}, params.device(), "the moments of the optimizer");
     for (const auto& e : params.entries()) {
         const int64_t n = e.spec.shape.numel();
         AdamWTensor t;
-        t.param = e.param->value.reshape({n});
+        t.param = e.param->master.reshape({n});
         t.grad = e.param->grad.reshape({n});
-        t.m = moments_.ref().slice(0, at, n);
-        t.v = moments_.ref().slice(0, total + at, n);
-        t.decay = e.spec.decay;
+        t.m = moments_.ref().slice(0, e.offset, n);
+        t.v = moments_.ref().slice(0, total + e.offset, n);
+        t.decay = e.spec.kind.decay;
         tensors_.push_back(t);
         grads_.push_back(t.grad);
         values_.push_back(t.param);
         names_.push_back(e.spec.name);
-        at += n;
     }
 }
 

@@ -29,6 +29,7 @@ class Optimizer {
 
     int64_t updates = 0;  // so far: the exponent of the bias correction
     const std::vector<AdamWTensor>& tensors() const { return tensors_; }
+    const TensorRef& moments() const { return moments_.ref(); }  // first, then second, each laid out as the masters
     int64_t bytes() const { return moments_.ref().bytes(); }
 
   private:

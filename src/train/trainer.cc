@@ -2,13 +2,11 @@
 
 namespace adder {
 
-Trainer::Trainer(LanguageModel& model, ParamStore& params, const OptimizerOptions& options, ThreadPool& pool,
+Trainer::Trainer(LanguageModel& model, ParamStore& params, const OptimizerOptions& options, const Compute& compute,
                  const MemoryPlan& plan)
-    : params_(params), optimizer_(params, options),
-      engine_(model, params.entries().front().param->value.dtype, pool, plan),
-      batch_(plan.tiles.B, plan.tiles.L), plan_(plan) {
-    ctx_.pool = &pool;
-    ctx_.scratch = &scratch_;
+    : params_(params), optimizer_(params, options), engine_(model, compute, plan),
+      batch_(plan.tiles.B, plan.tiles.L), plan_(plan), scratch_(compute.device, "scratch of the update"),
+      ctx_(compute.context(scratch_)) {
     ctx_.dry_run = true;
     optimizer_.step(ctx_, 0, 1);
     optimizer_.updates = 0;
@@ -31,7 +29,7 @@ void Trainer::set_meter(OpMeter* meter) {
 
 StepResult Trainer::step(int64_t step, int64_t accumulation, double lr, const FillBatch& fill) {
     StepResult r;
-    params_.zero_gradients();
+    params_.zero_gradients(ctx_);
     for (int64_t micro = 0; micro < accumulation; ++micro) {
         fill(step, micro, batch_);
         const LossSums sums = engine_.forward_backward(batch_);

@@ -25,7 +25,7 @@ struct StepResult {
 
 class Trainer {
   public:
-    Trainer(LanguageModel& model, ParamStore& params, const OptimizerOptions& options, ThreadPool& pool,
+    Trainer(LanguageModel& model, ParamStore& params, const OptimizerOptions& options, const Compute& compute,
             const MemoryPlan& plan);
 
     // Other lengths and batches from the next step on; nothing happens when they are the present ones.

@@ -21,8 +21,8 @@ using testing::HasSubstr;
 // A run of a toy model on random batches, from the beginning or from the last checkpoint of `folder`.
 struct ToyLoop {
     explicit ToyLoop(const std::string& folder, bool resume = false)
-        : toy("mamba2", DType::f32), pool(1), plan(plan_training(toy.model, DType::f32, {2, 24, 8, 1})),
-          trainer(toy.model, toy.params, {}, pool, plan) {
+        : toy("mamba2", DType::f32), pool(1), plan(plan_training(toy.model, {}, {2, 24, 8, 1})),
+          trainer(toy.model, toy.params, {}, {.pool = &pool}, plan) {
         fs::create_directories(folder);
         options.steps = 8;
         options.folder = folder;
