@@ -51,14 +51,18 @@ void cross_entropy(Ctx& ctx, const CrossEntropyArgs& args, const CrossEntropyOut
         const auto sums = out.sums.as<double, 1>("sums");
         const auto nats = out.nats.as<double, 2>("nats");
         check_targets(targets, weights, args);
-        if (S == DType::f64)
-            return ref::cross_entropy<double>(args.logits.as<const double, 3>("logits"), targets, weights,
-                                              args.ignore_index, sums, nats,
-                                              out.d_logits.as<double, 3>("d_logits"));
-        const cpu::CrossEntropyRows rows{
-            args.logits.as<const float, 3>("logits"), targets, weights, args.ignore_index, args.t0, nats,
-            out.d_logits.as<float, 3>("d_logits")};
-        cpu::cross_entropy(*c.pool, rows, sums, scratch);
+        const double loss = out.add_sums ? sums(0) : 0, weight = out.add_sums ? sums(1) : 0;
+        if (S == DType::f64) {
+            ref::cross_entropy<double>(args.logits.as<const double, 3>("logits"), targets, weights,
+                                       args.ignore_index, sums, nats, out.d_logits.as<double, 3>("d_logits"));
+        } else {
+            const cpu::CrossEntropyRows rows{
+                args.logits.as<const float, 3>("logits"), targets, weights, args.ignore_index, args.t0, nats,
+                out.d_logits.as<float, 3>("d_logits")};
+            cpu::cross_entropy(*c.pool, rows, sums, scratch);
+        }
+        sums(0) += loss;
+        sums(1) += weight;
     });
 }
 

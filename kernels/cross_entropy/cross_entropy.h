@@ -22,9 +22,10 @@ struct CrossEntropyArgs {
 };
 
 struct CrossEntropyOut {
-    TensorRef sums;      // (2) f64, =: loss, W
+    TensorRef sums;      // (2) f64, = or, with add_sums, +=: loss, W
     TensorRef nats;      // (B,L) f64, = ; 0 where the effective weight is 0; absent = not wanted
     TensorRef d_logits;  // (B,L,V) S, =; may be args.logits itself; absent = not wanted
+    bool add_sums = false;
 };
 
 void cross_entropy(Ctx& ctx, const CrossEntropyArgs& args, const CrossEntropyOut& out);
