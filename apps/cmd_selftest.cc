@@ -17,7 +17,7 @@ constexpr CommandText kText = {"selftest", kSelftestSummary, "adder selftest --i
 // What depends on the machine: the values of the kernels in use, forward, backward and step, their cuts, and that the
 // number of threads changes no bit.
 CheckReport check(const OpCase& c, int threads) {
-    CheckReport report = check_values_on(c, threads);
+    CheckReport report = check_values(c, {.threads = threads});
     report.add(check_threads(c));
     if (c.sequence) report.add(check_cuts(c));
     if (c.step) report.add(check_steps(c));

@@ -32,6 +32,32 @@ void launch(cudaStream_t stream, dim3 grid, dim3 block, size_t shared_bytes, voi
     check(cudaLaunchKernelEx(&config, kernel, P(args)...), "starting a kernel");
 }
 
+// As launch, for short kernels in a row: the kernel may start while the one before it in the stream still runs, so that
+// the time of starting it is hidden. It must call wait_for_previous() (mma.cuh) before it touches anything that an
+// earlier kernel reads or writes. Where the kernel was compiled for a GPU without that instruction it starts as usual.
+template <class... P, class... A>
+void launch_early(cudaStream_t stream, dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...), const A&... args) {
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+    cudaFuncAttributes compiled{};
+    check(cudaFuncGetAttributes(&compiled, reinterpret_cast<const void*>(kernel)), "reading a kernel's attributes");
+    if (compiled.ptxVersion < 90) return launch(stream, grid, block, shared_bytes, kernel, args...);
+    if (shared_bytes > kDefaultSharedBytes)
+        check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                   static_cast<int>(shared_bytes)),
+              "asking for shared memory");
+    cudaLaunchAttribute early{};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config{};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = shared_bytes;
+    config.stream = stream;
+    config.attrs = &early;
+    config.numAttrs = 1;
+    check(cudaLaunchKernelEx(&config, kernel, P(args)...), "starting a kernel");
+}
+
 // For grid.x; throws when there are too many blocks.
 inline unsigned blocks(int64_t n) {
     if (n > 0x7fffffff) fail("CUDA: {} blocks are more than a launch can have", n);

@@ -1,4 +1,4 @@
-// Tensor core and asynchronous copy instructions of sm_80 and newer, one function each. The only inline assembly of the
+// Tensor core, asynchronous copy and ordering instructions of sm_80 and newer, one function each. The only inline assembly of the
 // portable kernels. Fragment layouts: PTX ISA 9.0, section 9.7.14.5.8 (mma.m16n8k16).
 //
 // With group = lane / 4 and pair = lane % 4, a lane holds of
@@ -47,6 +47,21 @@ __device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_
 template <int N>
 __device__ __forceinline__ void wait_copies() {
     asm volatile("cp.async.wait_group %0;\n" ::"n"(N) : "memory");
+}
+
+// ---- kernels started by launch_early ----
+
+// Until everything that the stream was given before this kernel is done and can be seen.
+__device__ __forceinline__ void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;\n" ::: "memory");
+#endif
+}
+// The next kernel may start now, as far as this thread is concerned; what it waits for is the end of this one.
+__device__ __forceinline__ void release_next() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;\n" ::: "memory");
+#endif
 }
 
 }  // namespace adder::cuda

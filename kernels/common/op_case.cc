@@ -34,6 +34,18 @@ ArraySpec ArraySpec::saved(std::string name, const Shape& shape, DType dtype) {
     return s;
 }
 
+DType ArraySpec::dtype_in(DType storage_type) const {
+    if (dtype != DType::none) return dtype;
+    const bool stored = precision == Precision::by_kind ? kind == Kind::activation : precision == Precision::storage;
+    return stored ? storage_type : accum_of(storage_type);
+}
+
+DType ArraySpec::gradient_dtype_in(DType storage_type) const {
+    if (gradient_precision == Precision::storage) return storage_type;
+    const bool own = gradient_precision == Precision::accum || kind == Kind::parameter || dtype != DType::none;
+    return own ? accum_of(storage_type) : dtype_in(storage_type);
+}
+
 ArraySpec&& ArraySpec::normal(double mean, double deviation) && {
     fill = Fill::normal;
     lo = mean;

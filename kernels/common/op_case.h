@@ -54,13 +54,19 @@ enum class Kind : uint8_t { activation, state, parameter, saved };
 // the fill of its cotangent.
 enum class Fill : uint8_t { normal, uniform, starts, tokens, unit };
 
+// Which of a run's two types an array has. A run in bf16 has storage bf16 and accumulation type f32 ("S" in the headers of
+// the ops), in f32 and f64 both are the same. by_kind: activations are storage, everything else is S.
+enum class Precision : uint8_t { by_kind, storage, accum };
+
 struct ArraySpec {
     std::string name;
     Shape shape;
     Kind kind = Kind::activation;
     Fill fill = Fill::normal;
     double lo = 0, hi = 1;       // normal: mean, standard deviation; uniform: range
-    DType dtype = DType::none;   // none: f32 or f64 as the run is
+    DType dtype = DType::none;   // none: as `precision` and the run say
+    Precision precision = Precision::by_kind;
+    Precision gradient_precision = Precision::by_kind;  // by_kind: of a parameter S, of others as the array
     bool differentiable = true;  // an input's gradient, an output's cotangent exists
     bool contiguous = false;     // never given padded rows
     bool zero = false;           // output or gradient expected to be exactly zero
@@ -90,6 +96,22 @@ struct ArraySpec {
     }
     ArraySpec&& of(DType t) && {
         dtype = t;
+        return std::move(*this);
+    }
+    ArraySpec&& storage() && {
+        precision = Precision::storage;
+        return std::move(*this);
+    }
+    ArraySpec&& accum() && {
+        precision = Precision::accum;
+        return std::move(*this);
+    }
+    ArraySpec&& gradient_storage() && {
+        gradient_precision = Precision::storage;
+        return std::move(*this);
+    }
+    ArraySpec&& gradient_accum() && {
+        gradient_precision = Precision::accum;
         return std::move(*this);
     }
     ArraySpec&& fixed() && {
@@ -122,6 +144,9 @@ struct ArraySpec {
     }
 
     std::string gradient_name() const { return gradient.empty() ? "d_" + name : gradient; }
+    // In a run of this storage type: the type of the array, and of its gradient or cotangent.
+    DType dtype_in(DType storage) const;
+    DType gradient_dtype_in(DType storage) const;
 
   private:
     static ArraySpec make(std::string name, const Shape& shape, Kind kind);

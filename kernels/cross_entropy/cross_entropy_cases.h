@@ -49,7 +49,7 @@ struct CrossEntropyProblem {
     }
 
     static std::vector<ArraySpec> inputs(const Case& c) {
-        std::vector<ArraySpec> all = {ArraySpec::activation("logits", {c.B, c.L, c.V}).normal(0, 2).open(2),
+        std::vector<ArraySpec> all = {ArraySpec::activation("logits", {c.B, c.L, c.V}).accum().normal(0, 2).open(2),
                                       ArraySpec::token_ids("targets", c.B, c.L, c.V)};
         if (c.weighted)
             all.push_back(

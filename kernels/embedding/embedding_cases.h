@@ -46,7 +46,7 @@ struct EmbeddingProblem {
 
     static std::vector<ArraySpec> inputs(const Case& c) {
         return {ArraySpec::token_ids("ids", c.B, c.L, c.V),
-                ArraySpec::parameter("weight", {c.V, c.M}).open(0)};
+                ArraySpec::parameter("weight", {c.V, c.M}).storage().open(0)};
     }
     static std::vector<ArraySpec> outputs(const Case& c) {
         return {ArraySpec::activation("y", {c.B, c.L, c.M})};

@@ -2,7 +2,8 @@
 //
 // Rows are cut at multiples of 256 of the absolute position (t0 + t) within each sequence, so a row's bits
 // depend on neither the batch nor the number of threads. Sums over time (weight gradients) are cut at
-// absolute multiples of 1,024 and added in one order.
+// absolute multiples of 1,024 and added in one order. On a GPU the cuts depend on shapes alone, and only
+// linear_step promises bits that do not depend on the other rows.
 #pragma once
 #include <cstdint>
 
@@ -19,7 +20,7 @@ struct LinearArgs {
     int64_t t0 = 0;    // absolute position of the first row
 };
 
-// y (B,L,O) storage, overwritten.
+// y (B,L,O) storage, on a GPU also f32 whatever the storage (logits); overwritten.
 void linear_forward(Ctx& ctx, const LinearArgs& args, const TensorRef& y);
 // d_x (B,L,I) = d_y W, or d_x += d_y W where `add`. args.x is not read and may be absent.
 void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_x,

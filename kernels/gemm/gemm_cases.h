@@ -52,7 +52,7 @@ struct LinearProblem {
 
     static std::vector<ArraySpec> inputs(const Case& c) {
         std::vector<ArraySpec> all = {ArraySpec::activation("x", {c.B, c.L, c.I}),
-                                      ArraySpec::parameter("weight", {c.O, c.I})};
+                                      ArraySpec::parameter("weight", {c.O, c.I}).storage()};
         if (c.bias) all.push_back(ArraySpec::parameter("bias", {c.O}));
         return all;
     }

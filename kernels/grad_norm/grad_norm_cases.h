@@ -69,7 +69,9 @@ struct GradNormProblem {
         size_t n = 0;
         for_tensors(c, [&](const std::string& i, const Shape&) { list[n++] = a["grad" + i]; });
         const GradNorm norm = grad_norm(ctx, std::span(list).first(n));
-        if (!ctx.dry_run) *a["sum_of_squares"].ptr<double>("sum_of_squares") = norm.sum_of_squares;
+        if (ctx.dry_run) return;
+        double sum = norm.sum_of_squares;
+        copy(TensorRef(&sum, DType::f64, {1}), a["sum_of_squares"]);
     }
 };
 

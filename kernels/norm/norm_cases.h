@@ -49,12 +49,12 @@ struct NormProblem {
         std::vector<ArraySpec> all = {
             ArraySpec::activation("x", {c.B, c.L, c.M}).gradient_in("d_residual_out")};
         if (c.residual)
-            all.push_back(ArraySpec::activation("residual", {c.B, c.L, c.M}).gradient_in("d_residual_out"));
+            all.push_back(ArraySpec::activation("residual", {c.B, c.L, c.M}).accum().gradient_in("d_residual_out"));
         all.push_back(ArraySpec::parameter("weight", {c.M}).normal(1, 0.3));
         return all;
     }
     static std::vector<ArraySpec> outputs(const Case& c) {
-        return {ArraySpec::activation("residual_out", {c.B, c.L, c.M}),
+        return {ArraySpec::activation("residual_out", {c.B, c.L, c.M}).accum(),
                 ArraySpec::activation("y", {c.B, c.L, c.M})};
     }
 

@@ -3,6 +3,7 @@
 #include "kernels/common/run_op.h"
 #include "kernels/common/storage.h"
 #include "kernels/ssd/ssd_cpu.h"
+#include "kernels/ssd/ssd_cuda.h"
 #include "kernels/ssd/ssd_ref.h"
 
 namespace adder {
@@ -113,7 +114,7 @@ void ssd_forward_in(Ctx& ctx, const SsdArgs& args, const SsdOut& out, cpu::SsdFo
     expect_optional(op, "y", out.y, s.storage, {s.B, s.L, s.H * s.P});
     expect(op, "hT", out.hT, s.accum, {s.B, s.H, s.P, s.N});
     const Shape states = ssd_chunk_states_shape(s.B, s.L, s.H, s.P, s.N);
-    expect_optional(op, "chunk_states", out.chunk_states, s.accum, states);
+    expect_optional(op, "chunk_states", out.chunk_states, ssd_chunk_states_dtype(s.storage), states);
     if (out.chunk_states && args.h0 && overlap(args.h0, out.hT))
         fail("[{}] hT: expected memory apart from h0 as chunk_states are kept, got an overlap", op);
 
@@ -122,6 +123,11 @@ void ssd_forward_in(Ctx& ctx, const SsdArgs& args, const SsdOut& out, cpu::SsdFo
     // A step: decay and add to the state (3 N P), read it out (2 N P).
     const OpCall call =
         s.call(op, s.sequence_bytes() - skipped + 2 * s.state_bytes() + kept, s.cells() * (out.y ? 5 : 3));
+    if (ctx.device == Device::cuda) {
+        run_op(ctx, call, cuda::ssd_forward_scratch_bytes(args, out),
+               [args, out](Ctx& c, void* scratch) { cuda::ssd_forward(c, args, out, scratch); });
+        return;
+    }
     if (s.storage == DType::f64) {
         const auto a = problem<double>(s, args);
         const auto o = result<double>(out);
@@ -139,7 +145,8 @@ void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, 
     constexpr const char* op = "ssd_backward";
     const SsdSizes s = check_args(ctx, op, args);
     const Shape x{s.B, s.L, s.H * s.P}, bc{s.B, s.L, s.G * s.N};
-    expect(op, "chunk_states", chunk_states, s.accum, ssd_chunk_states_shape(s.B, s.L, s.H, s.P, s.N));
+    const Shape states_shape = ssd_chunk_states_shape(s.B, s.L, s.H, s.P, s.N);
+    expect(op, "chunk_states", chunk_states, ssd_chunk_states_dtype(s.storage), states_shape);
     expect(op, "d_y", g.d_y, s.storage, x);
     expect(op, "d_x", g.d_x, s.storage, x);
     expect(op, "d_dt_raw", g.d_dt_raw, s.storage, {s.B, s.L, s.H});
@@ -155,6 +162,11 @@ void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, 
     const int64_t x_bytes = s.B * s.L * s.H * s.P * size_of(s.storage);
     const int64_t bytes = 2 * s.sequence_bytes() - x_bytes + chunk_states.bytes() + 2 * s.state_bytes();
     const OpCall call = s.call(op, bytes, s.cells() * 11);
+    if (ctx.device == Device::cuda) {
+        run_op(ctx, call, cuda::ssd_backward_scratch_bytes(args),
+               [args, chunk_states, g](Ctx& c, void* scratch) { cuda::ssd_backward(c, args, chunk_states, g, scratch); });
+        return;
+    }
     if (s.storage == DType::f64) {
         const auto a = problem<double>(s, args);
         const auto grads = gradients<double>(g);
@@ -179,6 +191,10 @@ void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef
     expect(op, "h", h, s.accum, {s.B, s.H, s.P, s.N});
     expect(op, "y", y, s.storage, {s.B, 1, s.H * s.P});
     const OpCall call = s.call(op, s.sequence_bytes() + 2 * s.state_bytes(), s.cells() * 5);
+    if (ctx.device == Device::cuda) {
+        run_op(ctx, call, 0, [args, h, y](Ctx& c, void*) { cuda::ssd_step(c, args, h, y); });
+        return;
+    }
     if (s.storage == DType::f64) {
         const auto a = problem<double>(s, args);
         const auto state = h.as<double, 4>("[ssd_step] h");

@@ -1,0 +1,19 @@
+// The CUDA twin of ssd.h: storage f32 or bf16, everything called "S" there f32, chunk_states in the storage type.
+// Arguments have been checked. Scratch bytes follow from the shapes alone; scratch is aligned to 64 bytes.
+#pragma once
+#include <cstdint>
+
+#include "kernels/ssd/ssd.h"
+
+namespace adder::cuda {
+
+int64_t ssd_forward_scratch_bytes(const SsdArgs& args, const SsdOut& out);
+void ssd_forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out, void* scratch);
+
+int64_t ssd_backward_scratch_bytes(const SsdArgs& args);
+void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, const SsdGrads& grads, void* scratch);
+
+// `h` (B,H,P,N) f32 is updated in place.
+void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y);
+
+}  // namespace adder::cuda

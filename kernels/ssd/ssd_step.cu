@@ -1,0 +1,81 @@
+// One step of ssd.h for each row of a batch.
+//
+// A warp owns kRows channels p of one (b, h); its lanes share the states n of a channel, V at a time. Nothing depends on
+// another row. The sum over n: within a lane in order, then over the lanes by halving distances.
+// Bytes: 8 B H P N for the state; x, y, B, C are small beside it. Bound by memory.
+#include "kernels/ssd/ssd_tile.cuh"
+
+namespace adder::cuda {
+
+namespace {
+
+constexpr int kWarps = 4, kThreads = kWarps * kWarp, kRows = 4;
+
+template <class T>
+struct Step {
+    SsdInputs<T> in;
+    View<float, 4> h;
+    View<T, 3> y;
+};
+
+template <class T, int V>
+__global__ void __launch_bounds__(kThreads) step_kernel(Step<T> s) {
+    const SsdInputs<T>& in = s.in;
+    const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+    const int64_t row = blockIdx.x;
+    const int b = static_cast<int>(row / in.H), h = static_cast<int>(row % in.H);
+    const int p0 = (static_cast<int>(blockIdx.y) * kWarps + warp) * kRows;
+    const float A = -expf(in.A_log[h]);
+    const SsdStepScalars scalars = ssd_step_scalars(to_float(in.dt_raw(b, 0, h)) + in.dt_bias[h], A, in.zoh);
+    const float decay = expf(scalars.log_decay());
+    const bool starts = in.start && in.start(b, 0) != 0;
+    const T* keys = &in.Bm(b, 0, in.group(h) * in.N);
+    const T* queries = &in.C(b, 0, in.group(h) * in.N);
+    float x[kRows], sum[kRows] = {};
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) x[r] = p0 + r < in.P ? to_float(in.x(b, 0, h * in.P + p0 + r)) : 0.0f;
+    for (int n = lane * V; n < in.N; n += kWarp * V) {
+        float key[V], query[V];
+#pragma unroll
+        for (int v = 0; v < V; ++v) key[v] = to_float(keys[n + v]), query[v] = to_float(queries[n + v]);
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+            if (p0 + r >= in.P) break;
+            float* at = &s.h(b, h, p0 + r, n);
+            float state[V];
+            load<V>(at, state);
+#pragma unroll
+            for (int v = 0; v < V; ++v) {
+                state[v] = (starts ? 0.0f : decay * state[v]) + scalars.gain * x[r] * key[v];
+                sum[r] += state[v] * query[v];
+            }
+            store<V>(at, state);
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+        const float y = warp_sum(sum[r]) + in.D[h] * x[r];
+        if (lane == 0 && p0 + r < in.P) s.y(b, 0, h * in.P + p0 + r) = from_float<T>(y);
+    }
+}
+
+template <class T>
+void step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y) {
+    const Step<T> s{ssd_inputs<T>(args), h.as<float, 4>("[ssd_step] h"), y.as<T, 3>("[ssd_step] y")};
+    const dim3 grid(blocks(static_cast<int64_t>(s.in.B) * s.in.H), static_cast<unsigned>(ceil_div(s.in.P, kWarps * kRows)));
+    if (vector_width(s.h, s.in.N) == 4)
+        launch(ctx.gpu->stream(), grid, dim3(kThreads), 0, step_kernel<T, 4>, s);
+    else
+        launch(ctx.gpu->stream(), grid, dim3(kThreads), 0, step_kernel<T, 1>, s);
+}
+
+}  // namespace
+
+void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y) {
+    if (args.x.dtype == DType::bf16)
+        step<bf16>(ctx, args, h, y);
+    else
+        step<float>(ctx, args, h, y);
+}
+
+}  // namespace adder::cuda
