@@ -6,7 +6,9 @@
 #include "kernels/gemm/gemm_cuda.h"
 #include "kernels/grad_norm/grad_norm_cuda.h"
 #include "kernels/conv1d/conv1d_cuda.h"
+#include "kernels/cross_entropy/cross_entropy_cuda.h"
 #include "kernels/embedding/embedding_cuda.h"
+#include "kernels/gated_norm/gated_norm_cuda.h"
 #include "kernels/norm/norm_cuda.h"
 #include "kernels/sample/sample_cuda.h"
 #include "kernels/ssd/ssd_cuda.h"
@@ -31,6 +33,8 @@ void conv1d_backward(Ctx&, const Conv1dArgs&, const Conv1dGrads&, void*) { no_cu
 void conv1d_step(Ctx&, const Conv1dArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
 
 // cross_entropy
+int64_t cross_entropy_scratch_bytes(int64_t, int64_t, int64_t) { no_cuda(); }
+void cross_entropy(Ctx&, const CrossEntropyArgs&, const CrossEntropyOut&, void*) { no_cuda(); }
 
 // embedding
 void embedding_forward(Ctx&, const TensorRef&, const TensorRef&, const TensorRef&) { no_cuda(); }
@@ -38,6 +42,9 @@ int64_t embedding_backward_scratch_bytes(int64_t, int64_t, int64_t, int64_t) { n
 void embedding_backward(Ctx&, const TensorRef&, const TensorRef&, const TensorRef&, void*) { no_cuda(); }
 
 // gated_norm
+void gated_norm_forward(Ctx&, const GatedNormArgs&, const TensorRef&) { no_cuda(); }
+int64_t gated_norm_backward_scratch_bytes(const GatedNormArgs&) { no_cuda(); }
+void gated_norm_backward(Ctx&, const GatedNormArgs&, const GatedNormGrads&, void*) { no_cuda(); }
 
 // gemm
 int64_t linear_forward_scratch_bytes() { no_cuda(); }
