@@ -2,6 +2,7 @@
 // no Gpu to run them on.
 #include "core/error.h"
 #include "kernels/batch/unpack_batch_cuda.h"
+#include "kernels/scan/scan_cuda.h"
 #include "kernels/adamw/adamw_cuda.h"
 #include "kernels/gemm/gemm_cuda.h"
 #include "kernels/grad_norm/grad_norm_cuda.h"
@@ -70,6 +71,11 @@ int64_t sample_scratch_bytes(int64_t, int64_t) { no_cuda(); }
 void sample(Ctx&, const SampleArgs&, const SampleRows&, void*) { no_cuda(); }
 
 // scan
+int64_t scan_forward_scratch_bytes(const ScanArgs&) { no_cuda(); }
+void scan_forward(Ctx&, const ScanArgs&, const ScanOut&, void*) { no_cuda(); }
+int64_t scan_backward_scratch_bytes(const ScanArgs&) { no_cuda(); }
+void scan_backward(Ctx&, const ScanArgs&, const TensorRef&, const ScanGrads&, void*) { no_cuda(); }
+void scan_step(Ctx&, const ScanArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
 
 // ssd
 int64_t ssd_forward_scratch_bytes(const SsdArgs&, const SsdOut&) { no_cuda(); }
