@@ -4,6 +4,7 @@
 #include "kernels/batch/unpack_batch_cuda.h"
 #include "kernels/scan/scan_cuda.h"
 #include "kernels/adamw/adamw_cuda.h"
+#include "kernels/common/op_fill.h"
 #include "kernels/gemm/gemm_cuda.h"
 #include "kernels/grad_norm/grad_norm_cuda.h"
 #include "kernels/conv1d/conv1d_cuda.h"
@@ -17,6 +18,9 @@
 namespace adder::cuda {
 
 [[noreturn, maybe_unused]] static void no_cuda() { fail("this build has no CUDA kernels; hint: ./adder.sh build cuda, or pass --device cpu"); }
+
+// common
+void fill(Gpu&, const TensorRef&, const FillRule&, int64_t) { no_cuda(); }
 
 // adamw
 void adamw(Ctx&, const AdamWCall&, const AdamWArgs&) { no_cuda(); }

@@ -34,6 +34,8 @@ struct EmbeddingProblem {
             {kTest, 1, 2051, 1200, 5},
             {kBench, 1, 8192, 16, 128},
             {kBench, 8, 1024, 16, 512},
+            {kBenchCuda, 1, 1 << 20, 16, 256},
+            {kBenchCuda, 16, 2048, 256, 768},
         };
         return all;
     }
