@@ -1,6 +1,7 @@
 // Stands in for the .cu files in a build without CUDA: the ops' CUDA twins, none of which can be reached, since there is
 // no Gpu to run them on.
 #include "core/error.h"
+#include "kernels/batch/unpack_batch_cuda.h"
 #include "kernels/scan/scan_cuda.h"
 #include "kernels/adamw/adamw_cuda.h"
 #include "kernels/common/op_fill.h"
@@ -24,6 +25,10 @@ void fill(Gpu&, const TensorRef&, const FillRule&, int64_t) { no_cuda(); }
 // adamw
 void adamw(Ctx&, const AdamWCall&, const AdamWArgs&) { no_cuda(); }
 void begin_update(Ctx&, const AdamWArgs&, double, const UpdatePlaces&) { no_cuda(); }
+
+// batch
+
+void unpack_batch(Ctx&, const PackedBatch&, int64_t, const TokenTile&) { no_cuda(); }
 
 // conv1d
 int64_t conv1d_forward_scratch_bytes(int64_t, int64_t, int64_t, int64_t) { no_cuda(); }
