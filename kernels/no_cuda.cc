@@ -7,6 +7,7 @@
 #include "kernels/conv1d/conv1d_cuda.h"
 #include "kernels/embedding/embedding_cuda.h"
 #include "kernels/norm/norm_cuda.h"
+#include "kernels/sample/sample_cuda.h"
 #include "kernels/ssd/ssd_cuda.h"
 
 namespace adder::cuda {
@@ -53,6 +54,8 @@ int64_t add_norm_backward_scratch_bytes(int64_t, int64_t, int64_t) { no_cuda(); 
 void add_norm_backward(Ctx&, const AddNormArgs&, const AddNormGrads&, void*) { no_cuda(); }
 
 // sample
+int64_t sample_scratch_bytes(int64_t, int64_t) { no_cuda(); }
+void sample(Ctx&, const SampleArgs&, const SampleRows&, void*) { no_cuda(); }
 
 // scan
 
