@@ -1,7 +1,10 @@
 // Stands in for the .cu files in a build without CUDA: the ops' CUDA twins, none of which can be reached, since there is
 // no Gpu to run them on.
 #include "core/error.h"
+#include "kernels/batch/unpack_batch_cuda.h"
+#include "kernels/scan/scan_cuda.h"
 #include "kernels/adamw/adamw_cuda.h"
+#include "kernels/common/op_fill.h"
 #include "kernels/gemm/gemm_cuda.h"
 #include "kernels/grad_norm/grad_norm_cuda.h"
 #include "kernels/conv1d/conv1d_cuda.h"
@@ -16,9 +19,16 @@ namespace adder::cuda {
 
 [[noreturn, maybe_unused]] static void no_cuda() { fail("this build has no CUDA kernels; hint: ./adder.sh build cuda, or pass --device cpu"); }
 
+// common
+void fill(Gpu&, const TensorRef&, const FillRule&, int64_t) { no_cuda(); }
+
 // adamw
 void adamw(Ctx&, const AdamWCall&, const AdamWArgs&) { no_cuda(); }
 void begin_update(Ctx&, const AdamWArgs&, double, const UpdatePlaces&) { no_cuda(); }
+
+// batch
+
+void unpack_batch(Ctx&, const PackedBatch&, int64_t, const TokenTile&) { no_cuda(); }
 
 // conv1d
 int64_t conv1d_forward_scratch_bytes(int64_t, int64_t, int64_t, int64_t) { no_cuda(); }
@@ -65,6 +75,11 @@ int64_t sample_scratch_bytes(int64_t, int64_t) { no_cuda(); }
 void sample(Ctx&, const SampleArgs&, const SampleRows&, void*) { no_cuda(); }
 
 // scan
+int64_t scan_forward_scratch_bytes(const ScanArgs&) { no_cuda(); }
+void scan_forward(Ctx&, const ScanArgs&, const ScanOut&, void*) { no_cuda(); }
+int64_t scan_backward_scratch_bytes(const ScanArgs&) { no_cuda(); }
+void scan_backward(Ctx&, const ScanArgs&, const TensorRef&, const ScanGrads&, void*) { no_cuda(); }
+void scan_step(Ctx&, const ScanArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
 
 // ssd
 int64_t ssd_forward_scratch_bytes(const SsdArgs&, const SsdOut&) { no_cuda(); }

@@ -42,6 +42,8 @@ struct CrossEntropyProblem {
             {kBench, 1, 8192, 16},
             {kBench, 8, 1024, 256},
             {kBench, 1, 256, 65536},
+            {kBenchCuda, 1, 1 << 20, 16},
+            {kBenchCuda, 1, 65536, 256},
         };
         return all;
     }

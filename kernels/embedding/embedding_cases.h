@@ -35,6 +35,8 @@ struct EmbeddingProblem {
             {kTest, 2, 300, 70, 260},
             {kBench, 1, 8192, 16, 128},
             {kBench, 8, 1024, 16, 512},
+            {kBenchCuda, 1, 1 << 20, 16, 256},
+            {kBenchCuda, 16, 2048, 256, 768},
         };
         return all;
     }

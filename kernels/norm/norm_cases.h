@@ -36,6 +36,8 @@ struct NormProblem {
             {kTest, 1, 5, 2056, false},
             {kBench, 1, 8192, 128, true},
             {kBench, 1, 4096, 768, true},
+            {kBenchCuda, 1, 1 << 20, 256, true},
+            {kBenchCuda, 16, 2048, 768, true},
         };
         return all;
     }
