@@ -45,7 +45,7 @@ void linear_forward(Ctx& ctx, const LinearArgs& args, const TensorRef& y, void* 
     expect_neighbours("linear_forward", "weight", args.weight);
     expect_neighbours("linear_forward", "y", y);
     if (args.bias) fill_rows(ctx.gpu->stream(), args.bias, y);
-    const RowsShape rows = rows_of(args.x, y);
+    const RowPairs rows = rows_of(args.x, y);
     Product p;
     p.in = args.x.dtype;
     p.out = y.dtype;
@@ -53,11 +53,11 @@ void linear_forward(Ctx& ctx, const LinearArgs& args, const TensorRef& y, void* 
     p.N = args.weight.size(0);
     p.K = args.weight.size(1);
     p.batch = rows.batch;
-    p.a = {args.x.data, row_stride(args.x), false, member_stride(args.x)};
+    p.a = {rows.x.data, rows.x.stride, false, rows.x.member_stride};
     p.b = {args.weight.data, args.weight.stride[0], true, 0};
-    p.c = y.data;
-    p.ldc = row_stride(y);
-    p.c_batch_stride = member_stride(y);
+    p.c = const_cast<void*>(rows.y.data);
+    p.ldc = rows.y.stride;
+    p.c_batch_stride = rows.y.member_stride;
     p.add = static_cast<bool>(args.bias);
     multiply(ctx, p, scratch);
 }
@@ -69,7 +69,7 @@ void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_
     expect_neighbours("linear_backward_input", "d_y", d_y);
     expect_neighbours("linear_backward_input", "weight", args.weight);
     expect_neighbours("linear_backward_input", "d_x", d_x);
-    const RowsShape rows = rows_of(d_y, d_x);
+    const RowPairs rows = rows_of(d_y, d_x);
     Product p;
     p.in = d_y.dtype;
     p.out = d_x.dtype;
@@ -77,11 +77,11 @@ void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_
     p.N = args.weight.size(1);
     p.K = args.weight.size(0);
     p.batch = rows.batch;
-    p.a = {d_y.data, row_stride(d_y), false, member_stride(d_y)};
+    p.a = {rows.x.data, rows.x.stride, false, rows.x.member_stride};
     p.b = {args.weight.data, args.weight.stride[0], false, 0};
-    p.c = d_x.data;
-    p.ldc = row_stride(d_x);
-    p.c_batch_stride = member_stride(d_x);
+    p.c = const_cast<void*>(rows.y.data);
+    p.ldc = rows.y.stride;
+    p.c_batch_stride = rows.y.member_stride;
     p.add = add;
     multiply(ctx, p, scratch);
 }

@@ -7,22 +7,33 @@
 
 namespace adder::cuda {
 
-// `batch` members of `rows` rows each.
-struct RowsShape {
-    int64_t batch = 1, rows = 0;
+// One tensor's rows.
+struct Rows {
+    const void* data;
+    int64_t stride;         // elements from row to row
+    int64_t member_stride;  // from member to member
 };
 
-// Rows that are evenly spaced in both tensors are one member.
-inline RowsShape rows_of(const TensorRef& x, const TensorRef& y) {
-    const int64_t B = x.size(0), L = x.size(1);
-    const auto even = [&](const TensorRef& t) { return t.stride[0] == L * t.stride[1]; };
-    if (B == 1 || L == 1 || (even(x) && even(y))) return {1, B * L};
-    return {B, L};
-}
+// The rows of two tensors side by side: `batch` members of `rows` rows each, one member where they are evenly spaced.
+struct RowPairs {
+    int64_t batch, rows;
+    Rows x, y;
+};
 
-// Elements from row to row, and from member to member.
-inline int64_t row_stride(const TensorRef& t) { return t.size(1) == 1 ? t.stride[0] : t.stride[1]; }
-inline int64_t member_stride(const TensorRef& t) { return t.stride[0]; }
+inline RowPairs rows_of(TensorRef x, TensorRef y) {
+    const int64_t B = x.size(0), L = x.size(1);
+    if (L > 1 && x.stride[1] < 0 && y.stride[1] < 0) {
+        // Time runs backwards in both: the same pairs from the other end.
+        for (TensorRef* t : {&x, &y}) {
+            if (t->data) t->data = static_cast<char*>(t->data) + (L - 1) * t->stride[1] * size_of(t->dtype);
+            t->stride[1] = -t->stride[1];
+        }
+    }
+    const auto even = [&](const TensorRef& t) { return t.stride[0] == L * t.stride[1]; };
+    const bool one = B == 1 || L == 1 || (even(x) && even(y));
+    const auto rows = [&](const TensorRef& t) { return Rows{t.data, L == 1 ? t.stride[0] : t.stride[1], t.stride[0]}; };
+    return {one ? 1 : B, one ? B * L : L, rows(x), rows(y)};
+}
 
 inline void expect_neighbours(const char* op, const char* name, const TensorRef& t) {
     const int last = t.rank() - 1;

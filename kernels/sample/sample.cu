@@ -8,6 +8,7 @@
 #include "core/rng.h"
 #include "kernels/common/device.cuh"
 #include "kernels/common/launch.cuh"
+#include "kernels/common/mma.cuh"
 
 namespace adder::cuda {
 
@@ -152,6 +153,8 @@ __device__ int draw(const SampleProblem& p, const uint64_t* keys, bool ranked, i
 __global__ void __launch_bounds__(kMostThreads) sample_kernel(SampleProblem p) {
     __shared__ uint64_t min_room[kMostThreads / kWarp];
     __shared__ double count_room[kMostThreads / kWarp];
+    release_next();
+    wait_for_previous();
     const int64_t b = blockIdx.x, position = p.position[b];
     if (position >= p.end[b]) {
         if (threadIdx.x == 0) p.new_position[b] = position;
@@ -231,7 +234,7 @@ void sample(Ctx& ctx, const SampleArgs& args, const SampleRows& rows, void* scra
     p.places = places_of(V);
     const size_t shared = scratch ? 0 : static_cast<size_t>(p.places) * sizeof(uint64_t);
     const int threads = p.places < kMostThreads ? p.places : kMostThreads;
-    launch(ctx.gpu->stream(), dim3(blocks(B)), dim3(static_cast<unsigned>(threads)), shared, sample_kernel, p);
+    launch_early(ctx.gpu->stream(), dim3(blocks(B)), dim3(static_cast<unsigned>(threads)), shared, sample_kernel, p);
 }
 
 }  // namespace adder::cuda

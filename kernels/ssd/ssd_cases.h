@@ -94,7 +94,7 @@ struct SsdCases {
         // Backward leaves the gradient of h0 in d_hT.
         hT.differentiable = c.state;
         return {ArraySpec::activation("y", {c.B, c.L, c.H * c.P}), hT,
-                ArraySpec::saved("chunk_states", ssd_chunk_states_shape(c.B, c.L, c.H, c.P, c.N))};
+                ArraySpec::saved("chunk_states", ssd_chunk_states_shape(c.B, c.L, c.H, c.P, c.N)).storage()};
     }
 
     template <class S>

@@ -26,12 +26,12 @@ constexpr int kQ = kChunk, kWarpP = 32;
 static_assert(kThreads == kSsdPanelsOfBlock * kQ);
 
 template <int N>
-struct Stage {
+struct alignas(128) Stage {
     bf16 C[kQ * N], B[kQ * N], x[kSsdPanelsOfBlock][kQ * kSsdPanel];
     float sum[kSsdPanelsOfBlock][kQ], gain[kSsdPanelsOfBlock][kQ];
 };
 template <int N>
-struct Shared {
+struct alignas(128) Shared {
     Stage<N> stage[2];
     bf16 products[kQ * kQ];  // C B^T on and below the diagonal
     bf16 y[kWarps][16 * kWarpP];
@@ -56,6 +56,7 @@ struct Worker {
     int64_t segment;
     float state[2][kTilesN][4];  // rows p0 + 16 m + lane / 4 (+ 8), columns 8 k + lane % 4 * 2 (+ 1)
 
+    __device__ Worker(const SsdWalk<bf16>& walk, Shared<N>& room) : w(walk), shared(room) {}
     __device__ int row() const { return lane / 4; }
     __device__ int pair() const { return lane % 4 * 2; }
     // The first channel of this warp within its panel.
@@ -370,7 +371,7 @@ __global__ void __launch_bounds__(kThreads, 2) chunked_kernel(SsdWalk<bf16> w) {
     const int pairs = (panels_of_group + kSsdPanelsOfBlock - 1) / kSsdPanelsOfBlock;
     const int along = static_cast<int>(blockIdx.x % (w.in.G * pairs));
     const int64_t rest = blockIdx.x / (w.in.G * pairs);
-    Worker<N> a{w, shared};
+    Worker<N> a(w, shared);
     a.lane = static_cast<int>(threadIdx.x) % kWarp, a.warp = static_cast<int>(threadIdx.x) / kWarp, a.unit = a.warp / 2;
     a.b = static_cast<int>(rest % w.in.B), a.segment = w.first + rest / w.in.B;
     a.g = along / pairs;

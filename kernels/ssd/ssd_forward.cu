@@ -100,7 +100,7 @@ void walk_segments(Ctx& ctx, const SsdWalk<T>& walk, int64_t count, bool chunked
 template <class T>
 void forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out, float* scratch) {
     const Sizes sizes(args);
-    SsdWalk<T> w;
+    SsdWalk<T> w{};
     w.in = ssd_inputs<T>(args);
     w.y = out.y.as<T, 3>("[ssd] y");
     w.hT = out.hT.as<float, 4>("[ssd] hT");

@@ -16,7 +16,7 @@ constexpr int kThreads = 256, kSteps = 16, kWide = 256, kGroups = kWide / 64;
 // Instead of a decay: the step begins a member.
 constexpr float kCutStep = -1;
 
-struct Tiles {
+struct alignas(16) Tiles {
     float x[kSteps][kSsdPanel];
     float B[kSteps][kWide], C[kSteps][kWide];
     float decay[kChunk], gain[kChunk];
@@ -31,6 +31,7 @@ struct Panel {
     int64_t segment;
     float state[4][kGroups][4];  // [channel][group][n]
 
+    __device__ Panel(const SsdWalk<T>& walk, Tiles& room) : w(walk), tiles(room) {}
     __device__ int n_of(int group, int v) const { return 64 * group + 4 * j + v; }
     // f(channel p of the head, state n, value) for what this thread owns.
     template <class F>
@@ -145,7 +146,7 @@ __global__ void __launch_bounds__(kThreads, 2) recurrence_kernel(SsdWalk<T> w) {
     const int panels = (w.in.P + kSsdPanel - 1) / kSsdPanel, units = w.in.H * panels;
     const int unit = static_cast<int>(blockIdx.x % units);
     const int64_t rest = blockIdx.x / units;
-    Panel<T> a{w, tiles};
+    Panel<T> a(w, tiles);
     a.b = static_cast<int>(rest % w.in.B), a.segment = w.first + rest / w.in.B;
     a.h = unit / panels, a.p0 = unit % panels * kSsdPanel;
     a.channels = w.in.P - a.p0 < kSsdPanel ? w.in.P - a.p0 : kSsdPanel;
