@@ -142,7 +142,7 @@ __global__ void __launch_bounds__(kThreads) states_kernel(SsdBackwardArgs<T> a, 
 
 struct Room {
     float *x, *d_y, *mix, *one, *two;  // tiles
-    float *hi, *lo, *gain;             // kChunk each; zero outside the run
+    float *hi, *lo, *gain;             // kChunk each; gain is zero outside the run
     float *z, *v, *x_u, *pairs;        // kChunk each
     float* sums;                       // kThreads / kWarp, for block_sum
 
@@ -350,10 +350,11 @@ struct ChunkWork {
         __syncthreads();
         if (threadIdx.x < kChunk) {
             const int i = static_cast<int>(threadIdx.x);
-            const int64_t at = a.steps.row(task.b, h, a.in.H, task.chunk) + i;
-            s.hi[i] = run.has(i) ? a.steps.hi[at] : 0.0f;
-            s.lo[i] = run.has(i) && a.steps.lo ? a.steps.lo[at] : 0.0f;
-            s.gain[i] = run.has(i) ? a.steps.gain[at] : 0.0f;
+            const int64_t at = a.steps.row(task.b, h, a.in.H, task.chunk);
+            const int from = run.source(i);
+            s.hi[i] = from >= 0 ? a.steps.hi[at + from] : 0.0f;
+            s.lo[i] = from >= 0 && a.steps.lo ? a.steps.lo[at + from] : 0.0f;
+            s.gain[i] = run.has(i) ? a.steps.gain[at + i] : 0.0f;
             s.z[i] = s.v[i] = s.x_u[i] = 0;
         }
         const float skip = pair_gradients(h);
