@@ -2,8 +2,6 @@
 
 #include <cstring>
 
-#include "kernels/cross_entropy/cross_entropy.h"
-
 namespace adder {
 
 Session::Session(LanguageModel& model, const Compute& compute, int64_t B, int64_t T)
@@ -45,10 +43,7 @@ void Session::run_tile(int64_t row, const uint16_t* ids, const uint16_t* targets
     model_.embed(ctx_, wrap(ids, DType::u16), x);
     model_.backbone().forward(ctx_, tile, x, y, state, state, nullptr);
     if (!nats) return;
-    const TensorRef logits = scratch_.alloc(compute_.accum(), {1, n, model_.vocab()});
-    model_.logits(ctx_, y, t0, logits);
-    cross_entropy(ctx_, {logits, wrap(targets, DType::u16), wrap(weights, DType::f32), -1, t0},
-                  {sums_, wrap(nats, DType::f64), {}});
+    model_.loss(ctx_, y, {wrap(targets, DType::u16), wrap(weights, DType::f32), t0}, {sums_, wrap(nats, DType::f64), {}});
 }
 
 void Session::read(int64_t row, const uint16_t* ids, const uint8_t* start, int64_t n, int64_t t0) {

@@ -21,7 +21,7 @@ class StateStore {
     int64_t count() const { return count_; }
     int64_t bytes() const { return memory_.ref().bytes(); }
     void zero(const Ctx& ctx, int64_t i) { fill_zero(ctx, bytes_of(i)); }
-    bool equal_bits(int64_t i, int64_t j) const;  // on the CPU
+    bool equal_bits(int64_t i, int64_t j) const;  // waits for the GPU
 
   private:
     Tensor memory_;                 // (count, bytes of one)

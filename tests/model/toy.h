@@ -97,8 +97,10 @@ inline ToyRun run_tiles(ToyModel& toy, const Batch& batch, int64_t T, int64_t ke
     engine.set_poison(true);
     engine.configure(plan);
     toy.params.zero_gradients({});
+    const Tensor sums(DType::f64, {2});
+    engine.forward_backward(batch, sums);
     ToyRun run;
-    run.sums = engine.forward_backward(batch);
+    run.sums = {sums.ref().ptr<double>("sums")[0], sums.ref().ptr<double>("sums")[1]};
     run.gradients = toy.gradients();
     return run;
 }

@@ -94,7 +94,7 @@ TEST(Trainer, a_non_finite_gradient_updates_nothing_and_names_the_tensor) {
     EXPECT_FALSE(r.updated);
     EXPECT_EQ(r.bad_gradient, "backbone.embedding.weight");
     EXPECT_EQ(values(t.toy), before);
-    EXPECT_EQ(t.trainer.optimizer().updates, 0);
+    EXPECT_EQ(t.trainer.optimizer().updates(), 0);
     EXPECT_TRUE(t.trainer.step(1, 1, 1e-2, fill).updated);
 }
 
