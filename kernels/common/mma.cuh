@@ -36,6 +36,13 @@ __device__ __forceinline__ void load_matrix_x4_transposed(uint32_t (&r)[4], cons
                  : "memory");
 }
 
+// 2^x to two units in the last place in one instruction; subnormal arguments and results are zero.
+__device__ __forceinline__ float exp2_approx(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
+    return y;
+}
+
 // 16 bytes from global to shared memory, both aligned to 16, without passing registers; zeros where not `valid`.
 __device__ __forceinline__ void copy_16_async(void* shared, const void* global, bool valid = true) {
     const auto at = static_cast<uint32_t>(__cvta_generic_to_shared(shared));

@@ -110,8 +110,11 @@ void forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out, float* scratch) {
     const bool chunked = sizes.chunked(args.x.dtype) && aligned;
     const Cut cut = sizes.cut(chunked);
     const Layout layout(sizes, cut);
-    w.steps = {scratch, scratch + layout.steps, scratch + 2 * layout.steps, sizes.chunks};
-    if (chunked) w.steps.lo = nullptr;
+    float* const more = scratch + layout.steps;
+    if (chunked)
+        w.steps = {scratch, nullptr, nullptr, sizes.chunks, more};
+    else
+        w.steps = {scratch, more, more + layout.steps, sizes.chunks};
     w.states = scratch + 3 * layout.steps;
     w.decays = w.states + layout.states;
     w.segments = cut.segments, w.segment_chunks = cut.segment_chunks;
@@ -119,8 +122,9 @@ void forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out, float* scratch) {
 
     const int64_t last = w.segments - 1;
     if (last > 0) {
-        w.first = 0, w.from_zero = true;
-        walk_segments(ctx, w, last, chunked);
+        SsdWalk<T> states = w;
+        states.y = {}, states.chunk_states = nullptr, states.first = 0, states.from_zero = true;
+        walk_segments(ctx, states, last, chunked);
         const int64_t elements = sizes.B * sizes.H * sizes.P * sizes.N;
         launch(ctx.gpu->stream(), dim3(blocks(ceil_div(elements, kCarryThreads))), dim3(kCarryThreads), 0,
                carry_kernel<T>, w);

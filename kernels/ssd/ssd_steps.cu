@@ -3,7 +3,7 @@
 // A block makes kHeads heads of one chunk of one sequence; a warp takes every kWarps-th of them, a lane two steps that
 // follow each other. dt_raw is read along the heads and turned round in shared memory, so that reads and writes are both
 // of whole rows. The sum over a chunk is a warp scan in f64 that takes nothing from before a start.
-// Bytes: B L H (size of storage + 8, with `lo` 12). About 150 instructions for 64 steps: bound by memory.
+// Bytes: B L H (size of storage + 4 for each array wanted). About 150 instructions for 64 steps: bound by memory.
 #include "kernels/ssd/ssd_tile.cuh"
 
 namespace adder::cuda {
@@ -57,7 +57,9 @@ __global__ void __launch_bounds__(kThreads) steps_kernel(SsdInputs<T> in, SsdSte
         const float hi[2] = {static_cast<float>(sum[0]), static_cast<float>(sum[1])};
         const int64_t at = out.row(b, h, in.H, chunk) + i;
         *reinterpret_cast<float2*>(out.hi + at) = make_float2(hi[0], hi[1]);
-        *reinterpret_cast<float2*>(out.gain + at) = make_float2(s[0].gain, s[1].gain);
+        if (out.gain) *reinterpret_cast<float2*>(out.gain + at) = make_float2(s[0].gain, s[1].gain);
+        if (out.column)
+            *reinterpret_cast<float2*>(out.column + at) = make_float2(hi[0] - log2f(s[0].gain), hi[1] - log2f(s[1].gain));
         if (out.lo)
             *reinterpret_cast<float2*>(out.lo + at) =
                 make_float2(static_cast<float>(sum[0] - hi[0]), static_cast<float>(sum[1] - hi[1]));
