@@ -1,12 +1,13 @@
 #include "apps/cmd_bench.h"
 
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "apps/command_line.h"
 #include "apps/model_bench.h"
+#include "apps/op_rows.h"
 #include "apps/run_options.h"
 #include "kernels/common/isa.h"
-#include "kernels/common/op_bench.h"
 #include "kernels/common/op_table.h"
 
 namespace adder {
@@ -18,10 +19,6 @@ constexpr const char* kModelRows[] = {"train_step", "embed_forward", "decode_cud
 
 using Json = nlohmann::ordered_json;
 
-bool chosen(const cli::BenchOptions& o, const std::string& name, const std::string& title) {
-    return (o.op == "all" || o.op == name) && title.find(o.filter) != std::string::npos;
-}
-
 // Throws UsageError for a name that is neither an op nor a row of a whole model.
 void check_name(const std::string& name) {
     std::vector<std::string> names = {"all"};
@@ -29,50 +26,6 @@ void check_name(const std::string& name) {
     names.insert(names.end(), std::begin(kModelRows), std::end(kModelRows));
     if (std::find(names.begin(), names.end(), name) == names.end())
         throw UsageError(fmt::format("bench: unknown op '{}'; the nearest is '{}'", name, nearest_name(name, names)));
-}
-
-// Keys of an op's row. ref_ms is the reference's forward and backward pass as the library is built, to be compared with
-// fwd_ms + bwd_ms; "novec" is the same without the compiler's vectoriser; ratios are reference / op.
-void add_op(Json& row, const OpTiming& t) {
-    row["fwd_ms"] = t.forward.best_ms;
-    row["bwd_ms"] = t.backward.best_ms;
-    row["ref_ms"] = t.ref_forward.best_ms + t.ref_backward.best_ms;
-    row["bytes"] = t.cost_forward.bytes + t.cost_backward.bytes;
-    row["flops"] = t.cost_forward.flops + t.cost_backward.flops;
-    row["fwd_median_ms"] = t.forward.median_ms;
-    row["bwd_median_ms"] = t.backward.median_ms;
-    row["fwd_bytes"] = t.cost_forward.bytes;
-    row["fwd_flops"] = t.cost_forward.flops;
-    row["ref_fwd_ms"] = t.ref_forward.best_ms;
-    row["ref_bwd_ms"] = t.ref_backward.best_ms;
-    const double own = t.forward.best_ms + t.backward.best_ms;
-    row["ratio_fwd"] = t.ref_forward.best_ms / t.forward.best_ms;
-    row["ratio"] = row["ref_ms"].get<double>() / own;
-    if (t.plain_forward.best_ms > 0) {
-        row["ref_novec_fwd_ms"] = t.plain_forward.best_ms;
-        row["ref_novec_bwd_ms"] = t.plain_backward.best_ms;
-        row["ratio_novec_fwd"] = t.plain_forward.best_ms / t.forward.best_ms;
-        row["ratio_novec"] = (t.plain_forward.best_ms + t.plain_backward.best_ms) / own;
-    }
-}
-
-std::string per_second(int64_t amount, double ms) {
-    return ms > 0 ? fmt::format("{:.2f}", 1e-6 * static_cast<double>(amount) / ms) : "-";
-}
-
-std::string milliseconds(double ms) { return ms > 0 ? fmt::format("{:.4g}", ms) : "-"; }
-
-std::string op_line(const std::string& title, const OpTiming& t) {
-    std::string ratio = "-";
-    if (t.plain_forward.best_ms > 0)
-        ratio = fmt::format("{:.2f}", (t.plain_forward.best_ms + t.plain_backward.best_ms) /
-                                          (t.forward.best_ms + t.backward.best_ms));
-    return fmt::format(
-        "{:<46} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8.2f} {:>8}\n", title, milliseconds(t.forward.best_ms),
-        milliseconds(t.backward.best_ms), per_second(t.cost_forward.bytes, t.forward.best_ms),
-        per_second(t.cost_backward.bytes, t.backward.best_ms), per_second(t.cost_forward.flops, t.forward.best_ms),
-        per_second(t.cost_backward.flops, t.backward.best_ms),
-        (t.ref_forward.best_ms + t.ref_backward.best_ms) / (t.forward.best_ms + t.backward.best_ms), ratio);
 }
 
 // The keys by which rows of other programs are joined: case layer d n B L tok_s.
@@ -93,47 +46,17 @@ Json model_row(const ModelCase& c, const ModelTiming& t) {
     return row;
 }
 
-struct Machine {
-    std::string device, isa;
-    int64_t threads;
-    void add_to(Json& row) const {
-        row["device"] = device;
-        row["isa"] = isa;
-        row["threads"] = threads;
-    }
-};
-
-std::string bench_ops(App& app, const cli::BenchOptions& o, const Machine& machine, ThreadPool& pool) {
-    std::string text;
-    for (const OpEntry& op : all_ops())
-        for (const OpCase& c : op.cases()) {
-            if (!(c.use & kBench) || !chosen(o, op.name, c.title())) continue;
-            app.console.line("timing " + c.title());
-            const OpTiming t = time_case(c, pool, o.repeats);
-            if (o.json) {
-                Json row = {{"case", c.title()}};
-                machine.add_to(row);
-                add_op(row, t);
-                text += row.dump() + '\n';
-            } else {
-                text += op_line(c.title(), t);
-            }
-        }
-    if (text.empty() || o.json) return text;
-    return fmt::format("{:<46} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}\n", "op", "fwd ms", "bwd ms", "fwd GB/s",
-                       "bwd GB/s", "fwd GF/s", "bwd GF/s", "ref/op", "novec/op") +
-           text;
-}
-
-std::string bench_models(App& app, const cli::BenchOptions& o, const Machine& machine, ThreadPool& pool) {
+std::string bench_models(App& app, const cli::BenchOptions& o, const BenchMachine& machine, ThreadPool& pool) {
     std::string text;
     for (const ModelCase& c : model_cases()) {
         if (!chosen(o, c.what, c.title())) continue;
         app.console.line("timing " + c.title());
-        const ModelTiming t = time_model(c, pool, o.repeats);
+        const ModelTiming t = time_model(c, {.pool = &pool}, o.repeats);
         if (o.json) {
             Json row = model_row(c, t);
-            machine.add_to(row);
+            row["device"] = machine.device;
+            row["isa"] = machine.isa;
+            row["threads"] = machine.threads;
             text += row.dump() + '\n';
         } else {
             text += fmt::format("{:<46} {:>9} {:>12.0f}\n", c.title(), milliseconds(t.best_ms), t.tokens_per_s);
@@ -153,17 +76,27 @@ void run_bench(App& app, const std::vector<std::string>& args) {
     if (line.print_config) return void(app.results = config_text(list));
     require_all(list);
     check_name(o.op);
-    o.machine.prepare();
+    const Device device = o.machine.prepare(true);
+    if (!o.dtype.empty() && o.dtype != "f32" && (o.dtype != "bf16" || device == Device::cpu))
+        throw UsageError(fmt::format("--dtype: expected {}, got '{}'", device == Device::cpu ? "f32" : "f32 or bf16", o.dtype));
 
-    const Machine machine{o.machine.device, current_isa(), *o.machine.threads};
+    BenchMachine machine{o.machine.device, current_isa(), *o.machine.threads, nullptr};
+    std::string head = fmt::format("device {}, isa {}, threads {}, OpenBLAS {}, best of {}\n", machine.device, machine.isa,
+                                   machine.threads, openblas_core(), o.repeats);
+    std::unique_ptr<Gpu> gpu;
+    if (device == Device::cuda) {
+        gpu = std::make_unique<Gpu>();
+        const GpuInfo& info = gpu->info();
+        machine.gpu = gpu.get();
+        machine.isa = fmt::format("sm_{}{}", info.major, info.minor);
+        head = fmt::format("device {}, {}, best of {}\n", machine.device, info.name, o.repeats);
+    }
     ThreadPool pool(static_cast<int>(machine.threads));
-    std::string text = bench_ops(app, o, machine, pool) + bench_models(app, o, machine, pool);
-    if (text.empty()) fail("bench: no case of {} has '{}' in its name; hint: leave --filter out", o.op, o.filter);
-    if (!o.json)
-        text = fmt::format("device {}, isa {}, threads {}, OpenBLAS {}, best of {}\n", machine.device, machine.isa,
-                           machine.threads, openblas_core(), o.repeats) +
-               text;
-    app.results = std::move(text);
+    std::string text = bench_ops(app, o, machine, pool);
+    if (device == Device::cpu) text += bench_models(app, o, machine, pool);
+    if (text.empty())
+        fail("bench: no case of {} on {} has '{}' in its name; hint: leave --filter out", o.op, machine.device, o.filter);
+    app.results = o.json ? std::move(text) : head + text;
 }
 
 }  // namespace adder

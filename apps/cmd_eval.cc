@@ -53,7 +53,7 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     const std::vector<Segment>& segments = o.valid_fraction > 0 ? data.valid : data.train;
     std::string table = "name\ttokens\tnats\n";
     const int64_t tile = std::min(o.tile.value_or(cli::kScoreTile), std::max<int64_t>(n_tokens(segments), 1));
-    SegmentScorer scorer(loaded.model, pool, loaded.domain.rules(), tile);
+    SegmentScorer scorer(loaded.model, {.pool = &pool}, loaded.domain.rules(), tile);
     LossSums sums;
     try {
         sums = scorer.score(

@@ -58,7 +58,7 @@ void run_generate(App& app, const std::vector<std::string>& args) {
     std::string text;
     try {
         generate(
-            loaded.model, DType::f32, pool, g, [&](int64_t) { return std::span<const uint16_t>(prompt); },
+            loaded.model, {.pool = &pool}, g, [&](int64_t) { return std::span<const uint16_t>(prompt); },
             [&](int64_t record, std::span<const uint16_t> tokens) {
                 loaded.domain.append_sample(text, header(o, record, prompt.size()), tokens);
                 if (!file) return;

@@ -78,7 +78,7 @@ Json describe_checkpoint(const cli::CheckpointOptions& o) {
     const std::string checkpoint = find_checkpoint(o.checkpoint, o.best);
     LanguageModel model(load_config(checkpoint));
     // Reading the weights shows that they fit the configuration.
-    const ParamStore params([&](ParamVisitor& v) { model.visit(v); }, DType::f32, false);
+    ParamStore params([&](ParamVisitor& v) { model.visit(v); }, DType::f32, false);
     load_parameters(checkpoint, model, params);
     ShapeList tensors;
     model.visit(tensors);

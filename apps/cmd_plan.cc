@@ -27,9 +27,9 @@ int64_t largest(int64_t from, Fits fits) {
     return best;
 }
 
-bool fits(LanguageModel& model, cli::TileOptions options) {
+bool fits(LanguageModel& model, const Compute& compute, cli::TileOptions options) {
     try {
-        stage_plans(model, options, options.tile.value_or(0));
+        stage_plans(model, compute, options, options.tile.value_or(0));
         return true;
     } catch (const Error&) {
         return false;
@@ -37,13 +37,12 @@ bool fits(LanguageModel& model, cli::TileOptions options) {
 }
 
 // Tokens a second of a short sequence of the same model: time is linear in the length, so it holds for any.
-double measure_tokens_per_s(LanguageModel& model, const cli::TrainOptions& o, const MemoryPlan& plan) {
+double measure_tokens_per_s(LanguageModel& model, const Compute& compute, const cli::TrainOptions& o, const MemoryPlan& plan) {
     const int64_t L = std::min<int64_t>({plan.tiles.T, plan.tiles.L, 1024});
     TileOptions tiles{std::min<int64_t>(plan.tiles.B, std::max<int64_t>(1, 1024 / L)), L, L, 1};
-    ParamStore params([&](ParamVisitor& v) { model.visit(v); }, DType::f32, true);
+    ParamStore params([&](ParamVisitor& v) { model.visit(v); }, compute.storage, true, compute.device);
     params.initialise(static_cast<uint64_t>(o.optimizer.seed));
-    ThreadPool pool(static_cast<int>(*o.machine.threads));
-    Trainer trainer(model, params, {}, pool, plan_training(model, DType::f32, tiles));
+    Trainer trainer(model, params, {}, compute, plan_training(model, compute, tiles));
     const FillBatch fill = [&](int64_t, int64_t, Batch& batch) {
         auto* ids = batch.ids.ref().ptr<uint16_t>("ids");
         for (int64_t i = 0; i < batch.B * batch.L; ++i) ids[i] = static_cast<uint16_t>(i % model.config().vocab_size);
@@ -76,25 +75,27 @@ void run_plan(App& app, const std::vector<std::string>& args) {
     if (line.print_config) return void(app.results = config_text(list));
     o.machine.prepare();
 
+    ThreadPool pool(static_cast<int>(*o.machine.threads));
+    const Compute compute{.pool = &pool};
     LanguageModel model(model_config(o.model, domain.vocabulary));
-    const std::vector<MemoryPlan> plans = stage_plans(model, o.tiles, o.tiles.tile.value_or(0));
+    const std::vector<MemoryPlan> plans = stage_plans(model, compute, o.tiles, o.tiles.tile.value_or(0));
     const MemoryPlan& p = plans.back();
     // A model that does not fit here is planned for another machine.
     const bool here = p.parameter_bytes + p.optimizer_bytes < physical_memory_bytes() / 2;
-    const double tokens_per_s = here ? measure_tokens_per_s(model, o, p) : 0;
+    const double tokens_per_s = here ? measure_tokens_per_s(model, compute, o, p) : 0;
     const int64_t step_tokens = o.tiles.accumulation * p.tiles.B * p.tiles.L;
     const double hours = static_cast<double>(o.optimizer.steps) * static_cast<double>(step_tokens) / tokens_per_s / 3600;
     const int64_t batch = largest(1, [&](int64_t n) {
         auto t = o.tiles;
         t.batch = n;
         t.length_warmup.clear();
-        return fits(model, t);
+        return fits(model, compute, t);
     });
     const int64_t length = largest(1, [&](int64_t n) {
         auto t = o.tiles;
         t.length = n;
         t.length_warmup.clear();
-        return fits(model, t);
+        return fits(model, compute, t);
     });
     if (json) {
         Json j = {{"parameters", p.parameters}, {"tile", p.tiles.T}, {"keep", p.tiles.keep},

@@ -32,7 +32,7 @@ class TrainCommand {
   public:
     TrainCommand(App& app, cli::TrainOptions& options, OptionList& list, RunFolder& folder)
         : app_(app), o_(options), list_(list), folder_(folder), domain_(find_domain(o_.data.domain)),
-          pool_(static_cast<int>(*o_.machine.threads)) {}
+          pool_(static_cast<int>(*o_.machine.threads)), compute_{.pool = &pool_} {}
 
     void run() {
         data_ = load_training_data(o_.data, domain_, app_.console);
@@ -41,17 +41,17 @@ class TrainCommand {
         set_resolved(o_.model, model.config());
         // The tile of a run decides its bits, so that it is recorded and taken again, whatever memory there is then.
         const int64_t chosen = folder_.stored().is_null() ? 0 : folder_.stored().value("tile", int64_t{0});
-        const std::vector<MemoryPlan> plans = stage_plans(model, o_.tiles, o_.tiles.tile.value_or(chosen));
+        const std::vector<MemoryPlan> plans = stage_plans(model, compute_, o_.tiles, o_.tiles.tile.value_or(chosen));
         say(plan_text(model, plans, o_.tiles.accumulation));
-        ParamStore params([&](ParamVisitor& v) { model.visit(v); }, DType::f32, true);
+        ParamStore params([&](ParamVisitor& v) { model.visit(v); }, compute_.storage, true, compute_.device);
         const auto& a = o_.optimizer;
-        Trainer trainer(model, params, {a.beta1, a.beta2, a.eps, a.weight_decay, a.clip}, pool_, plans.front());
+        Trainer trainer(model, params, {a.beta1, a.beta2, a.eps, a.weight_decay, a.clip}, compute_, plans.front());
         TrainerState state = begin(model, params, trainer);
         const WindowSampler sampler(data_.records, data_.train, domain_.rules(), o_.tiles.stages(),
                                     o_.tiles.accumulation, static_cast<uint64_t>(a.seed));
         const FillBatch fill = [&](int64_t step, int64_t micro, Batch& batch) { sampler.fill(step, micro, batch); };
         if (o_.profile)
-            return void(app_.results = profile_steps(trainer, pool_, o_.tiles.accumulation, fill));
+            return void(app_.results = profile_steps(trainer, compute_, o_.tiles.accumulation, fill));
         if (finished(state)) {
             say(fmt::format("{}: the run has finished its {} steps; nothing to do", folder_.path(), state.step));
             return;
@@ -140,7 +140,7 @@ class TrainCommand {
                             r.valid_loss / std::numbers::ln2, domain_.token, r.tokens, domain_.token));
         };
         if (!data_.valid.empty()) {
-            scorer.emplace(model, pool_, domain_.rules(), cli::kScoreTile);
+            scorer.emplace(model, compute_, domain_.rules(), cli::kScoreTile);
             hooks.evaluate = [&](bool whole) {
                 const auto part = first_tokens(data_.valid, kPeriodicEvaluationTokens);
                 HeldOut h;
@@ -166,6 +166,7 @@ class TrainCommand {
     RunFolder& folder_;
     const Domain& domain_;
     ThreadPool pool_;
+    Compute compute_;
     Dataset data_;
 };
 

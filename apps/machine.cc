@@ -32,12 +32,15 @@ void MachineOptions::add_to(OptionList& list) {
               .on_resume = OnResume::any, .derived = "the best"});
 }
 
-Device MachineOptions::prepare() {
-    if (device == "cuda")
-        fail("--device cuda: this build has no CUDA kernels; hint: leave --device out, or pass --device cpu");
+Device MachineOptions::prepare(bool computes_on_gpu) {
+    const bool cuda = device == "cuda";
+    if (cuda) {
+        if (const std::string problem = gpu_problem(); !problem.empty()) fail("--device cuda: {}", problem);
+        if (!computes_on_gpu) fail("--device cuda: this command computes on the CPU; hint: leave --device out");
+    }
     if (!isa.empty()) force_isa(isa);
     if (!threads) threads = usable_cores();
-    return Device::cpu;
+    return cuda ? Device::cuda : Device::cpu;
 }
 
 }  // namespace adder

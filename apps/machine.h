@@ -20,8 +20,9 @@ struct MachineOptions {
 
     void add_to(OptionList& list);
     // Chooses device and instruction set; works out `threads`. Call it before any input is read. Throws Error for a
-    // device that this build lacks and for an instruction set that this machine lacks.
-    Device prepare();
+    // device that this build or machine lacks, or that the command does not compute on, and for an instruction set that
+    // this machine lacks.
+    Device prepare(bool computes_on_gpu = false);
 };
 
 }  // namespace adder

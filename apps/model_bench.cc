@@ -19,8 +19,8 @@ constexpr double kEnoughSeconds = 10;
 
 // A model with initial weights.
 struct BenchModel {
-    BenchModel(const ModelCase& c, bool trained)
-        : model(config(c)), params([this](ParamVisitor& v) { model.visit(v); }, DType::f32, trained) {
+    BenchModel(const ModelCase& c, const Compute& compute, bool trained)
+        : model(config(c)), params([this](ParamVisitor& v) { model.visit(v); }, compute.storage, trained, compute.device) {
         params.initialise(1);
     }
     static ModelConfig config(const ModelCase& c) {
@@ -67,10 +67,10 @@ void time_runs(int64_t runs, F f, ModelTiming& timing) {
     timing.runs = static_cast<int64_t>(ms.size());
 }
 
-ModelTiming time_training(const ModelCase& c, ThreadPool& pool, int64_t runs) {
-    BenchModel m(c, true);
-    const MemoryPlan plan = plan_training(m.model, DType::f32, {c.B, c.L, c.tile > 0 ? c.tile : c.L, 1});
-    Trainer trainer(m.model, m.params, {}, pool, plan);
+ModelTiming time_training(const ModelCase& c, const Compute& compute, int64_t runs) {
+    BenchModel m(c, compute, true);
+    const MemoryPlan plan = plan_training(m.model, compute, {c.B, c.L, c.tile > 0 ? c.tile : c.L, 1});
+    Trainer trainer(m.model, m.params, {}, compute, plan);
     ModelTiming timing;
     timing.parameters = m.params.count();
     timing.memory_bytes = plan.total_bytes();
@@ -90,10 +90,10 @@ ModelTiming time_training(const ModelCase& c, ThreadPool& pool, int64_t runs) {
 }
 
 // Every layer, the last norm and the head, row by row.
-ModelTiming time_forward(const ModelCase& c, ThreadPool& pool, int64_t runs) {
-    BenchModel m(c, false);
+ModelTiming time_forward(const ModelCase& c, const Compute& compute, int64_t runs) {
+    BenchModel m(c, compute, false);
     const int64_t T = std::min(c.tile > 0 ? c.tile : kForwardTile, c.L);
-    Session session(m.model, DType::f32, pool, c.B, T);
+    Session session(m.model, compute, c.B, T);
     Batch tokens(c.B, c.L);
     fill_tokens(tokens, 0);
     const auto* ids = tokens.ids.ref().ptr<uint16_t>("ids");
@@ -116,9 +116,9 @@ ModelTiming time_forward(const ModelCase& c, ThreadPool& pool, int64_t runs) {
     return timing;
 }
 
-ModelTiming time_decoding(const ModelCase& c, ThreadPool& pool, int64_t runs) {
-    BenchModel m(c, false);
-    Session session(m.model, DType::f32, pool, c.B, 1);
+ModelTiming time_decoding(const ModelCase& c, const Compute& compute, int64_t runs) {
+    BenchModel m(c, compute, false);
+    Session session(m.model, compute, c.B, 1);
     std::vector<uint16_t> ids(static_cast<size_t>(c.B));
     for (size_t b = 0; b < ids.size(); ++b) ids[b] = static_cast<uint16_t>(b % kVocabulary);
     ModelTiming timing;
@@ -155,12 +155,12 @@ std::vector<ModelCase> model_cases() {
     return all;
 }
 
-ModelTiming time_model(const ModelCase& c, ThreadPool& pool, int64_t runs) {
+ModelTiming time_model(const ModelCase& c, const Compute& compute, int64_t runs) {
     const std::string_view what = c.what;
-    if (what == "train_step") return time_training(c, pool, runs);
-    if (what == "embed_forward") return time_forward(c, pool, runs);
+    if (what == "train_step") return time_training(c, compute, runs);
+    if (what == "embed_forward") return time_forward(c, compute, runs);
     CHECK(what == "decode_cuda_graph");
-    return time_decoding(c, pool, runs);
+    return time_decoding(c, compute, runs);
 }
 
 }  // namespace adder

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/threads.h"
+#include "core/ctx.h"
 
 namespace adder {
 
@@ -29,6 +29,6 @@ struct ModelTiming {
 std::vector<ModelCase> model_cases();
 
 // Best of `runs` runs, fewer once a case has taken ten seconds.
-ModelTiming time_model(const ModelCase& c, ThreadPool& pool, int64_t runs);
+ModelTiming time_model(const ModelCase& c, const Compute& compute, int64_t runs);
 
 }  // namespace adder

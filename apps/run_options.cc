@@ -90,6 +90,8 @@ OptionList BenchOptions::list() {
     l.add({.name = "repeats", .value = &repeats, .unit = "N", .help = "the best of N runs counts",
            .range = between(1, 1000)});
     l.add({.name = "filter", .value = &filter, .unit = "TEXT", .help = "only cases whose name contains this"});
+    l.add({.name = "dtype", .value = &dtype, .unit = "f32|bf16", .help = "storage of weights and activations",
+           .derived = "f32 on the CPU, bf16 on a GPU"});
     l.add({.name = "json", .value = &json, .help = "print one JSON object a line"});
     machine.add_to(l);
     return l;

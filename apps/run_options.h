@@ -52,7 +52,7 @@ struct GenerateOptions {
 struct BenchOptions {
     std::string op;
     int64_t repeats = 7;
-    std::string filter;
+    std::string filter, dtype;
     bool json = false;
     MachineOptions machine;
 

@@ -14,8 +14,8 @@ struct Piece {
 
 }  // namespace
 
-SegmentScorer::SegmentScorer(LanguageModel& model, ThreadPool& pool, const TokenRules& rules, int64_t T)
-    : rules_(rules), session_(model, DType::f32, pool, 1, T), tile_(1, T), nats_(static_cast<size_t>(T)) {}
+SegmentScorer::SegmentScorer(LanguageModel& model, const Compute& compute, const TokenRules& rules, int64_t T)
+    : rules_(rules), session_(model, compute, 1, T), tile_(1, T), nats_(static_cast<size_t>(T)) {}
 
 LossSums SegmentScorer::score(std::span<const TokenRecord> records, std::span<const Segment> segments,
                               const std::function<void(size_t, const LossSums&)>& on_segment,

@@ -15,7 +15,7 @@ namespace adder {
 class SegmentScorer {
   public:
     // Memory is planned for tiles of T tokens.
-    SegmentScorer(LanguageModel& model, ThreadPool& pool, const TokenRules& rules, int64_t T);
+    SegmentScorer(LanguageModel& model, const Compute& compute, const TokenRules& rules, int64_t T);
 
     // Every segment from the zero state; sums of counted targets, added in order. `on_segment` (optional) receives each
     // segment's own sums, in order. Throws Interrupted when `stop` (optional) is set.

@@ -61,7 +61,7 @@ void set_resolved(cli::ModelOptions& o, const ModelConfig& c) {
     if (c.dt_rank > 0) o.dt_rank = c.dt_rank;
 }
 
-std::vector<MemoryPlan> stage_plans(LanguageModel& model, const cli::TileOptions& o, int64_t tile) {
+std::vector<MemoryPlan> stage_plans(LanguageModel& model, const Compute& compute, const cli::TileOptions& o, int64_t tile) {
     const int64_t memory = o.memory ? o.memory->count : physical_memory_bytes() / 2;
     const int64_t keep = o.keep.value_or(o.tile ? 1 : -1);
     std::vector<MemoryPlan> plans;
@@ -70,7 +70,7 @@ std::vector<MemoryPlan> stage_plans(LanguageModel& model, const cli::TileOptions
         const LengthStage& stage = stages[i];
         TileOptions tiles{stage.B, stage.L, 0, keep};
         if (tile > 0) tiles.T = std::clamp<int64_t>(tile * o.batch / stage.B, 1, stage.L);
-        plans.insert(plans.begin(), choose_tiles(model, DType::f32, tiles, memory));
+        plans.insert(plans.begin(), choose_tiles(model, compute, tiles, memory));
         // The last stage decides; an earlier one of shorter sequences would otherwise choose for itself.
         tile = plans.back().tiles.T;
     }
@@ -118,9 +118,10 @@ const Domain& domain_of(const std::string& checkpoint) {
 
 }  // namespace
 
-LoadedModel::LoadedModel(const std::string& path, bool best)
+LoadedModel::LoadedModel(const std::string& path, bool best, const Compute& compute)
     : checkpoint(find_checkpoint(path, best)), model(load_config(checkpoint)),
-      params([this](ParamVisitor& v) { model.visit(v); }, DType::f32, false), domain(domain_of(checkpoint)) {
+      params([this](ParamVisitor& v) { model.visit(v); }, compute.storage, false, compute.device),
+      domain(domain_of(checkpoint)) {
     if (model.config().vocab_size < domain.vocabulary)
         fail("{}: a vocabulary of {} is too small for {}, which has {}", checkpoint, model.config().vocab_size,
              domain.name, domain.vocabulary);

@@ -24,14 +24,15 @@ void set_resolved(cli::ModelOptions& options, const ModelConfig& config);
 
 // One plan a stage: the tile of a stage with B_s rows is T B / B_s, so that all stages hold as many tokens. `tile`: of
 // the last stage, 0 = what fits. --tile alone means --keep 1.
-std::vector<MemoryPlan> stage_plans(LanguageModel& model, const cli::TileOptions& options, int64_t tile);
+std::vector<MemoryPlan> stage_plans(LanguageModel& model, const Compute& compute, const cli::TileOptions& options,
+                                    int64_t tile);
 
 // Memory by arena, tiles and work, as lines.
 std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>& plans, int64_t accumulation);
 
 // A model read from a checkpoint, with parameters and without gradients.
 struct LoadedModel {
-    LoadedModel(const std::string& checkpoint_or_run, bool best);
+    LoadedModel(const std::string& checkpoint_or_run, bool best, const Compute& compute = {});
     std::string checkpoint;  // folder
     LanguageModel model;
     ParamStore params;

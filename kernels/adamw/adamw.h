@@ -44,13 +44,14 @@ class AdamWTable {
     explicit AdamWTable(std::span<const AdamWTensor> tensors);
 
     const void* data() const { return table_.ref().data; }  // see adamw_cuda.h
+    int64_t tensors() const { return tensors_; }
     int64_t pieces() const { return pieces_; }
     int64_t elements() const { return elements_; }
     int64_t bytes_moved() const { return bytes_moved_; }  // by one update
 
   private:
     Tensor table_;
-    int64_t pieces_ = 0, elements_ = 0, bytes_moved_ = 0;
+    int64_t tensors_ = 0, pieces_ = 0, elements_ = 0, bytes_moved_ = 0;
 };
 
 // What an optimizer keeps on the GPU. Zeroed memory is the start of a run.

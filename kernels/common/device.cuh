@@ -49,23 +49,49 @@ int vector_width(const View<T, R>& v, int64_t n) {
 }
 
 template <class T, int V>
-struct alignas(sizeof(T) * V) Pack {
+struct alignas(sizeof(T) * V < 16 ? sizeof(T) * V : 16) Pack {
     T item[V];
 };
 
-// `p` must be aligned to V elements.
+// Pairs of bf16 travel in words: one instruction for up to 16 bytes, packed conversions.
+template <class T, int V>
+inline constexpr bool kInWords = std::is_same_v<T, bf16> && V % 2 == 0;
+// V elements as they were loaded.
+template <class T, int V>
+using Packed = std::conditional_t<kInWords<T, V>, Pack<uint32_t, (V + 1) / 2>, Pack<T, V>>;
+
+// `p` must be aligned to V elements, or to 16 bytes if those are more.
+template <int V, class T>
+__device__ __forceinline__ Packed<T, V> load_packed(const T* p) {
+    return *reinterpret_cast<const Packed<T, V>*>(p);
+}
+template <class T, int V>
+__device__ __forceinline__ void unpack(const Packed<T, V>& pack, float (&to)[V]) {
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+        if constexpr (kInWords<T, V>)
+            to[i] = i % 2 == 0 ? low_bf16(pack.item[i / 2]) : high_bf16(pack.item[i / 2]);
+        else
+            to[i] = to_float(pack.item[i]);
+    }
+}
 template <int V, class T>
 __device__ __forceinline__ void load(const T* p, float (&to)[V]) {
-    const Pack<T, V> pack = *reinterpret_cast<const Pack<T, V>*>(p);
-#pragma unroll
-    for (int i = 0; i < V; ++i) to[i] = to_float(pack.item[i]);
+    unpack<T, V>(load_packed<V>(p), to);
 }
 template <int V, class T>
 __device__ __forceinline__ void store(T* p, const float (&from)[V]) {
-    Pack<T, V> pack;
+    if constexpr (kInWords<T, V>) {
+        Pack<uint32_t, V / 2> pack;
 #pragma unroll
-    for (int i = 0; i < V; ++i) pack.item[i] = from_float<T>(from[i]);
-    *reinterpret_cast<Pack<T, V>*>(p) = pack;
+        for (int i = 0; i < V; i += 2) pack.item[i / 2] = pack_bf16(from[i], from[i + 1]);
+        *reinterpret_cast<Pack<uint32_t, V / 2>*>(p) = pack;
+    } else {
+        Pack<T, V> pack;
+#pragma unroll
+        for (int i = 0; i < V; ++i) pack.item[i] = from_float<T>(from[i]);
+        *reinterpret_cast<Pack<T, V>*>(p) = pack;
+    }
 }
 
 // ---- activations, in f32 ----
@@ -81,6 +107,9 @@ __device__ __forceinline__ float silu_slope(float x) {
     const float s = sigmoid(x);
     return s * (1.0f + x * (1.0f - s));
 }
+// sigmoid with a quotient within two units in the last place (__fdividef) instead of a rounded one. That quotient is 0
+// where its denominator passes 2^126, and so is the sigmoid there but for less than 2^-126.
+__device__ __forceinline__ float fast_sigmoid(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); }
 // log(1 + exp(x)): exact to rounding at both ends, NaN for NaN.
 __device__ __forceinline__ float softplus(float x) { return x > 20.0f ? x : log1pf(expf(x)); }
 

@@ -36,6 +36,16 @@ __device__ __forceinline__ void load_matrix_x4_transposed(uint32_t (&r)[4], cons
                  : "memory");
 }
 
+// c += a b with A 16 x 8 and B 8 x 8, tf32 operands: f32 words whose low 13 bits are ignored; f32 accumulation.
+//   A  a[0]: (group, pair)  a[1]: (group + 8, pair)  a[2]: (group, pair + 4)  a[3]: (group + 8, pair + 4)
+//   B (k, n)  b[0]: (pair, group)  b[1]: (pair + 4, group)     C as above
+__device__ __forceinline__ void mma_16x8x8_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])), "r"(__float_as_uint(a[3])),
+          "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
+}
+
 // 2^x to two units in the last place in one instruction; subnormal arguments and results are zero.
 __device__ __forceinline__ float exp2_approx(float x) {
     float y;

@@ -41,8 +41,9 @@ DType ArraySpec::dtype_in(DType storage_type) const {
 }
 
 DType ArraySpec::gradient_dtype_in(DType storage_type) const {
-    if (kind == Kind::parameter || dtype != DType::none) return accum_of(storage_type);
-    return dtype_in(storage_type);
+    if (gradient_precision == Precision::storage) return storage_type;
+    const bool own = gradient_precision == Precision::accum || kind == Kind::parameter || dtype != DType::none;
+    return own ? accum_of(storage_type) : dtype_in(storage_type);
 }
 
 ArraySpec&& ArraySpec::normal(double mean, double deviation) && {

@@ -40,7 +40,8 @@ enum CaseUse : unsigned {
     kGrad = 2,  // reference backward against the complex step; at most 2,000 input numbers
     kBench = 4,
     kSelftest = 8,
-    kHuge = 16,  // also with batch and time strides past 2^31 elements
+    kHuge = 16,       // also with batch and time strides past 2^31 elements
+    kBenchCuda = 32,  // of a GPU's size: numbers made on the device, never on the host
 };
 
 // activation: of the storage type, (B,L,...); also run with padded rows unless dense()
@@ -66,6 +67,7 @@ struct ArraySpec {
     double lo = 0, hi = 1;       // normal: mean, standard deviation; uniform: range
     DType dtype = DType::none;   // none: as `precision` and the run say
     Precision precision = Precision::by_kind;
+    Precision gradient_precision = Precision::by_kind;  // by_kind: of a parameter S, of others as the array
     bool differentiable = true;  // an input's gradient, an output's cotangent exists
     bool contiguous = false;     // never given padded rows
     bool zero = false;           // output or gradient expected to be exactly zero
@@ -105,6 +107,14 @@ struct ArraySpec {
         precision = Precision::accum;
         return std::move(*this);
     }
+    ArraySpec&& gradient_storage() && {
+        gradient_precision = Precision::storage;
+        return std::move(*this);
+    }
+    ArraySpec&& gradient_accum() && {
+        gradient_precision = Precision::accum;
+        return std::move(*this);
+    }
     ArraySpec&& fixed() && {
         differentiable = false;
         return std::move(*this);
@@ -135,8 +145,7 @@ struct ArraySpec {
     }
 
     std::string gradient_name() const { return gradient.empty() ? "d_" + name : gradient; }
-    // In a run of this storage type: the type of the array, and of its gradient or cotangent. Gradients of parameters
-    // accumulate in S whatever the parameter's type is.
+    // In a run of this storage type: the type of the array, and of its gradient or cotangent.
     DType dtype_in(DType storage) const;
     DType gradient_dtype_in(DType storage) const;
 

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "core/rng.h"
-#include "kernels/common/op_instance.h"
 
 namespace adder {
 
@@ -42,7 +41,7 @@ std::vector<Compared> compared_gradients(const OpCase& c) {
     return all;
 }
 
-// What the reference computes in S.
+// What the reference computes in S, unrounded.
 template <class S>
 Values reference(const OpCase& c, const Bag<double>& inputs, const std::function<void(Bag<S>&)>& forward,
                  const std::function<void(Bag<S>&)>& backward) {
@@ -60,9 +59,19 @@ Values reference(const OpCase& c, const Bag<double>& inputs, const std::function
     return v;
 }
 
+// Storage-typed results of the reference in float, as an op must round them.
+Values rounded(Values values, const OpCase& c, DType storage) {
+    if (storage != DType::bf16) return values;
+    const auto types = array_types(c, storage);
+    for (auto& [name, v] : values)
+        if (types.at(name) == DType::bf16)
+            for (double& x : v) x = rounded_to(DType::bf16, x);
+    return values;
+}
+
 // One comparison under the calibrated tolerance.
 void compare(const std::string& at, const Compared& what, const Values& got, const Values& in_float,
-             const Values& expected, CheckReport& report) {
+             const Values& expected, const Tolerance& tolerance, CheckReport& report) {
     const std::vector<double>& x = got.at(what.name);
     const std::vector<double>& want = expected.at(what.name);
     ++report.comparisons;
@@ -77,10 +86,10 @@ void compare(const std::string& at, const Compared& what, const Values& got, con
             fmt::format("{}: {} is expected constant, which shows nothing", at, what.name));
         return;
     }
-    const ToleranceFloor floor;
-    const Errors e = errors_of(x, want), r = errors_of(in_float.at(what.name), want);
-    const double rms_limit = std::min(std::max(2 * r.rms, floor.rms), floor.cap);
-    const double peak_limit = std::min(std::max(4 * r.peak, floor.peak), floor.cap);
+    const Errors e = errors_of(x, want, tolerance.outlier);
+    const Errors r = errors_of(in_float.at(what.name), want, tolerance.outlier);
+    const double rms_limit = std::min(std::max(2 * r.rms, tolerance.rms), tolerance.cap);
+    const double peak_limit = std::min(std::max(4 * r.peak, tolerance.peak), tolerance.cap);
     const double ratio = std::max(e.rms / rms_limit, e.peak / peak_limit);
     if (!(ratio <= report.worst_ratio)) report.worst_ratio = ratio, report.worst_at = at + " " + what.name;
     if (!(ratio <= 1))
@@ -157,19 +166,27 @@ void check_side_effects(const std::string& at, const OpCase& c, Instance& run, T
         report.failures.push_back(fmt::format("{}: bytes around {} were written", at, name));
 }
 
-CheckReport check_layouts(const OpCase& c, std::initializer_list<Layout> layouts, int threads) {
+CheckReport check_layouts(const OpCase& c, std::initializer_list<Layout> layouts, const RunOn& on) {
     CheckReport report;
-    const Bag<double> inputs = make_inputs(c);
+    const Bag<double> inputs = make_inputs(c, on.storage);
     const Values exact = reference<double>(c, inputs, c.ref_forward.f64, c.ref_backward.f64);
-    const Values in_float = reference<float>(c, inputs, c.ref_forward.f32, c.ref_backward.f32);
-    ThreadPool pool(threads);
+    const Values in_float =
+        rounded(reference<float>(c, inputs, c.ref_forward.f32, c.ref_backward.f32), c, on.storage);
+    // A case without storage-typed arrays is an f32 case.
+    const Tolerance tolerance = tolerance_of(has_storage(c) ? on.storage : DType::f32);
+    ThreadPool pool(on.threads);
     for (const Layout layout : layouts) {
         const char* names[] = {"contiguous", "strided", "huge strides"};
         const std::string at = c.title() + ", " + names[static_cast<size_t>(layout)];
-        Instance run(c, inputs, DType::f32, layout);
+        Instance run(c, inputs, on, layout);
         const Values got = run_op(c, run, pool);
-        for (const Compared& o : compared_outputs(c)) compare(at, o, got, in_float, exact, report);
-        for (const Compared& g : compared_gradients(c)) compare(at, g, got, in_float, exact, report);
+        for (const Compared& o : compared_outputs(c)) compare(at, o, got, in_float, exact, tolerance, report);
+        for (const Compared& g : compared_gradients(c)) compare(at, g, got, in_float, exact, tolerance, report);
+        if (!on.repeat) {
+            if (const std::string name = run.damaged(); !name.empty())
+                report.failures.push_back(fmt::format("{}: bytes around {} were written", at, name));
+            continue;
+        }
         check_side_effects(at, c, run, pool, report);
         const Bytes once = result_bytes(c, run, pool);
         ++report.comparisons;
@@ -187,34 +204,26 @@ void CheckReport::add(const CheckReport& other) {
     failures.insert(failures.end(), other.failures.begin(), other.failures.end());
 }
 
-// An element farther from zero than this many rms is judged by its own size. Without it the last bit of an element of 64
-// rms is more than the floor of the peak error, and passing is luck; with it the floor is 2.6 such units.
-constexpr double kOutlier = 16;
-
-Errors errors_of(const std::vector<double>& got, const std::vector<double>& expected) {
+Errors errors_of(const std::vector<double>& got, const std::vector<double>& expected, double outlier) {
     CHECK(got.size() == expected.size());
     const double scale = rms(expected);
     double sum = 0, peak = 0;
     for (size_t i = 0; i < got.size(); ++i) {
         const double e = std::abs(got[i] - expected[i]);
         sum += e * e;
-        const double relative = e / std::max(scale, std::abs(expected[i]) / kOutlier);
+        const double relative = e / std::max(scale, std::abs(expected[i]) / outlier);
         if (e != 0 && !(relative <= peak)) peak = relative;
     }
     if (sum == 0) return {};
     return {std::sqrt(sum / static_cast<double>(got.size())) / scale, peak};
 }
 
-CheckReport check_values(const OpCase& c) {
-    return check_values_on(c, 2);
-}
-
-CheckReport check_values_on(const OpCase& c, int threads) {
-    return check_layouts(c, {Layout::contiguous, Layout::strided}, threads);
+CheckReport check_values(const OpCase& c, const RunOn& on) {
+    return check_layouts(c, {Layout::contiguous, Layout::strided}, on);
 }
 
 CheckReport check_huge_strides(const OpCase& c) {
-    return check_layouts(c, {Layout::huge}, 2);
+    return check_layouts(c, {Layout::huge}, {});
 }
 
 CheckReport check_f64(const OpCase& c) {

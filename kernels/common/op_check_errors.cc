@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "kernels/common/op_check.h"
-#include "kernels/common/op_instance.h"
 
 namespace adder {
 
@@ -67,7 +66,7 @@ std::vector<Seen> results_of(const OpCase& c) {
 
 // Runs op and reference on numbers with one NaN and compares where NaNs come out.
 void expect_same_nans(const OpCase& c, const Bag<double>& numbers, const std::string& poisoned, int64_t owner,
-                      const Members& members, CheckReport& report) {
+                      const Members& members, const RunOn& on, CheckReport& report) {
     const std::vector<Seen> results = results_of(c);
     Bag<double> bag = numbers.as<double>();
     add_outputs(c, bag);
@@ -75,8 +74,8 @@ void expect_same_nans(const OpCase& c, const Bag<double>& numbers, const std::st
     std::map<std::string, std::vector<double>> want, got;
     for (const Seen& r : results)
         if (!r.in_backward) want[r.name] = bag.at(r.name);
-    Instance run(c, numbers, DType::f32);
-    ThreadPool pool(2);
+    Instance run(c, numbers, on);
+    ThreadPool pool(on.threads);
     run.forward(pool);
     for (const Seen& r : results)
         if (!r.in_backward) got[r.name] = run.values(r.name);
@@ -108,11 +107,11 @@ int count_of(const std::string& text, char wanted) {
 }
 
 // The message of the Error that `f` throws while planning, or "" when it throws none.
-std::string error_of(const std::function<void(Ctx&, TensorBag&)>& f, TensorBag bag) {
-    for (auto& [name, t] : bag.tensors) t.data = nullptr;
+std::string error_of(const std::function<void(Ctx&, TensorBag&)>& f, TensorBag bag, Device device) {
     ThreadPool pool(1);
-    Arena plan;
+    Arena plan(device, "a plan");
     Ctx ctx;
+    ctx.device = device;
     ctx.pool = &pool;
     ctx.scratch = &plan;
     ctx.dry_run = true;
@@ -132,8 +131,8 @@ void expect_errors(const OpCase& c, const std::function<void(Ctx&, TensorBag&)>&
         TensorBag wrong = bag;
         Shape shape = t.shape;
         ++shape.dim[static_cast<size_t>(d)];
-        wrong.tensors[name] = TensorRef(nullptr, t.dtype, shape);
-        const std::string text = error_of(f, wrong);
+        wrong.tensors[name] = TensorRef(nullptr, t.dtype, shape, t.device);
+        const std::string text = error_of(f, wrong, t.device);
         ++report.comparisons;
         const bool both = text.rfind("[", 0) == 0 && text.find("expected") != std::string::npos &&
                           text.find("got") != std::string::npos && count_of(text, '(') >= 2;
@@ -147,9 +146,9 @@ void expect_errors(const OpCase& c, const std::function<void(Ctx&, TensorBag&)>&
 
 }  // namespace
 
-CheckReport check_nan(const OpCase& c) {
+CheckReport check_nan(const OpCase& c, const RunOn& on) {
     CheckReport report;
-    const Bag<double> clean = make_inputs(c);
+    const Bag<double> clean = make_inputs(c, on.storage);
     const Members members(c, clean);
     auto poison = [&](const std::string& name, const ArraySpec& s, bool final_state) {
         Bag<double> numbers = clean.as<double>();
@@ -157,7 +156,7 @@ CheckReport check_nan(const OpCase& c) {
         const size_t i = x.size() / 2;
         x[i] = std::numeric_limits<double>::quiet_NaN();
         expect_same_nans(c, numbers, fmt::format("{}[{}]", name, i), members.owner(s, i, final_state),
-                         members, report);
+                         members, on, report);
     };
     for (const ArraySpec& s : c.inputs)
         if (s.dtype == DType::none) poison(s.name, s, false);
@@ -167,22 +166,25 @@ CheckReport check_nan(const OpCase& c) {
     return report;
 }
 
-CheckReport check_errors(const OpCase& c) {
+CheckReport check_errors(const OpCase& c, const RunOn& on) {
     CheckReport report;
-    Instance run(c, make_inputs(c), DType::f32);
-    const TensorBag& bag = run.bag();
+    const TensorBag bag = planned_bag(c, on.storage, on.device);
     for (const ArraySpec& s : c.inputs)
         expect_errors(c, c.forward, bag, s.name, s.open_dim, &s == &c.inputs[0], report);
     for (const ArraySpec& s : c.outputs) expect_errors(c, c.forward, bag, s.name, s.open_dim, false, report);
     if (c.backward)
         for (const GradientArray& g : gradient_arrays(c))
             expect_errors(c, c.backward, bag, g.name, g.open_dim, false, report);
-    TensorBag narrow = bag;
-    for (auto& [name, t] : narrow.tensors)
-        if (t.dtype == DType::f32) t.dtype = DType::bf16;
+    const bool cpu = on.device == Device::cpu;
+    const DType lacks = cpu ? DType::bf16 : DType::f64;
+    TensorBag other = bag;
+    for (auto& [name, t] : other.tensors)
+        if (t.dtype == DType::f32 || t.dtype == DType::bf16) t.dtype = lacks;
     ++report.comparisons;
-    if (const std::string text = error_of(c.forward, narrow); text.find("--device cuda") == std::string::npos)
-        report.failures.push_back(c.title() + ": bf16 does not name the device that has it: " + text);
+    const std::string text = error_of(c.forward, other, on.device);
+    if (text.find(cpu ? "--device cuda" : "f64") == std::string::npos)
+        report.failures.push_back(fmt::format("{}: {} on {}: {}", c.title(), name_of(lacks), name_of(on.device),
+                                              text.empty() ? "no error" : "unclear: " + text));
     return report;
 }
 

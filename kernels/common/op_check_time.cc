@@ -4,7 +4,6 @@
 #include <set>
 
 #include "kernels/common/op_check.h"
-#include "kernels/common/op_instance.h"
 
 namespace adder {
 
@@ -13,7 +12,16 @@ namespace {
 using Values = std::map<std::string, std::vector<double>>;
 
 double allowed(DType real) {
-    return real == DType::f64 ? 1e-12 : 1e-5;
+    return real == DType::f64 ? 1e-12 : real == DType::f32 ? 1e-5 : 2e-2;
+}
+
+// What a check goes through.
+std::vector<RunOn> runs_of(const RunOn& on) {
+    if (on.device == Device::cuda) return {on};
+    RunOn f64 = on, f32 = on;
+    f64.storage = DType::f64;
+    f32.storage = DType::f32;
+    return {f64, f32};
 }
 
 void expect_equal(const std::string& at, const std::vector<double>& got, const std::vector<double>& want,
@@ -39,8 +47,8 @@ struct Whole {
     Bag<double> numbers;
 };
 
-Whole whole_of(const OpCase& given) {
-    Whole w{given.part(given.B, given.L, true), make_inputs(given)};
+Whole whole_of(const OpCase& given, DType storage) {
+    Whole w{given.part(given.B, given.L, true), make_inputs(given, storage)};
     auto add = [&](const std::string& name, const ArraySpec& s) {
         if (!w.numbers.has(name))
             w.numbers.put(name, s.shape, std::vector<double>(static_cast<size_t>(s.shape.numel())));
@@ -67,7 +75,7 @@ void place(const ArraySpec& s, const OpCase& part, int64_t b0, int64_t t0, const
 
 // Forward and backward over [0, L) as calls of the given lengths; the state and its gradient go from call to
 // call.
-Values in_parts(const Whole& w, const std::vector<int64_t>& lengths, DType real, ThreadPool& pool) {
+Values in_parts(const Whole& w, const std::vector<int64_t>& lengths, const RunOn& on, ThreadPool& pool) {
     const OpCase& c = w.c;
     Values v;
     for (const ArraySpec& s : c.outputs)
@@ -78,7 +86,7 @@ Values in_parts(const Whole& w, const std::vector<int64_t>& lengths, DType real,
     int64_t t0 = 0;
     for (const int64_t n : lengths) {
         parts.push_back(c.part(c.B, n, true));
-        runs.emplace_back(parts.back(), slice_bag(c, parts.back(), w.numbers, 0, t0), real);
+        runs.emplace_back(parts.back(), slice_bag(c, parts.back(), w.numbers, 0, t0), on);
         for (const ArraySpec& s : c.outputs)
             if (!s.continues.empty() && t0 > 0) runs.back().set(s.continues, v[s.name]);
         runs.back().forward(pool);
@@ -121,32 +129,32 @@ const ArraySpec* start_flags_of(const OpCase& c) {
 
 }  // namespace
 
-CheckReport check_cuts(const OpCase& c) {
+CheckReport check_cuts(const OpCase& c, const RunOn& given) {
     CheckReport report;
-    const Whole w = whole_of(c);
     std::set<int64_t> cuts;
     for (const int64_t t : {int64_t{1}, int64_t{2}, c.L / 3, c.L / 2, c.L / 2 + 1, c.L - 1})
         if (t > 0 && t < c.L) cuts.insert(t);
-    ThreadPool pool(2);
-    for (const DType real : {DType::f64, DType::f32}) {
-        const Values once = in_parts(w, {c.L}, real, pool);
+    ThreadPool pool(given.threads);
+    for (const RunOn& on : runs_of(given)) {
+        const Whole w = whole_of(c, on.storage);
+        const Values once = in_parts(w, {c.L}, on, pool);
         for (const int64_t t : cuts)
-            for (const auto& [name, got] : in_parts(w, {t, c.L - t}, real, pool))
-                expect_equal(fmt::format("{}, cut at {}: {}", c.title(), t, name), got, once.at(name), real,
-                             report);
+            for (const auto& [name, got] : in_parts(w, {t, c.L - t}, on, pool))
+                expect_equal(fmt::format("{}, cut at {}: {}", c.title(), t, name), got, once.at(name),
+                             on.storage, report);
     }
     return report;
 }
 
-CheckReport check_packed(const OpCase& c) {
+CheckReport check_packed(const OpCase& c, const RunOn& given) {
     CheckReport report;
     const ArraySpec* starts = start_flags_of(c);
     if (!starts) return report;
-    const Whole w = whole_of(c);
-    const std::vector<double> flags = values_of(*w.numbers.raws().at(starts->name));
-    ThreadPool pool(2);
-    for (const DType real : {DType::f64, DType::f32}) {
-        const Values packed = in_parts(w, {c.L}, real, pool);
+    ThreadPool pool(given.threads);
+    for (const RunOn& on : runs_of(given)) {
+        const Whole w = whole_of(c, on.storage);
+        const std::vector<double> flags = values_of(*w.numbers.raws().at(starts->name));
+        const Values packed = in_parts(w, {c.L}, on, pool);
         Values apart = packed;
         for (const ArraySpec& s : c.outputs)
             if (s.kind == Kind::activation) std::fill(apart[s.name].begin(), apart[s.name].end(), 0.0);
@@ -158,7 +166,7 @@ CheckReport check_packed(const OpCase& c) {
                 Bag<double> numbers = slice_bag(w.c, part, w.numbers, b, t);
                 Tensor none(DType::u8, {1, end - t});
                 numbers.put_raw(starts->name, std::move(none));
-                Instance run(part, numbers, real);
+                Instance run(part, numbers, on);
                 run.forward(pool);
                 for (const ArraySpec& s : w.c.outputs) {
                     if (s.kind == Kind::activation) place(s, part, b, t, run.values(s.name), apart[s.name]);
@@ -169,60 +177,84 @@ CheckReport check_packed(const OpCase& c) {
         }
         for (const ArraySpec& s : w.c.outputs)
             if (s.kind != Kind::saved)
-                expect_equal(c.title() + ", members apart: " + s.name, apart[s.name], packed.at(s.name), real,
-                             report);
+                expect_equal(c.title() + ", members apart: " + s.name, apart[s.name], packed.at(s.name),
+                             on.storage, report);
     }
     return report;
 }
 
-CheckReport check_steps(const OpCase& c) {
+namespace {
+
+// The steps of some rows of a case, one after the other in the same memory.
+class Stepper {
+  public:
+    Stepper(const Whole& w, int64_t rows, const RunOn& on, ThreadPool& pool)
+        : w_(w), part_(w.c.part(rows, 1, false)), pool_(pool),
+          run_(part_, slice_bag(w.c, part_, w.numbers, 0, 0), on) {}
+
+    const OpCase& part() const { return part_; }
+
+    // Step t of the rows from b0 on: outputs by name, the state read from `before`.
+    Values step(int64_t b0, int64_t t, const Values& before) {
+        run_.reset(slice_bag(w_.c, part_, w_.numbers, b0, t));
+        for (const auto& [name, values] : before) run_.set(name, values);
+        run_.step(pool_);
+        Values v;
+        for (const ArraySpec& s : part_.outputs)
+            if (s.kind != Kind::saved) v[s.name] = run_.values(s.name);
+        return v;
+    }
+
+  private:
+    const Whole& w_;
+    const OpCase part_;
+    ThreadPool& pool_;
+    Instance run_;
+};
+
+// Row b of every array.
+Values row_of(const Values& all, int64_t b, int64_t B) {
+    Values mine;
+    for (const auto& [name, values] : all) {
+        const auto n = static_cast<int64_t>(values.size()) / B;
+        mine[name].assign(values.begin() + b * n, values.begin() + (b + 1) * n);
+    }
+    return mine;
+}
+
+}  // namespace
+
+CheckReport check_steps(const OpCase& c, const RunOn& given) {
     CheckReport report;
-    const Whole w = whole_of(c);
-    ThreadPool pool(2);
-    for (const DType real : {DType::f64, DType::f32}) {
-        const Values once = in_parts(w, {c.L}, real, pool);
+    ThreadPool pool(given.threads);
+    for (const RunOn& on : runs_of(given)) {
+        const Whole w = whole_of(c, on.storage);
+        const Values once = in_parts(w, {c.L}, on, pool);
         Values stepped = once, state;
         for (const ArraySpec& s : c.outputs)
             if (!s.continues.empty()) state[s.name] = w.numbers.at(s.continues);
-        // One step of rows [b0, b0 + part.B): outputs by name, the state read from and written to `state`.
-        auto step = [&](const OpCase& part, int64_t b0, int64_t t, const Values& before) {
-            Instance run(part, slice_bag(w.c, part, w.numbers, b0, t), real);
-            for (const auto& [name, values] : before) run.set(name, values);
-            run.step(pool);
-            Values v;
-            for (const ArraySpec& s : part.outputs)
-                if (s.kind != Kind::saved) v[s.name] = run.values(s.name);
-            return v;
-        };
-        const OpCase all = c.part(c.B, 1, false), one = c.part(1, 1, false);
+        Stepper all(w, c.B, on, pool), one(w, 1, on, pool);
         for (int64_t t = 0; t < c.L; ++t) {
-            const Values got = step(all, 0, t, state);
+            const Values got = all.step(0, t, state);
             for (int64_t b = 0; b < c.B && c.B > 1 && t < 3; ++b) {
-                Values mine;
-                for (const auto& [name, values] : state) {
-                    const size_t n = values.size() / static_cast<size_t>(c.B),
-                                 at = static_cast<size_t>(b) * n;
-                    mine[name].assign(values.begin() + static_cast<int64_t>(at),
-                                      values.begin() + static_cast<int64_t>(at + n));
-                }
-                for (const auto& [name, alone] : step(one, b, t, mine)) {
-                    const int64_t at = b * static_cast<int64_t>(alone.size());
+                const Values same = row_of(got, b, c.B);
+                for (const auto& [name, alone] : one.step(b, t, row_of(state, b, c.B))) {
                     ++report.comparisons;
-                    if (!std::equal(alone.begin(), alone.end(), got.at(name).begin() + at))
+                    if (alone != same.at(name))
                         report.failures.push_back(fmt::format(
                             "{}, step {}: row {} of {} depends on the other rows", c.title(), t, b, name));
                 }
             }
             for (const ArraySpec& s : w.c.outputs) {
-                if (s.kind == Kind::activation) place(s, all, 0, t, got.at(s.name), stepped[s.name]);
+                if (s.kind == Kind::activation) place(s, all.part(), 0, t, got.at(s.name), stepped[s.name]);
                 if (!s.continues.empty()) state[s.name] = got.at(s.name);
             }
         }
         for (const ArraySpec& s : w.c.outputs) {
             if (!s.continues.empty()) stepped[s.name] = state[s.name];
             if (s.kind != Kind::saved)
-                expect_equal(c.title() + ", single steps: " + s.name, stepped[s.name], once.at(s.name), real,
-                             report);
+                expect_equal(c.title() + ", single steps: " + s.name, stepped[s.name], once.at(s.name),
+                             on.storage, report);
         }
     }
     return report;

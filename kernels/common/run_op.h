@@ -26,11 +26,31 @@ class OpMeter {
   public:
     virtual ~OpMeter() = default;
     virtual void planned(const OpCall& call) = 0;
+    // Before the op has touched its scratch.
+    virtual void begins(const OpCall&, void* /*scratch*/, int64_t /*scratch_bytes*/) {}
     virtual void ran(const OpCall& call, double seconds, int64_t scratch_bytes,
                      std::function<void(Ctx&, void* scratch)> rerun) = 0;
 };
 
-// `run(ctx, scratch)` does the work; `scratch` points at `scratch_bytes` bytes, 64-byte aligned, contents undefined.
+// Seconds that f() takes: on a GPU those between two events around what it gives to the stream, which it waits for.
+template <class F>
+double seconds_of(const Ctx& ctx, F f) {
+    if (ctx.device == Device::cuda) {
+        Event begin, end;
+        begin.record(ctx.gpu->stream());
+        f();
+        end.record(ctx.gpu->stream());
+        end.synchronize();
+        return 1e-3 * end.ms_since(begin);
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    f();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    return took.count();
+}
+
+// `run(ctx, scratch)` does the work; `scratch` points at `scratch_bytes` bytes, 64-byte aligned (on a GPU 256-byte),
+// contents undefined.
 template <class Run>
 void run_op(Ctx& ctx, const OpCall& call, int64_t scratch_bytes, Run run) {
     ArenaScope scope(*ctx.scratch);
@@ -40,10 +60,9 @@ void run_op(Ctx& ctx, const OpCall& call, int64_t scratch_bytes, Run run) {
         return;
     }
     if (!ctx.meter) return run(ctx, scratch);
-    const auto begin = std::chrono::steady_clock::now();
-    run(ctx, scratch);
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-    ctx.meter->ran(call, took.count(), scratch_bytes, run);
+    ctx.meter->begins(call, scratch, scratch_bytes);
+    const double seconds = seconds_of(ctx, [&] { run(ctx, scratch); });
+    ctx.meter->ran(call, seconds, scratch_bytes, run);
 }
 
 }  // namespace adder

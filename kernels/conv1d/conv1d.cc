@@ -3,6 +3,7 @@
 #include "kernels/common/run_op.h"
 #include "kernels/common/storage.h"
 #include "kernels/conv1d/conv1d_cpu.h"
+#include "kernels/conv1d/conv1d_cuda.h"
 #include "kernels/conv1d/conv1d_ref.h"
 
 namespace adder {
@@ -58,8 +59,12 @@ void conv1d_forward(Ctx& ctx, const Conv1dArgs& args, const TensorRef& y, const 
     s.expect_halo("halo", args.halo);
     s.expect_halo("halo_out", halo_out);
     expect(op, "y", y, s.storage, {s.B, s.L, s.D});
-    const int64_t scratch_bytes = s.storage == DType::f64 ? 0 : cpu::conv1d_forward_scratch_bytes(s.D, s.K);
+    const int64_t scratch_bytes =
+        ctx.device == Device::cuda ? cuda::conv1d_forward_scratch_bytes(s.B, s.L, s.D, s.K)
+        : s.storage == DType::f64  ? 0
+                                   : cpu::conv1d_forward_scratch_bytes(s.D, s.K);
     run_op(ctx, call_of(op, s, 2, 2 * s.K + 5), scratch_bytes, [=](Ctx& c, void* scratch) {
+        if (c.device == Device::cuda) return cuda::conv1d_forward(c, args, y, halo_out, scratch);
         if (s.storage == DType::f64)
             return ref::conv1d_forward<double>(typed<ref::Conv1d<double>, double>(args), y.as<double, 3>("y"),
                                                halo_out.as<double, 3>("halo_out"));
@@ -82,8 +87,11 @@ void conv1d_backward(Ctx& ctx, const Conv1dArgs& args, const Conv1dGrads& grads)
              describe(args.bias), describe(grads.d_bias));
     expect_optional(op, "d_bias", grads.d_bias, S, {s.D});
     const int64_t scratch_bytes =
-        s.storage == DType::f64 ? 0 : cpu::conv1d_backward_scratch_bytes(s.B, s.L, s.D, s.K);
+        ctx.device == Device::cuda ? cuda::conv1d_backward_scratch_bytes(s.B, s.L, s.D, s.K)
+        : s.storage == DType::f64  ? 0
+                                   : cpu::conv1d_backward_scratch_bytes(s.B, s.L, s.D, s.K);
     run_op(ctx, call_of(op, s, 3, 6 * s.K + 10), scratch_bytes, [=](Ctx& c, void* scratch) {
+        if (c.device == Device::cuda) return cuda::conv1d_backward(c, args, grads, scratch);
         if (s.storage == DType::f64)
             return ref::conv1d_backward<double>(
                 typed<ref::Conv1d<double>, double>(args), grads.d_y.as<const double, 3>("d_y"),
@@ -102,8 +110,11 @@ void conv1d_step(Ctx& ctx, const Conv1dArgs& args, const TensorRef& halo, const 
     if (s.L != 1) fail("[{}] x: expected one step, (B,1,D), got {}", op, describe(args.x));
     expect(op, "halo", halo, accum_of(s.storage), {s.B, s.K - 1, s.D});
     expect(op, "y", y, s.storage, {s.B, 1, s.D});
-    const int64_t scratch_bytes = s.storage == DType::f64 ? 0 : cpu::conv1d_forward_scratch_bytes(s.D, s.K);
+    const int64_t scratch_bytes = ctx.device == Device::cuda || s.storage == DType::f64
+                                      ? 0
+                                      : cpu::conv1d_forward_scratch_bytes(s.D, s.K);
     run_op(ctx, call_of(op, s, 2 * s.K, 2 * s.K + 5), scratch_bytes, [=](Ctx& c, void* scratch) {
+        if (c.device == Device::cuda) return cuda::conv1d_step(c, args, halo, y);
         if (s.storage == DType::f64) {
             auto conv = typed<ref::Conv1d<double>, double>(args);
             conv.halo = halo.as<const double, 3>("halo");

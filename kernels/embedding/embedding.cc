@@ -5,6 +5,7 @@
 #include "kernels/common/run_op.h"
 #include "kernels/common/storage.h"
 #include "kernels/embedding/embedding_cpu.h"
+#include "kernels/embedding/embedding_cuda.h"
 #include "kernels/embedding/embedding_ref.h"
 
 namespace adder {
@@ -43,6 +44,7 @@ void embedding_forward(Ctx& ctx, const TensorRef& ids, const TensorRef& weight, 
         fail("[{}] y: expected {} {} for a weight of {}, got {}", op, name_of(storage), to_string({B, L, M}),
              to_string(weight.shape), describe(y));
     run_op(ctx, call_of(op, y, V, 2, 0), 0, [=](Ctx& c, void*) {
+        if (c.device == Device::cuda) return cuda::embedding_forward(c, ids, weight, y);
         const auto tokens = ids.as<const uint16_t, 2>("ids");
         check_ids("embedding_forward", tokens, V);
         if (storage == DType::f64)
@@ -61,9 +63,11 @@ void embedding_backward(Ctx& ctx, const TensorRef& ids, const TensorRef& d_y, in
     const int64_t B = d_y.size(0), L = d_y.size(1), M = d_y.size(2), V = d_weight.size(0);
     expect(op, "ids", ids, DType::u16, {B, L});
     expect(op, "d_weight", d_weight, accum_of(storage), {V, M});
-    const int64_t scratch_bytes =
-        storage == DType::f64 ? 0 : cpu::embedding_backward_scratch_bytes(B, L, V, M);
+    const int64_t scratch_bytes = ctx.device == Device::cuda ? cuda::embedding_backward_scratch_bytes(B, L, V, M)
+                                  : storage == DType::f64    ? 0
+                                                             : cpu::embedding_backward_scratch_bytes(B, L, V, M);
     run_op(ctx, call_of(op, d_y, V, 1, 1), scratch_bytes, [=](Ctx& c, void* scratch) {
+        if (c.device == Device::cuda) return cuda::embedding_backward(c, ids, d_y, d_weight, scratch);
         const auto tokens = ids.as<const uint16_t, 2>("ids");
         check_ids("embedding_backward", tokens, V);
         if (storage == DType::f64)

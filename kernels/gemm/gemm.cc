@@ -3,6 +3,7 @@
 #include "kernels/common/run_op.h"
 #include "kernels/common/storage.h"
 #include "kernels/gemm/gemm_cpu.h"
+#include "kernels/gemm/gemm_cuda.h"
 #include "kernels/gemm/gemm_ref.h"
 
 namespace adder {
@@ -21,7 +22,8 @@ Sizes check_forward(const Ctx& ctx, const char* op, const LinearArgs& args, cons
     expect_rank(op, "weight", args.weight, 2);
     const int64_t B = args.x.size(0), L = args.x.size(1), I = args.x.size(2), O = args.weight.size(0);
     expect(op, "weight", args.weight, storage, {O, I});
-    if (y.dtype != storage || y.shape != Shape({B, L, O}))
+    const bool y_type = y.dtype == storage || (ctx.device == Device::cuda && y.dtype == DType::f32);
+    if (!y_type || y.shape != Shape({B, L, O}))
         fail("[{}] y: expected {} {} for a weight of {}, got {}", op, name_of(storage), to_string({B, L, O}),
              to_string(args.weight.shape), describe(y));
     expect_optional(op, "bias", args.bias, accum_of(storage), {O});
@@ -37,7 +39,9 @@ OpCall call_of(const char* op, const Sizes& s, int64_t outputs_read) {
 
 void linear_forward(Ctx& ctx, const LinearArgs& args, const TensorRef& y) {
     const Sizes s = check_forward(ctx, "linear_forward", args, y);
-    run_op(ctx, call_of("linear_forward", s, 0), 0, [=](Ctx& c, void*) {
+    const int64_t scratch_bytes = ctx.device == Device::cuda ? cuda::linear_forward_scratch_bytes() : 0;
+    run_op(ctx, call_of("linear_forward", s, 0), scratch_bytes, [=](Ctx& c, void* scratch) {
+        if (c.device == Device::cuda) return cuda::linear_forward(c, args, y, scratch);
         if (s.storage == DType::f64)
             return ref::linear_forward<double>(args.x.as<const double, 3>("x"),
                                                args.weight.as<const double, 2>("weight"),
@@ -56,8 +60,11 @@ void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_
     const Sizes s{storage, d_y.size(0), d_y.size(1), args.weight.size(1), d_y.size(2)};
     expect(op, "weight", args.weight, storage, {s.O, s.I});
     expect(op, "d_x", d_x, storage, {s.B, s.L, s.I});
-    const int64_t scratch_bytes = storage == DType::f64 ? 0 : cpu::linear_backward_input_scratch_bytes(s.I, s.O);
+    const int64_t scratch_bytes = ctx.device == Device::cuda ? cuda::linear_backward_input_scratch_bytes()
+                                  : storage == DType::f64    ? 0
+                                                             : cpu::linear_backward_input_scratch_bytes(s.I, s.O);
     run_op(ctx, call_of(op, s, add ? s.B * s.L * s.I : 0), scratch_bytes, [=](Ctx& c, void* scratch) {
+        if (c.device == Device::cuda) return cuda::linear_backward_input(c, args, d_y, d_x, add, scratch);
         if (storage == DType::f64)
             return ref::linear_backward_input<double>(args.weight.as<const double, 2>("weight"),
                                                       d_y.as<const double, 3>("d_y"),
@@ -84,8 +91,11 @@ void linear_backward_weight(Ctx& ctx, const LinearArgs& args, const TensorRef& d
     expect_optional(op, "bias", args.bias, S, {s.O});
     expect_optional(op, "d_bias", d_bias, S, {s.O});
     const int64_t scratch_bytes =
-        storage == DType::f64 ? 0 : cpu::linear_backward_weight_scratch_bytes(s.B, s.L, s.I, s.O, args.t0);
+        ctx.device == Device::cuda ? cuda::linear_backward_weight_scratch_bytes(args, d_y, static_cast<bool>(d_bias))
+        : storage == DType::f64    ? 0
+                                   : cpu::linear_backward_weight_scratch_bytes(s.B, s.L, s.I, s.O, args.t0);
     run_op(ctx, call_of(op, s, s.O * s.I), scratch_bytes, [=](Ctx& c, void* scratch) {
+        if (c.device == Device::cuda) return cuda::linear_backward_weight(c, args, d_y, d_weight, d_bias, scratch);
         if (storage == DType::f64)
             return ref::linear_backward_weight<double>(
                 args.x.as<const double, 3>("x"), d_y.as<const double, 3>("d_y"),
@@ -100,6 +110,7 @@ void linear_step(Ctx& ctx, const LinearArgs& args, const TensorRef& y) {
     const Sizes s = check_forward(ctx, "linear_step", args, y);
     if (s.L != 1) fail("[linear_step] x: expected one step, (B,1,I), got {}", describe(args.x));
     run_op(ctx, call_of("linear_step", s, 0), 0, [=](Ctx& c, void*) {
+        if (c.device == Device::cuda) return cuda::linear_step(c, args, y);
         if (s.storage == DType::f64)
             return ref::linear_forward<double>(args.x.as<const double, 3>("x"),
                                                args.weight.as<const double, 2>("weight"),

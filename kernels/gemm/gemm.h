@@ -2,7 +2,8 @@
 //
 // Rows are cut at multiples of 256 of the absolute position (t0 + t) within each sequence, so a row's bits
 // depend on neither the batch nor the number of threads. Sums over time (weight gradients) are cut at
-// absolute multiples of 1,024 and added in one order.
+// absolute multiples of 1,024 and added in one order. On a GPU the cuts depend on shapes alone, and only
+// linear_step promises bits that do not depend on the other rows.
 #pragma once
 #include <cstdint>
 
@@ -19,7 +20,7 @@ struct LinearArgs {
     int64_t t0 = 0;    // absolute position of the first row
 };
 
-// y (B,L,O) storage, overwritten.
+// y (B,L,O) storage, on a GPU also f32 whatever the storage (logits); overwritten.
 void linear_forward(Ctx& ctx, const LinearArgs& args, const TensorRef& y);
 // d_x (B,L,I) = d_y W, or d_x += d_y W where `add`. args.x is not read and may be absent.
 void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_x,
@@ -29,7 +30,8 @@ void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_
 void linear_backward_weight(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_weight,
                             const TensorRef& d_bias);
 // Matrix-vector products with a fixed order of additions for generation: x (B,1,I), y (B,1,O). A row's bits
-// depend on nothing outside the row.
+// depend on nothing outside the row. On a GPU the weight is read before the kernels before have ended: none of
+// them may write it.
 void linear_step(Ctx& ctx, const LinearArgs& args, const TensorRef& y);
 
 }  // namespace adder

@@ -38,6 +38,15 @@ struct LinearProblem {
             {kBench, 1, 8192, 8, 256, false},
             {kBench, 1, 8192, 128, 16, false},
             {kBench, 4, 1024, 512, 2048, false},
+            // The maps of models of width 256 and 768: in, x, dt, out; in of the other mixer; the head.
+            {kBenchCuda, 1, 1 << 20, 256, 1024, false},
+            {kBenchCuda, 1, 1 << 20, 512, 48, false},
+            {kBenchCuda, 1, 1 << 20, 16, 512, false},
+            {kBenchCuda, 1, 1 << 20, 512, 256, false},
+            {kBenchCuda, 1, 1 << 20, 256, 1288, false},
+            {kBenchCuda, 1, 1 << 20, 256, 16, false},
+            {kBenchCuda, 16, 2048, 768, 3072, false},
+            {kBenchCuda, 16, 2048, 1536, 768, false},
         };
         return all;
     }

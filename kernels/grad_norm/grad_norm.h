@@ -22,13 +22,14 @@ class GradNormTable {
     GradNormTable() = default;
     explicit GradNormTable(std::span<const TensorRef> tensors);
 
-    const void* data() const { return table_.ref().data; }  // see grad_norm_cuda.h
+    void* data() const { return table_.ref().data; }  // see grad_norm_cuda.h
+    int64_t tensors() const { return tensors_; }
     int64_t pieces() const { return pieces_; }
     int64_t elements() const { return elements_; }
 
   private:
     Tensor table_;
-    int64_t pieces_ = 0, elements_ = 0;
+    int64_t tensors_ = 0, pieces_ = 0, elements_ = 0;
 };
 
 // The same on a GPU, without waiting. norm: one GradNorm in its memory (u8), overwritten.

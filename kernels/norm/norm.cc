@@ -3,6 +3,7 @@
 #include "kernels/common/run_op.h"
 #include "kernels/common/storage.h"
 #include "kernels/norm/norm_cpu.h"
+#include "kernels/norm/norm_cuda.h"
 #include "kernels/norm/norm_ref.h"
 
 namespace adder {
@@ -16,9 +17,10 @@ void add_norm_forward(Ctx& ctx, const AddNormArgs& args, const TensorRef& residu
     expect(op, "weight", args.weight, S, {M});
     expect(op, "residual_out", residual_out, S, {B, L, M});
     expect(op, "y", y, storage, {B, L, M});
-    const int64_t n = B * L * M, item = size_of(storage);
-    const OpCall call{op, {B, L, M}, {n * item * (args.residual ? 4 : 3), n * 5}};
+    const int64_t n = B * L * M, item = size_of(storage), wide = size_of(S);
+    const OpCall call{op, {B, L, M}, {n * (2 * item + (args.residual ? 2 : 1) * wide), n * 5}};
     run_op(ctx, call, 0, [=](Ctx& c, void*) {
+        if (c.device == Device::cuda) return cuda::add_norm_forward(c, args, residual_out, y);
         if (storage == DType::f64)
             return ref::add_norm_forward<double>(
                 args.x.as<const double, 3>("x"), args.residual.as<const double, 3>("residual"),
@@ -41,10 +43,14 @@ void add_norm_backward(Ctx& ctx, const AddNormArgs& args, const TensorRef& resid
     expect(op, "weight", args.weight, S, {M});
     expect(op, "d_residual", d_residual, S, {B, L, M});
     expect(op, "d_weight", d_weight, S, {M});
-    const int64_t n = B * L * M, item = size_of(storage);
-    const int64_t scratch_bytes = storage == DType::f64 ? 0 : cpu::add_norm_backward_scratch_bytes(B, L, M);
-    const OpCall call{op, {B, L, M}, {n * item * 4, n * 12}};
+    const int64_t n = B * L * M;
+    const int64_t scratch_bytes = ctx.device == Device::cuda ? cuda::add_norm_backward_scratch_bytes(B, L, M)
+                                  : storage == DType::f64    ? 0
+                                                             : cpu::add_norm_backward_scratch_bytes(B, L, M);
+    const OpCall call{op, {B, L, M}, {n * (size_of(storage) + 3 * size_of(S)), n * 12}};
     run_op(ctx, call, scratch_bytes, [=](Ctx& c, void* scratch) {
+        if (c.device == Device::cuda)
+            return cuda::add_norm_backward(c, args, {residual_out, d_y, d_residual, d_weight}, scratch);
         if (storage == DType::f64)
             return ref::add_norm_backward<double>(
                 residual_out.as<const double, 3>("residual_out"), args.weight.as<const double, 1>("weight"),

@@ -3,6 +3,7 @@
 #include "kernels/common/run_op.h"
 #include "kernels/common/storage.h"
 #include "kernels/scan/scan_cpu.h"
+#include "kernels/scan/scan_cuda.h"
 #include "kernels/scan/scan_ref.h"
 
 namespace adder {
@@ -97,7 +98,10 @@ void scan_forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out) {
     if (out.chunk_states && args.h0 && out.hT.data && out.hT.data == args.h0.data)
         fail("[{}] hT: overlaps h0, which backward still needs", op);
     const OpCall call = forward_call(op, s, args, static_cast<bool>(out.y));
-    if (storage == DType::f32) {
+    if (ctx.device == Device::cuda) {
+        run_op(ctx, call, cuda::scan_forward_scratch_bytes(args),
+               [args, out](Ctx& c, void* scratch) { cuda::scan_forward(c, args, out, scratch); });
+    } else if (storage == DType::f32) {
         run_op(ctx, call, cpu::scan_forward_scratch_bytes(s), [args, out](Ctx& c, void* scratch) {
             cpu::scan_forward(*c.pool, args, out, static_cast<float*>(scratch));
         });
@@ -127,7 +131,12 @@ void scan_backward(Ctx& ctx, const ScanArgs& args, const TensorRef& chunk_states
     expect(op, "d_dt_bias", grads.d_dt_bias, accum, {s.D});
     expect_optional(op, "d_h", grads.d_h, accum, {s.B, s.D, s.N});
     const OpCall call = backward_call(op, s, args);
-    if (storage == DType::f32) {
+    if (ctx.device == Device::cuda) {
+        run_op(ctx, call, cuda::scan_backward_scratch_bytes(args),
+               [args, chunk_states, grads](Ctx& c, void* scratch) {
+                   cuda::scan_backward(c, args, chunk_states, grads, scratch);
+               });
+    } else if (storage == DType::f32) {
         run_op(ctx, call, cpu::scan_backward_scratch_bytes(s),
                [args, chunk_states, grads](Ctx& c, void* scratch) {
                    cpu::scan_backward(*c.pool, args, chunk_states, grads, static_cast<float*>(scratch));
@@ -150,7 +159,9 @@ void scan_step(Ctx& ctx, const ScanArgs& args, const TensorRef& h, const TensorR
     expect(op, "h", h, accum_of(storage), {s.B, s.D, s.N});
     expect(op, "y", y, storage, {s.B, 1, s.D});
     const OpCall call = forward_call(op, s, a, true);
-    if (storage == DType::f32) {
+    if (ctx.device == Device::cuda) {
+        run_op(ctx, call, 0, [a, h, y](Ctx& c, void*) { cuda::scan_step(c, a, h, y); });
+    } else if (storage == DType::f32) {
         run_op(ctx, call, 0, [a, h, y](Ctx& c, void*) { cpu::scan_step(*c.pool, a, h, y); });
     } else {
         run_op(ctx, call, ref::scan_forward_values(s.N) * size_of(DType::f64),

@@ -48,6 +48,15 @@ struct SsdCases {
             {kBench, 1, 4096, 4, 64, 64, 1, true, false, false, kRecurrence},
             {kBench, 1, 4096, 4, 64, 128, 1, true, false, false, kChunked},
             {kBench, 1, 4096, 4, 64, 128, 1, true, false, false, kRecurrence},
+            {kBenchCuda, 1, 1024, 16, 64, 128, 1, false, false, false},
+            {kBenchCuda, 1, 4096, 16, 64, 128, 1, false, false, false},
+            {kBenchCuda, 1, 65536, 16, 64, 128, 1, false, false, false},
+            {kBenchCuda, 1, 1 << 20, 16, 64, 128, 1, false, false, false},
+            {kBenchCuda, 8, 4096, 32, 64, 128, 1, false, false, false},
+            {kBenchCuda, 8, 4096, 32, 64, 64, 1, false, false, false},
+            {kBenchCuda, 1, 1 << 20, 8, 64, 128, 1, false, false, false},
+            {kBenchCuda, 1, 131072, 8, 64, 64, 1, false, false, false},
+            {kBenchCuda, 1, 1 << 20, 16, 64, 64, 1, false, false, false},
         };
         return all;
     }

@@ -9,8 +9,14 @@ namespace {
 constexpr unsigned char kCanary = 0xA5;  // fills the last kAlign bytes of a poisoned allocation
 }
 
+void Arena::unbind() {
+    memory_ = {};
+    base_ = nullptr;
+    capacity_ = used_ = peak_ = 0;
+}
+
 void Arena::bind(int64_t bytes, bool poison) {
-    memory_ = {};  // what is there goes first
+    unbind();  // what is there goes first
     memory_ = Tensor(DType::u8, {std::max<int64_t>(bytes, 1)}, device_, what_);
     base_ = static_cast<char*>(memory_.ref().data);
     capacity_ = bytes;

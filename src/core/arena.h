@@ -23,6 +23,8 @@ class Arena {
     // and followed by a canary that `release` checks: reads of stale memory and writes past an end show in tests.
     void bind(int64_t bytes, bool poison = false);
 
+    // Frees the memory; the arena counts again.
+    void unbind();
     bool counting() const { return base_ == nullptr; }
     // Throws when a bound arena is full: the plan and the run disagreed.
     TensorRef alloc(DType dtype, const Shape& shape);

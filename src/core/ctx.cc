@@ -25,6 +25,19 @@ Rows rows_of(const TensorRef& t) {
 
 }  // namespace
 
+Ctx Compute::context(Arena& scratch, bool dry_run) const {
+    Ctx ctx;
+    ctx.device = device;
+    ctx.pool = pool;
+    ctx.scratch = &scratch;
+    ctx.dry_run = dry_run;
+    if (device == Device::cuda && !dry_run) {
+        CHECK(gpu);
+        ctx.gpu = gpu;
+    }
+    return ctx;
+}
+
 void copy(const Ctx& ctx, const TensorRef& from, const TensorRef& to) {
     if (ctx.dry_run) return;
     if (ctx.device == Device::cpu) return copy(from, to);

@@ -19,6 +19,18 @@ struct Ctx {
     Gpu* gpu = nullptr;        // given exactly when device is cuda and this is no dry run
 };
 
+// What a model computes with. Planning looks at the device and the storage type alone.
+struct Compute {
+    Device device = Device::cpu;
+    DType storage = DType::f32;  // of activations and matrix weights: f32; beside it f64 on the CPU, bf16 on a GPU
+    ThreadPool* pool = nullptr;
+    Gpu* gpu = nullptr;  // given exactly when device is cuda
+
+    DType accum() const { return accum_of(storage); }
+    // To run, or with `dry_run` to plan.
+    Ctx context(Arena& scratch, bool dry_run = false) const;
+};
+
 // In the order of the context's stream; nothing in a dry run. One dtype and shape, any strides.
 void copy(const Ctx& ctx, const TensorRef& from, const TensorRef& to);
 void fill_zero(const Ctx& ctx, const TensorRef& t);

@@ -77,8 +77,8 @@ class BatchRun {
 
 }  // namespace
 
-void generate(LanguageModel& model, DType storage, ThreadPool& pool, const GenerateOptions& o,
-              const PromptOf& prompt_of, const RecordSink& sink, const std::atomic<bool>* stop) {
+void generate(LanguageModel& model, const Compute& compute, const GenerateOptions& o, const PromptOf& prompt_of,
+              const RecordSink& sink, const std::atomic<bool>* stop) {
     check(o.sampler, model.vocab());
     if (o.n_records < 1 || o.n_records > (int64_t{1} << 32))
         fail("[generate] {} records: expected 1 to 2^32", o.n_records);
@@ -87,7 +87,7 @@ void generate(LanguageModel& model, DType storage, ThreadPool& pool, const Gener
             fail("[generate] the prompt has {} tokens, the whole record only {}; hint: a larger --tokens", n, o.n_tokens);
     if (o.n_tokens < 1) fail("[generate] {} tokens: expected at least 1", o.n_tokens);
 
-    Session session(model, storage, pool, std::min(o.batch, o.n_records), o.tile);
+    Session session(model, compute, std::min(o.batch, o.n_records), o.tile);
     BatchRun run(session, o, model);
     for (int64_t k = 0; k < o.n_records; k += session.rows()) {
         const int64_t n = std::min(session.rows(), o.n_records - k);

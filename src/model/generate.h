@@ -6,7 +6,6 @@
 #include <span>
 #include <vector>
 
-#include "core/threads.h"
 #include "model/model.h"
 #include "model/sampler.h"
 
@@ -28,7 +27,7 @@ using RecordSink = std::function<void(int64_t record, std::span<const uint16_t> 
 
 // Record k depends on (seed, k, its prompt) alone. Throws Error when a prompt is longer than n_tokens, Interrupted when
 // `stop` (optional) is set.
-void generate(LanguageModel& model, DType storage, ThreadPool& pool, const GenerateOptions& options,
-              const PromptOf& prompt_of, const RecordSink& sink, const std::atomic<bool>* stop = nullptr);
+void generate(LanguageModel& model, const Compute& compute, const GenerateOptions& options, const PromptOf& prompt_of,
+              const RecordSink& sink, const std::atomic<bool>* stop = nullptr);
 
 }  // namespace adder

@@ -3,19 +3,20 @@
 namespace adder {
 
 TensorRef Saved::push(const TensorRef& tensor) {
+    CHECK(top_ == tensors_.size());
     tensors_.push_back(tensor);
+    ++top_;
     return tensors_.back();
 }
 
 TensorRef Saved::pop() {
-    CHECK(!tensors_.empty());
-    TensorRef t = tensors_.back();
-    tensors_.pop_back();
-    return t;
+    CHECK(top_ > 0);
+    return tensors_[--top_];
 }
 
 void Saved::clear() {
     tensors_.clear();
+    top_ = 0;
     arena.release(0);
 }
 

@@ -46,6 +46,7 @@ using State = std::span<const TensorRef>;
 // no names for each other's buffers.
 class Saved {
   public:
+    explicit Saved(Device device = Device::cpu) : arena(device, "what tiles keep for their backward pass") {}
     // Starts out counting; bind gives it memory.
     Arena arena;
 
@@ -54,10 +55,13 @@ class Saved {
     TensorRef push(const TensorRef& tensor);
     TensorRef pop();
     void clear();
-    bool empty() const { return tensors_.empty(); }
+    bool empty() const { return top_ == 0; }
+    // As before the first pop: for a backward pass whose forward pass was a replay of recorded work.
+    void rewind() { top_ = tensors_.size(); }
 
   private:
     std::vector<TensorRef> tensors_;
+    size_t top_ = 0;
 };
 
 // From `saved` where it is given, else from the context's scratch (the caller's ArenaScope releases it).

@@ -1,6 +1,7 @@
 #include "model/params.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "core/rng.h"
@@ -33,59 +34,114 @@ double initial_value(const Init& init, const Philox& random, int64_t i, int64_t 
     return 0;
 }
 
-}  // namespace
+// Elements between the starts of tensors are a multiple of this: 256 bytes of f32.
+constexpr int64_t kAlign = 64;
 
-void ParamVisitor::operator()(const char* name, Param& param, const Shape& shape, const Init& init, bool decay,
-                              const Shape& file_shape) {
-    on_param({prefix_ + name, shape, file_shape.rank ? file_shape : shape, init, decay}, param);
+int64_t padded(const Shape& shape) { return (shape.numel() + kAlign - 1) / kAlign * kAlign; }
+
+// To nearest, ties to even; NaN stays NaN.
+bf16 rounded(float x) {
+    const auto bits = std::bit_cast<uint32_t>(x);
+    if (std::isnan(x)) return bf16{static_cast<uint16_t>(bits >> 16 | 0x40)};
+    return bf16{static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
 }
 
-ParamStore::ParamStore(const std::function<void(ParamVisitor&)>& visit, DType storage, bool with_gradients) {
+}  // namespace
+
+void ParamVisitor::operator()(const char* name, Param& param, const Shape& shape, const Init& init, ParamKind kind,
+                              const Shape& file_shape) {
+    on_param({prefix_ + name, shape, file_shape.rank ? file_shape : shape, init, kind}, param);
+}
+
+ParamSizes::Place ParamSizes::add(const ParamSpec& spec) {
+    const Place at{elements, copied};
+    count += spec.shape.numel();
+    elements += padded(spec.shape);
+    if (spec.kind.precision == Precision::storage) copied += padded(spec.shape);
+    return at;
+}
+
+int64_t ParamSizes::bytes(DType storage, bool with_gradients) const {
+    const int64_t full = elements * size_of(accum_of(storage));
+    return (with_gradients ? 2 : 1) * full + (storage == DType::bf16 ? copied * size_of(storage) : 0);
+}
+
+ParamStore::ParamStore(const std::function<void(ParamVisitor&)>& visit, DType storage, bool with_gradients,
+                       Device device) {
     struct Collect : ParamVisitor {
         std::vector<Entry>* entries;
-        void on_param(const ParamSpec& spec, Param& param) override { entries->push_back({spec, &param}); }
+        ParamSizes* sizes;
+        std::vector<int64_t> copy_offsets;
+        void on_param(const ParamSpec& spec, Param& param) override {
+            const ParamSizes::Place at = sizes->add(spec);
+            entries->push_back({spec, &param, at.master});
+            copy_offsets.push_back(at.copy);
+        }
     } collect;
     collect.entries = &entries_;
+    collect.sizes = &sizes_;
     visit(collect);
 
-    // Each tensor starts on a cache line of its own.
-    constexpr int64_t kAlign = 16;
-    auto padded = [](const Entry& e) { return (e.spec.shape.numel() + kAlign - 1) / kAlign * kAlign; };
-    int64_t total = 0;
-    for (const Entry& e : entries_) total += padded(e);
-    values_ = Tensor(storage, {total});
-    if (with_gradients) grads_ = Tensor(accum_of(storage), {total});
-    int64_t at = 0;
-    for (const Entry& e : entries_) {
+    const bool copies = storage == DType::bf16;
+    masters_ = Tensor(accum_of(storage), {sizes_.elements}, device, "the parameters");
+    if (with_gradients) grads_ = Tensor(accum_of(storage), {sizes_.elements}, device, "the gradients");
+    if (copies) copies_ = Tensor(storage, {sizes_.copied}, device, "the bf16 copies of the parameters");
+    for (size_t i = 0; i < entries_.size(); ++i) {
+        const Entry& e = entries_[i];
         const int64_t n = e.spec.shape.numel();
-        e.param->value = values_.ref().slice(0, at, n).reshape(e.spec.shape);
-        if (with_gradients) e.param->grad = grads_.ref().slice(0, at, n).reshape(e.spec.shape);
-        at += padded(e);
+        Param& p = *e.param;
+        p = {};
+        p.master = masters_.ref().slice(0, e.offset, n).reshape(e.spec.shape);
+        p.value = copies && e.spec.kind.precision == Precision::storage
+                      ? copies_.ref().slice(0, collect.copy_offsets[i], n).reshape(e.spec.shape)
+                      : p.master;
+        if (with_gradients) p.grad = grads_.ref().slice(0, e.offset, n).reshape(e.spec.shape);
     }
 }
 
 void ParamStore::initialise(uint64_t seed) {
+    const HostCopy host(masters_);
     for (const Entry& e : entries_) {
         const Philox random(seed ^ hash_name(e.spec.name), Stream::init);
         const int64_t columns = e.spec.shape[e.spec.shape.rank - 1];
         for (int64_t i = 0; i < e.spec.shape.numel(); ++i) {
-            const double v = initial_value(e.spec.init, random, i, columns);
-            if (e.param->value.dtype == DType::f64)
-                e.param->value.ptr<double>("init")[i] = static_cast<float>(v);  // the same model in both types
+            // The same model in all types.
+            const auto v = static_cast<float>(initial_value(e.spec.init, random, i, columns));
+            if (host.ref().dtype == DType::f64)
+                host.ref().ptr<double>("init")[e.offset + i] = v;
             else
-                e.param->value.ptr<float>("init")[i] = static_cast<float>(v);
+                host.ref().ptr<float>("init")[e.offset + i] = v;
         }
     }
+    host.upload();
+    refresh_copies();
 }
 
-void ParamStore::zero_gradients() { fill_zero(grads_); }
-
-int64_t ParamStore::count() const {
-    int64_t n = 0;
-    for (const Entry& e : entries_) n += e.spec.shape.numel();
-    return n;
+void ParamStore::refresh_copies() {
+    if (!copies_.ref()) return;
+    const HostCopy masters(masters_), copies(copies_);
+    const auto* from = masters.ref().ptr<float>("masters");
+    auto* to = copies.ref().ptr<bf16>("copies");
+    for (const Entry& e : entries_) {
+        if (e.spec.kind.precision != Precision::storage) continue;
+        const auto at = (static_cast<const char*>(e.param->value.data) - static_cast<const char*>(copies_.ref().data)) /
+                        size_of(DType::bf16);
+        std::transform(from + e.offset, from + e.offset + e.spec.shape.numel(), to + at, rounded);
+    }
+    copies.upload();
 }
 
-int64_t ParamStore::bytes() const { return values_.ref().bytes() + grads_.ref().bytes(); }
+void ParamStore::zero_gradients(const Ctx& ctx) { fill_zero(ctx, grads_); }
+
+HostCopy::HostCopy(const TensorRef& tensor) : tensor_(tensor), at_(tensor) {
+    if (tensor.device == Device::cpu) return;
+    copy_ = Tensor(tensor.dtype, tensor.shape);
+    copy(tensor, copy_);
+    at_ = copy_;
+}
+
+void HostCopy::upload() const {
+    if (tensor_.device != Device::cpu) copy(copy_, tensor_);
+}
 
 }  // namespace adder

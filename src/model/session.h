@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/threads.h"
 #include "model/model.h"
 #include "model/state.h"
 
@@ -13,7 +12,7 @@ namespace adder {
 class Session {
   public:
     // Memory is planned for B rows, tiles of at most T tokens, and freed with the session.
-    Session(LanguageModel& model, DType storage, ThreadPool& pool, int64_t B, int64_t T);
+    Session(LanguageModel& model, const Compute& compute, int64_t B, int64_t T);
 
     int64_t rows() const { return B_; }
     int64_t tile() const { return T_; }
@@ -36,10 +35,10 @@ class Session {
                   int64_t n, int64_t t0, double* nats);
 
     LanguageModel& model_;
-    DType storage_;
+    Compute compute_;
     int64_t B_, T_;
-    Ctx ctx_;
     Arena scratch_;
+    Ctx ctx_;
     StateStore state_;
     std::vector<TensorRef> row_slots_, other_slots_;
     Tensor logits_, step_ids_, sums_;

@@ -19,10 +19,10 @@ class Stack final : public Layer {
         const Init ones{Init::Kind::constant, 1};
         for (size_t i = 0; i < blocks_.size(); ++i)
             v.nested("layers." + std::to_string(i) + ".", [&] {
-                v("norm.weight", blocks_[i].norm, {M_}, ones, false);
+                v("norm.weight", blocks_[i].norm, {M_}, ones, kVector);
                 v.nested("mixer.", [&] { blocks_[i].mixer->visit(v); });
             });
-        v("norm_f.weight", norm_f_, {M_}, ones, false);
+        v("norm_f.weight", norm_f_, {M_}, ones, kVector);
     }
 
     StateSpec state_spec(int64_t B) const override {
@@ -71,7 +71,7 @@ class Stack final : public Layer {
         ArenaScope scope(*ctx.scratch);
         const Shape shape{tile.shape.B, tile.shape.T, M_};
         // dx carries the gradient of the residual stream through all blocks.
-        if (!ctx.dry_run) fill_zero(dx);
+        fill_zero(ctx, dx);
         add_norm_backward(ctx, norm_args(norm_f_), saved.pop(), dy, dx, norm_f_.grad);
         const TensorRef d_normed = ctx.scratch->alloc(dy.dtype, shape);
         for (size_t i = blocks_.size(); i-- > 0;) {

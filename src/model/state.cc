@@ -5,24 +5,25 @@
 namespace adder {
 
 namespace {
-int64_t slot_bytes(const StateSlot& slot, DType dtype) {
-    return (slot.shape.numel() * size_of(dtype) + Arena::kAlign - 1) / Arena::kAlign * Arena::kAlign;
+int64_t slot_bytes(const StateSlot& slot, DType dtype, Device device) {
+    const int64_t align = device == Device::cpu ? Arena::kAlign : Arena::kAlignCuda;
+    return (slot.shape.numel() * size_of(dtype) + align - 1) / align * align;
 }
 }  // namespace
 
-int64_t state_bytes(const StateSpec& spec, DType dtype) {
+int64_t state_bytes(const StateSpec& spec, DType dtype, Device device) {
     int64_t n = 0;
-    for (const StateSlot& slot : spec) n += slot_bytes(slot, dtype);
+    for (const StateSlot& slot : spec) n += slot_bytes(slot, dtype, device);
     return n;
 }
 
-StateStore::StateStore(const StateSpec& spec, DType dtype, int64_t count)
-    : memory_(DType::u8, {count, state_bytes(spec, dtype)}), n_slots_(spec.size()), count_(count) {
+StateStore::StateStore(const StateSpec& spec, DType dtype, int64_t count, Device device, const char* what)
+    : memory_(DType::u8, {count, state_bytes(spec, dtype, device)}, device, what), n_slots_(spec.size()), count_(count) {
     auto* at = static_cast<char*>(memory_.ref().data);
     for (int64_t i = 0; i < count; ++i)
         for (const StateSlot& slot : spec) {
-            slots_.emplace_back(at, dtype, slot.shape);
-            at += slot_bytes(slot, dtype);
+            slots_.emplace_back(at, dtype, slot.shape, device);
+            at += slot_bytes(slot, dtype, device);
         }
 }
 
@@ -31,11 +32,14 @@ State StateStore::operator[](int64_t i) const {
     return State(slots_).subspan(static_cast<size_t>(i) * n_slots_, n_slots_);
 }
 
-void StateStore::zero(int64_t i) { fill_zero(memory_.ref().slice(0, i, 1)); }
+TensorRef StateStore::bytes_of(int64_t i) const {
+    CHECK(i >= 0 && i < count_);
+    return memory_.ref().slice(0, i, 1);
+}
 
 bool StateStore::equal_bits(int64_t i, int64_t j) const {
-    const TensorRef a = memory_.ref().slice(0, i, 1), b = memory_.ref().slice(0, j, 1);
-    return std::memcmp(a.data, b.data, static_cast<size_t>(a.bytes())) == 0;
+    const HostCopy a(bytes_of(i)), b(bytes_of(j));
+    return std::memcmp(a.ref().data, b.ref().data, static_cast<size_t>(a.ref().bytes())) == 0;
 }
 
 State state_row(State state, int64_t b, std::vector<TensorRef>& storage) {

@@ -7,18 +7,21 @@
 
 namespace adder {
 
-int64_t state_bytes(const StateSpec& spec, DType dtype);
+int64_t state_bytes(const StateSpec& spec, DType dtype, Device device = Device::cpu);
 
 // `count` states of one spec, side by side in memory, all zero at first.
 class StateStore {
   public:
     StateStore() = default;
-    StateStore(const StateSpec& spec, DType dtype, int64_t count);
+    // `what` names the memory in messages.
+    StateStore(const StateSpec& spec, DType dtype, int64_t count, Device device = Device::cpu, const char* what = "states");
     State operator[](int64_t i) const;
+    // All bytes of one state.
+    TensorRef bytes_of(int64_t i) const;
     int64_t count() const { return count_; }
     int64_t bytes() const { return memory_.ref().bytes(); }
-    void zero(int64_t i);
-    bool equal_bits(int64_t i, int64_t j) const;
+    void zero(const Ctx& ctx, int64_t i) { fill_zero(ctx, bytes_of(i)); }
+    bool equal_bits(int64_t i, int64_t j) const;  // waits for the GPU
 
   private:
     Tensor memory_;                 // (count, bytes of one)

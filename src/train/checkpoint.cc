@@ -70,11 +70,13 @@ void read_items(const SafetensorsReader& file, const std::vector<Item>& items) {
     for (const Item& item : items) file.read(item.spec.name, item.memory);
 }
 
-std::vector<Item> parameter_items(const ParamStore& params) {
+// `masters`: all of them, on the host.
+std::vector<Item> parameter_items(const ParamStore& params, const TensorRef& masters) {
     std::vector<Item> items;
     for (const auto& e : params.entries()) {
-        CHECK(e.param->value.dtype == DType::f32);
-        items.push_back({{e.spec.name, DType::f32, dims(e.spec.file_shape)}, e.param->value.reshape(e.spec.file_shape)});
+        CHECK(masters.dtype == DType::f32);
+        const TensorRef at = masters.slice(0, e.offset, e.spec.shape.numel());
+        items.push_back({{e.spec.name, DType::f32, dims(e.spec.file_shape)}, at.reshape(e.spec.file_shape)});
     }
     return items;
 }
@@ -94,14 +96,13 @@ TrainerState state_of(const Tensor& counters, const Tensor& best) {
     return {c[0], c[1], c[2], c[3], *best.ref().ptr<double>("best"), c[4], c[5]};
 }
 
-// Counters and moments.
-std::vector<Item> trainer_items(const ParamStore& params, const Optimizer& optimizer, Tensor& counters, Tensor& best) {
+// Counters and moments; `moments`: all of them, on the host.
+std::vector<Item> trainer_items(const ParamStore& params, const TensorRef& moments, Tensor& counters, Tensor& best) {
     std::vector<Item> items = counter_items(counters, best);
-    for (size_t i = 0; i < params.entries().size(); ++i) {
-        const std::string& name = params.entries()[i].spec.name;
-        const AdamWTensor& t = optimizer.tensors()[i];
-        items.push_back({{"optimizer.m." + name, DType::f32, {t.m.numel()}}, t.m});
-        items.push_back({{"optimizer.v." + name, DType::f32, {t.v.numel()}}, t.v});
+    for (const auto& e : params.entries()) {
+        const int64_t n = e.spec.shape.numel(), second = params.sizes().elements;
+        items.push_back({{"optimizer.m." + e.spec.name, DType::f32, {n}}, moments.slice(0, e.offset, n)});
+        items.push_back({{"optimizer.v." + e.spec.name, DType::f32, {n}}, moments.slice(0, second + e.offset, n)});
     }
     return items;
 }
@@ -137,13 +138,13 @@ void save_checkpoint(const std::string& path, const LanguageModel& model, const 
     // The same step is written again when an evaluation was made up for.
     AtomicFolder folder(path, true);
     const std::string& to = folder.temporary();
-    write_items(to + "/model.safetensors", parameter_items(params));
+    write_items(to + "/model.safetensors", parameter_items(params, HostCopy(params.masters()).ref()));
     Tensor counters(DType::i64, {kCounters}), best(DType::f64, {1});
     const int64_t values[] = {state.step,         state.consumed_batches, state.tokens,
-                              state.bad_in_a_row, state.best_step,        state.evaluated_step,   optimizer.updates};
+                              state.bad_in_a_row, state.best_step,        state.evaluated_step,   optimizer.updates()};
     std::memcpy(counters.ref().data, values, sizeof values);
     *best.ref().ptr<double>("best") = state.best_valid_loss;
-    write_items(to + "/trainer.safetensors", trainer_items(params, optimizer, counters, best));
+    write_items(to + "/trainer.safetensors", trainer_items(params, HostCopy(optimizer.moments()).ref(), counters, best));
     write_file(to + "/config.json", to_json(model.config()).dump(2) + "\n");
     write_file(to + "/run.json", run.dump(2) + "\n");
     write_file(to + "/DONE", "");
@@ -215,9 +216,10 @@ Json load_run(const std::string& folder) {
     return run;
 }
 
-void load_parameters(const std::string& checkpoint, const LanguageModel& model, const ParamStore& params) {
+void load_parameters(const std::string& checkpoint, const LanguageModel& model, ParamStore& params) {
     const SafetensorsReader file(checkpoint + "/model.safetensors");
-    std::vector<Item> items = parameter_items(params);
+    const HostCopy masters(params.masters());
+    std::vector<Item> items = parameter_items(params, masters.ref());
     // Others write the tied head as a tensor of its own; it must then be the embedding.
     Tensor head;
     const bool spare_head = model.config().tie_embeddings && file.find("lm_head.weight");
@@ -229,6 +231,8 @@ void load_parameters(const std::string& checkpoint, const LanguageModel& model, 
     read_items(file, items);
     if (spare_head && std::memcmp(head.ref().data, items.front().memory.data, static_cast<size_t>(head.ref().bytes())))
         fail("{}: lm_head.weight differs from the embedding, but config.json says that they are tied", file.path());
+    masters.upload();
+    params.refresh_copies();
 }
 
 TrainerState load_trainer_state(const std::string& checkpoint) {
@@ -242,8 +246,10 @@ TrainerState load_trainer_state(const std::string& checkpoint) {
 TrainerState load_trainer(const std::string& checkpoint, const ParamStore& params, Optimizer& optimizer) {
     const SafetensorsReader file(checkpoint + "/trainer.safetensors");
     Tensor counters(DType::i64, {kCounters}), best(DType::f64, {1});
-    read_items(file, trainer_items(params, optimizer, counters, best));
-    optimizer.updates = counters.ref().ptr<int64_t>("counters")[6];
+    const HostCopy moments(optimizer.moments());
+    read_items(file, trainer_items(params, moments.ref(), counters, best));
+    moments.upload();
+    optimizer.set_updates(counters.ref().ptr<int64_t>("counters")[6]);
     return state_of(counters, best);
 }
 

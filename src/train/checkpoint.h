@@ -58,7 +58,7 @@ ModelConfig load_config(const std::string& checkpoint);
 // run.json of a run or a checkpoint; it has the objects `options` and `data`.
 nlohmann::json load_run(const std::string& folder);
 // Compares all names, types and shapes and throws one Error that lists every mismatch.
-void load_parameters(const std::string& checkpoint, const LanguageModel& model, const ParamStore& params);
+void load_parameters(const std::string& checkpoint, const LanguageModel& model, ParamStore& params);
 // The counters alone: what a description of a run needs.
 TrainerState load_trainer_state(const std::string& checkpoint);
 TrainerState load_trainer(const std::string& checkpoint, const ParamStore& params, Optimizer& optimizer);

@@ -69,7 +69,7 @@ std::string Profile::table(double step_s) const {
     return out;
 }
 
-std::string profile_steps(Trainer& trainer, ThreadPool& pool, int64_t accumulation, const FillBatch& fill) {
+std::string profile_steps(Trainer& trainer, const Compute& compute, int64_t accumulation, const FillBatch& fill) {
     constexpr int64_t kTimedSteps = 7;
     double step_s = 0;
     for (int64_t step = 0; step <= kTimedSteps; ++step) {
@@ -82,10 +82,8 @@ std::string profile_steps(Trainer& trainer, ThreadPool& pool, int64_t accumulati
     trainer.set_meter(&profile);
     trainer.step(kTimedSteps + 1, accumulation, 0, fill);
     trainer.set_meter(nullptr);
-    Arena scratch;
-    Ctx ctx;
-    ctx.pool = &pool;
-    ctx.scratch = &scratch;
+    Arena scratch(compute.device, "scratch");
+    Ctx ctx = compute.context(scratch);
     profile.measure_isolated(ctx, 7);
     return profile.table(step_s);
 }

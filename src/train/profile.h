@@ -33,6 +33,6 @@ class Profile : public OpMeter {
 };
 
 // The table for one step, after warm-up: the step is timed without the meter, then once with it, then every op alone.
-std::string profile_steps(Trainer& trainer, ThreadPool& pool, int64_t accumulation, const FillBatch& fill);
+std::string profile_steps(Trainer& trainer, const Compute& compute, int64_t accumulation, const FillBatch& fill);
 
 }  // namespace adder

@@ -47,7 +47,7 @@ TEST_P(Golden, every_record_has_the_nats_of_the_independent_program) {
     LoadedModel loaded(kFolder + GetParam(), false);
     // Tiles that end inside records, and one that holds them all.
     for (const int64_t T : {13, 4096}) {
-        SegmentScorer scorer(loaded.model, pool_, domain_.rules(), T);
+        SegmentScorer scorer(loaded.model, {.pool = &pool_}, domain_.rules(), T);
         const std::vector<Segment> whole = whole_records(data_.records);
         const LossSums sums = scorer.score(data_.records, whole, [&](size_t i, const LossSums& own) {
             expect(data_.records[static_cast<size_t>(whole[i].record)].name, own, 1e-5);
@@ -69,7 +69,7 @@ TEST_P(Golden, in_double_precision_they_agree_to_rounding) {
         const auto n = static_cast<int64_t>(record.tokens.size());
         Batch batch(1, n);
         write_positions(domain_.rules(), record.tokens, 0, n, row_of(batch, 0));
-        Session session(model, DType::f64, pool_, 1, n);
+        Session session(model, {.storage = DType::f64, .pool = &pool_}, 1, n);
         std::vector<double> nats(static_cast<size_t>(n));
         const BatchRow row = row_of(batch, 0);
         session.reset(0);

@@ -17,7 +17,7 @@ INSTANTIATE_TEST_SUITE_P(Mixers, SessionOfEveryMixer, testing::ValuesIn(mixer_na
 
 std::vector<double> nats_by_tiles(ToyModel& toy, const Batch& batch, int64_t T) {
     ThreadPool pool(2);
-    Session session(toy.model, toy.storage, pool, 1, T);
+    Session session(toy.model, {.storage = toy.storage, .pool = &pool}, 1, T);
     std::vector<double> nats(static_cast<size_t>(batch.L));
     for (int64_t t = 0; t < batch.L; t += T)
         session.score(0, batch.ids.ref().ptr<uint16_t>("ids") + t, batch.targets.ref().ptr<uint16_t>("targets") + t,
@@ -33,7 +33,7 @@ TEST_P(SessionOfEveryMixer, steps_equal_tiles) {
         const Batch batch = toy_batch(1, L, {0});
         const std::vector<double> nats = nats_by_tiles(toy, batch, L);
         ThreadPool pool(1);
-        Session session(toy.model, dtype, pool, 1, 1);
+        Session session(toy.model, {.storage = dtype, .pool = &pool}, 1, 1);
         double worst = 0, largest = 0;
         for (int64_t t = 0; t < L; ++t) {
             const TensorRef logits = session.step(batch.ids.ref().ptr<uint16_t>("ids") + t);
@@ -72,7 +72,7 @@ std::vector<std::vector<uint16_t>> generated(ToyModel& toy, GenerateOptions o,
     for (size_t id : {7, 8, 9, 10}) o.sampler.allowed[id] = 1;
     std::vector<std::vector<uint16_t>> records;
     generate(
-        toy.model, toy.storage, pool, o,
+        toy.model, {.storage = toy.storage, .pool = &pool}, o,
         [&](int64_t k) { return std::span<const uint16_t>(prompts[static_cast<size_t>(k) % prompts.size()]); },
         [&](int64_t k, std::span<const uint16_t> tokens) {
             EXPECT_EQ(k, static_cast<int64_t>(records.size()));
@@ -115,7 +115,7 @@ TEST_P(SessionOfEveryMixer, samples_follow_the_models_probabilities) {
     ToyModel toy(GetParam(), DType::f32);
     const std::vector<std::vector<uint16_t>> prompts{{7, 10, 8}};
     ThreadPool pool(1);
-    Session session(toy.model, DType::f32, pool, 1, 8);
+    Session session(toy.model, {.pool = &pool}, 1, 8);
     session.read(0, prompts[0].data(), nullptr, 2, 0);
     const TensorRef logits = session.step(&prompts[0][2]);
     double total = 0, p[16] = {};

@@ -141,32 +141,32 @@ TEST_P(TilesOfEveryMixer, what_lies_before_a_start_changes_nothing_after_it) {
 
 TEST_P(TilesOfEveryMixer, memory_at_a_fixed_tile_grows_only_by_borders_and_tokens) {
     ToyModel toy(GetParam(), DType::f32, 16, 2);
-    const MemoryPlan small = plan_training(toy.model, DType::f32, {1, 1 << 12, 1024, 1});
-    const MemoryPlan large = plan_training(toy.model, DType::f32, {1, 1 << 20, 1024, 1});
+    const MemoryPlan small = plan_training(toy.model, {}, {1, 1 << 12, 1024, 1});
+    const MemoryPlan large = plan_training(toy.model, {}, {1, 1 << 20, 1024, 1});
     EXPECT_EQ(small.scratch_bytes, large.scratch_bytes);
     EXPECT_EQ(small.saved_bytes, large.saved_bytes);
     EXPECT_EQ(large.batch_bytes, small.batch_bytes * 256);
     const int64_t state = state_bytes(toy.model.backbone().state_spec(1), DType::f32);
     EXPECT_EQ(large.border_bytes - small.border_bytes, state * (1024 - 4));
-    EXPECT_GT(plan_training(toy.model, DType::f32, {1, 1 << 20, 1 << 20, 1}).total_bytes(), 20 * large.total_bytes());
+    EXPECT_GT(plan_training(toy.model, {}, {1, 1 << 20, 1 << 20, 1}).total_bytes(), 20 * large.total_bytes());
 }
 
 TEST(ChooseTiles, takes_one_tile_when_it_fits_and_the_longest_power_of_two_when_not) {
     ToyModel toy("mamba2", DType::f32, 16, 2);
     const TileOptions want{2, 5000, 0, -1};
-    const MemoryPlan all = choose_tiles(toy.model, DType::f32, want, int64_t{1} << 40);
+    const MemoryPlan all = choose_tiles(toy.model, {}, want, int64_t{1} << 40);
     EXPECT_EQ(all.tiles.T, 5000);
     EXPECT_EQ(all.n_tiles, 1);
     const int64_t limit = all.total_bytes() / 3;
-    const MemoryPlan less = choose_tiles(toy.model, DType::f32, want, limit);
+    const MemoryPlan less = choose_tiles(toy.model, {}, want, limit);
     EXPECT_LE(less.total_bytes(), limit);
     EXPECT_GE(less.tiles.keep, 1);
-    EXPECT_GT(plan_training(toy.model, DType::f32, {2, 5000, less.tiles.T * 2, 1}).total_bytes(), limit);
-    EXPECT_GT(plan_training(toy.model, DType::f32, {2, 5000, less.tiles.T, less.tiles.keep + 1}).total_bytes(), limit);
-    EXPECT_EQ(choose_tiles(toy.model, DType::f32, {2, 5000, 512, 1}, int64_t{1} << 40).tiles.keep, 1);
-    EXPECT_EQ(choose_tiles(toy.model, DType::f32, {2, 5000, 512, -1}, int64_t{1} << 40).tiles.keep, 10);
+    EXPECT_GT(plan_training(toy.model, {}, {2, 5000, less.tiles.T * 2, 1}).total_bytes(), limit);
+    EXPECT_GT(plan_training(toy.model, {}, {2, 5000, less.tiles.T, less.tiles.keep + 1}).total_bytes(), limit);
+    EXPECT_EQ(choose_tiles(toy.model, {}, {2, 5000, 512, 1}, int64_t{1} << 40).tiles.keep, 1);
+    EXPECT_EQ(choose_tiles(toy.model, {}, {2, 5000, 512, -1}, int64_t{1} << 40).tiles.keep, 10);
     try {
-        choose_tiles(toy.model, DType::f32, want, 1000);
+        choose_tiles(toy.model, {}, want, 1000);
         FAIL();
     } catch (const Error& e) {
         EXPECT_THAT(std::string(e.what()), testing::HasSubstr("1000 bytes of memory are too little"));

@@ -90,14 +90,17 @@ struct ToyRun {
 
 inline ToyRun run_tiles(ToyModel& toy, const Batch& batch, int64_t T, int64_t keep, int threads = 1) {
     ThreadPool pool(threads);
-    const MemoryPlan plan = plan_training(toy.model, toy.storage, {batch.B, batch.L, T, keep});
-    TileEngine engine(toy.model, toy.storage, pool, plan);
+    const Compute compute{.storage = toy.storage, .pool = &pool};
+    const MemoryPlan plan = plan_training(toy.model, compute, {batch.B, batch.L, T, keep});
+    TileEngine engine(toy.model, compute, plan);
     engine.set_verify(true);
     engine.set_poison(true);
     engine.configure(plan);
-    toy.params.zero_gradients();
+    toy.params.zero_gradients({});
+    const Tensor sums(DType::f64, {2});
+    engine.forward_backward(batch, sums);
     ToyRun run;
-    run.sums = engine.forward_backward(batch);
+    run.sums = {sums.ref().ptr<double>("sums")[0], sums.ref().ptr<double>("sums")[1]};
     run.gradients = toy.gradients();
     return run;
 }

@@ -60,7 +60,7 @@ void expect_same(const Result& got, const Result& want, const std::string& at) {
 
 void expect_within_tolerance(const std::vector<double>& got, const std::vector<double>& in_float,
                              const std::vector<double>& want, const std::string& at) {
-    const ToleranceFloor floor;
+    const Tolerance floor;
     const Errors e = errors_of(got, want), r = errors_of(in_float, want);
     EXPECT_LE(e.rms, std::min(std::max(2 * r.rms, floor.rms), floor.cap)) << at;
     EXPECT_LE(e.peak, std::min(std::max(4 * r.peak, floor.peak), floor.cap)) << at;

@@ -10,14 +10,17 @@
 namespace adder {
 namespace {
 
-using Check = CheckReport (*)(const OpCase&);
+template <CheckReport (*check)(const OpCase&, const RunOn&)>
+CheckReport on_cpu(const OpCase& c) {
+    return check(c, {});
+}
 
 class TruthChain : public testing::TestWithParam<OpEntry> {
   protected:
     ~TruthChain() override { force_isa(""); }
 
     // Every case flagged `use` that `has` accepts; at least one, or the test could not fail.
-    void run(Check check, unsigned use, bool (*has)(const OpCase&) = nullptr) {
+    void run(CheckReport (*check)(const OpCase&), unsigned use, bool (*has)(const OpCase&) = nullptr) {
         CheckReport report;
         for (const OpCase& c : GetParam().cases())
             if ((c.use & use) && (!has || has(c))) report.add(check(c));
@@ -55,7 +58,7 @@ TEST_P(TruthChain, every_isa_matches_the_reference_in_double) {
         force_isa(isa);
         EXPECT_EQ(current_isa(), isa);
         std::printf("  %s\n", isa.c_str());
-        run(check_values, kTest);
+        run(on_cpu<check_values>, kTest);
     }
 }
 TEST_P(TruthChain, f64_is_the_reference) {
@@ -65,10 +68,10 @@ TEST_P(TruthChain, threads_do_not_change_bits) {
     run(check_threads, kTest);
 }
 TEST_P(TruthChain, nan_is_neither_hidden_nor_spread) {
-    run(check_nan, kTest, is_short);
+    run(on_cpu<check_nan>, kTest, is_short);
 }
 TEST_P(TruthChain, wrong_shapes_are_named) {
-    run(check_errors, kTest);
+    run(on_cpu<check_errors>, kTest);
 }
 
 // Ops to which a claim applies.
@@ -93,17 +96,17 @@ TEST_P(Gradients, reference_equals_the_complex_step) {
 
 class Time : public TruthChain {};
 TEST_P(Time, cutting_changes_nothing) {
-    run(check_cuts, kTest, has_time);
+    run(on_cpu<check_cuts>, kTest, has_time);
 }
 
 class Packing : public TruthChain {};
 TEST_P(Packing, members_do_not_see_each_other) {
-    run(check_packed, kTest, has_starts);
+    run(on_cpu<check_packed>, kTest, has_starts);
 }
 
 class Steps : public TruthChain {};
 TEST_P(Steps, equal_one_call) {
-    run(check_steps, kTest, [](const OpCase& c) { return has_step(c) && is_short(c); });
+    run(on_cpu<check_steps>, kTest, [](const OpCase& c) { return has_step(c) && is_short(c); });
 }
 
 class HugeStrides : public TruthChain {};

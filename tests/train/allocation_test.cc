@@ -59,8 +59,8 @@ TEST(Allocation, none_between_the_second_and_the_third_step) {
     for (const std::string& mixer : mixer_names()) {
         ToyModel toy(mixer, DType::f32, 32);
         ThreadPool pool(2);
-        const MemoryPlan plan = plan_training(toy.model, DType::f32, {2, 600, 256, 1});
-        Trainer trainer(toy.model, toy.params, {}, pool, plan);
+        const MemoryPlan plan = plan_training(toy.model, {}, {2, 600, 256, 1});
+        Trainer trainer(toy.model, toy.params, {}, {.pool = &pool}, plan);
         const Batch data = toy_batch(2, 600, {0, 99});
         const FillBatch fill = [&](int64_t, int64_t, Batch& batch) {
             copy(data.ids, batch.ids);
@@ -88,7 +88,7 @@ int64_t peak_of_one_step(const std::string& mixer, const TileOptions& tiles) {
     live = peak = 0;
     counting = true;
     {
-        Trainer trainer(toy.model, toy.params, {}, pool, plan_training(toy.model, DType::f32, tiles));
+        Trainer trainer(toy.model, toy.params, {}, {.pool = &pool}, plan_training(toy.model, {}, tiles));
         trainer.step(0, 1, 1e-3, [](int64_t, int64_t, Batch& batch) {
             auto* weights = batch.weights.ref().ptr<float>("weights");
             for (int64_t i = 0; i < batch.B * batch.L; ++i) weights[i] = 1;

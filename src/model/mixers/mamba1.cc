@@ -23,16 +23,16 @@ class Mamba1 final : public Layer {
             const double bound = scale / std::sqrt(static_cast<double>(n));
             return Init{Kind::uniform, -bound, bound};
         };
-        v("in_proj.weight", in_proj_, {2 * D_, M_}, fan_in(M_), true);
-        v("conv1d.weight", conv_weight_, {D_, K_}, fan_in(K_), true, {D_, 1, K_});
-        if (conv_bias_) v("conv1d.bias", conv_bias_param_, {D_}, fan_in(K_), false);
-        v("x_proj.weight", x_proj_, {R_ + 2 * N_, D_}, fan_in(D_), true);
-        v("dt_proj.weight", dt_proj_, {D_, R_}, fan_in(R_), true);
-        v("dt_proj.bias", dt_bias_, {D_}, {Kind::inverse_softplus_log_uniform, dt_min_, dt_max_, dt_floor_}, false);
-        v("A_log", A_log_, {D_, N_}, {Kind::log_arange}, false);
-        v("D", skip_, {D_}, {Kind::constant, 1}, false);
+        v("in_proj.weight", in_proj_, {2 * D_, M_}, fan_in(M_), kMatrix);
+        v("conv1d.weight", conv_weight_, {D_, K_}, fan_in(K_), kTaps, {D_, 1, K_});
+        if (conv_bias_) v("conv1d.bias", conv_bias_param_, {D_}, fan_in(K_), kVector);
+        v("x_proj.weight", x_proj_, {R_ + 2 * N_, D_}, fan_in(D_), kMatrix);
+        v("dt_proj.weight", dt_proj_, {D_, R_}, fan_in(R_), kMatrix);
+        v("dt_proj.bias", dt_bias_, {D_}, {Kind::inverse_softplus_log_uniform, dt_min_, dt_max_, dt_floor_}, kVector);
+        v("A_log", A_log_, {D_, N_}, {Kind::log_arange}, kVector);
+        v("D", skip_, {D_}, {Kind::constant, 1}, kVector);
         // Scaled by the number of residual adds, as GPT-2 does.
-        v("out_proj.weight", out_proj_, {M_, D_}, fan_in(D_, 1 / std::sqrt(static_cast<double>(n_layer_))), true);
+        v("out_proj.weight", out_proj_, {M_, D_}, fan_in(D_, 1 / std::sqrt(static_cast<double>(n_layer_))), kMatrix);
     }
 
     StateSpec state_spec(int64_t B) const override { return {{"conv", {B, K_ - 1, D_}}, {"ssm", {B, D_, N_}}}; }

@@ -24,14 +24,14 @@ class Mamba2 final : public Layer {
             const double bound = scale / std::sqrt(static_cast<double>(n));
             return Init{Kind::uniform, -bound, bound};
         };
-        v("in_proj.weight", in_proj_, {D_ + C_ + H_, M_}, fan_in(M_), true);
-        v("conv1d.weight", conv_weight_, {C_, K_}, fan_in(K_), true, {C_, 1, K_});
-        if (conv_bias_) v("conv1d.bias", conv_bias_param_, {C_}, fan_in(K_), false);
-        v("dt_bias", dt_bias_, {H_}, {Kind::inverse_softplus_log_uniform, dt_min_, dt_max_, dt_floor_}, false);
-        v("A_log", A_log_, {H_}, {Kind::log_uniform, 1, 16}, false);
-        v("D", skip_, {H_}, {Kind::constant, 1}, false);
-        v("norm.weight", norm_, {D_}, {Kind::constant, 1}, false);
-        v("out_proj.weight", out_proj_, {M_, D_}, fan_in(D_, 1 / std::sqrt(static_cast<double>(n_layer_))), true);
+        v("in_proj.weight", in_proj_, {D_ + C_ + H_, M_}, fan_in(M_), kMatrix);
+        v("conv1d.weight", conv_weight_, {C_, K_}, fan_in(K_), kTaps, {C_, 1, K_});
+        if (conv_bias_) v("conv1d.bias", conv_bias_param_, {C_}, fan_in(K_), kVector);
+        v("dt_bias", dt_bias_, {H_}, {Kind::inverse_softplus_log_uniform, dt_min_, dt_max_, dt_floor_}, kVector);
+        v("A_log", A_log_, {H_}, {Kind::log_uniform, 1, 16}, kVector);
+        v("D", skip_, {H_}, {Kind::constant, 1}, kVector);
+        v("norm.weight", norm_, {D_}, {Kind::constant, 1}, kVector);
+        v("out_proj.weight", out_proj_, {M_, D_}, fan_in(D_, 1 / std::sqrt(static_cast<double>(n_layer_))), kMatrix);
     }
 
     StateSpec state_spec(int64_t B) const override { return {{"conv", {B, K_ - 1, C_}}, {"ssm", {B, H_, P_, N_}}}; }

@@ -1,0 +1,246 @@
+// What the CUDA kernels of scan.h share: their arguments, how work is cut, rows of B and C in shared memory, the scalars
+// of a step, the carry of states over segments.
+//
+// Time is cut into segments of equal length where batch and channels alone do not fill a GPU (132 multiprocessors are
+// assumed; only shapes decide). Then three kernels run: the first walks every segment from a state of zero and keeps the
+// state at its end and its sum of dt (a segment scales a state by 2^(A log2(e) sum dt)); the second carries the states
+// over the segments; the third walks every segment from its true state. One segment needs only the third.
+#pragma once
+#include <algorithm>
+
+#include "kernels/common/device.cuh"
+#include "kernels/common/launch.cuh"
+#include "kernels/common/mma.cuh"
+#include "kernels/scan/scan_cuda.h"
+
+namespace adder::cuda::scan {
+
+// States of a channel that one thread holds; more are spread over lanes.
+inline constexpr int kStates = 16;
+inline constexpr int kMaxThreads = 128;
+inline constexpr int kMultiprocessors = 132;
+inline constexpr float kLn2 = 0.6931471805599453f;
+
+// ---- how work is cut ----
+
+// Where the lanes of a block are. With `lanes` = 2^log2 lanes a channel, a warp has 32 / lanes neighbouring channels (or
+// groups of V), and its lanes are ordered (block of 16 states, channel).
+struct Lanes {
+    int log2;
+    int threads;  // of a block
+    int groups;   // blocks along the channels
+
+    Lanes(int64_t D, int64_t N, int V) : log2(0) {
+        while ((kStates << log2) < N) ++log2;
+        // Rows of many states are long: fewer threads share them, so that a block's shared memory stays the same.
+        const int64_t most = log2 >= 3 ? 2 : kMaxThreads / kWarp, in_warp = int64_t{kWarp >> log2} * V;
+        const int64_t warps = ceil_div(D, in_warp);
+        threads = kWarp * static_cast<int>(std::min(warps, most));
+        groups = static_cast<int>(ceil_div(warps, std::min(warps, most)));
+    }
+    int padded_states() const { return kStates << log2; }
+};
+
+// `count` segments of `steps` steps, the last maybe shorter. `steps` is 32 or a multiple of kScanChunk unless count is 1.
+struct TimeSplit {
+    int64_t steps, count;
+};
+
+// The split of least estimated time. blocks: of one segment; resident: blocks that a GPU holds at a time; split_cost: how
+// much longer a step takes when there is more than one segment.
+inline TimeSplit split_time(int64_t L, int64_t blocks, int64_t resident, int64_t least_steps, double split_cost) {
+    const auto cost = [&](const TimeSplit& s) {
+        const int64_t n = blocks * s.count;
+        // Half of the blocks that fit take this much of the time that all of them take.
+        const double rounds = 2 * n <= resident ? 0.6 : static_cast<double>(ceil_div(n, resident));
+        return rounds * static_cast<double>(s.steps) * (s.count > 1 ? split_cost : 1.0);
+    };
+    TimeSplit best{L, 1};
+    for (int64_t rounds = 1; rounds <= 4; ++rounds) {
+        const int64_t count = std::max<int64_t>(rounds * resident / blocks, 1);
+        int64_t steps = std::max(ceil_div(L, count), least_steps);
+        if (steps > least_steps || steps > 32) steps = ceil_div(steps, kScanChunk) * kScanChunk;
+        const TimeSplit s{steps, ceil_div(L, steps)};
+        if (s.count > 1 && cost(s) < cost(best)) best = s;
+    }
+    return best;
+}
+
+// ---- arguments ----
+
+template <class T>
+struct Inputs {
+    View<const T, 3> u, dt_raw, B, C, z;  // z may be absent
+    View<const float, 2> A_log;
+    View<const float, 1> D, dt_bias;
+    View<const uint8_t, 2> start;  // may be absent
+    int64_t L;
+    int n_batch, n_channels, N;
+    int lanes_log2;
+    bool zoh;
+    // Segments of time.
+    int64_t steps;
+    int segments;
+};
+
+template <class T>
+Inputs<T> inputs_of(const ScanArgs& a, const Lanes& lanes, const TimeSplit& split) {
+    Inputs<T> in;
+    in.u = a.u.as<const T, 3>("[scan] u");
+    in.dt_raw = a.dt_raw.as<const T, 3>("[scan] dt_raw");
+    in.B = a.B.as<const T, 3>("[scan] B");
+    in.C = a.C.as<const T, 3>("[scan] C");
+    in.z = a.z.as<const T, 3>("[scan] z");
+    in.A_log = a.A_log.as<const float, 2>("[scan] A_log");
+    in.D = a.D.as<const float, 1>("[scan] D");
+    in.dt_bias = a.dt_bias.as<const float, 1>("[scan] dt_bias");
+    in.start = a.start.as<const uint8_t, 2>("[scan] start");
+    in.L = a.u.size(1);
+    in.n_batch = static_cast<int>(a.u.size(0)), in.n_channels = static_cast<int>(a.u.size(2));
+    in.N = static_cast<int>(a.A_log.size(1));
+    in.lanes_log2 = lanes.log2;
+    in.zoh = a.discretization == Discretization::zoh;
+    in.steps = split.steps, in.segments = static_cast<int>(split.count);
+    if (in.L > 0x7fffffff) fail("[scan] u: {} steps are more than a call can have", in.L);
+    return in;
+}
+
+// Which part of the work a thread has.
+struct Place {
+    int64_t b, segment, t0;  // row, segment, first step
+    int steps;               // of the segment
+    int d;                   // first channel
+    int n0;                  // first state
+    int row;                 // b * segments + segment
+
+    template <class T>
+    __device__ Place(const Inputs<T>& in, int V) {
+        row = static_cast<int>(blockIdx.x);
+        b = row / in.segments, segment = row % in.segments;
+        t0 = segment * in.steps;
+        steps = static_cast<int>(min(in.steps, in.L - t0));
+        const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, in_warp = kWarp >> in.lanes_log2;
+        d = ((static_cast<int>(blockIdx.y) * (static_cast<int>(blockDim.x) / kWarp) + warp) * in_warp + lane % in_warp) * V;
+        n0 = lane / in_warp * kStates;
+    }
+};
+
+// Sum over the lanes that share a channel.
+__device__ __forceinline__ float sum_over_states(float x, int lanes_log2) {
+    for (int offset = kWarp / 2; offset >= kWarp >> lanes_log2; offset /= 2) x += __shfl_xor_sync(kFullWarp, x, offset);
+    return x;
+}
+
+// A of 16 states times log2(e); zero for those past N, whose B and C are zero too.
+template <class T>
+__device__ __forceinline__ void load_rates(const Inputs<T>& in, const Place& at, int d, float (&A2)[kStates]) {
+#pragma unroll
+    for (int n = 0; n < kStates; ++n)
+        A2[n] = at.n0 + n < in.N && d < in.n_channels ? -expf(in.A_log(d, at.n0 + n)) * kLog2e : 0.0f;
+}
+
+// ---- B and C ----
+
+// Rows of B and C, step after step, on their way to shared memory as f32: (step, B then C, padded states).
+template <class T>
+struct Rows {
+    const T *B, *C;  // of step 0; null C: not wanted
+    int64_t B_stride, C_stride;
+    int N, padded_log2;
+
+    // `first`: a step of this call; `sign`: -1 walks back in time.
+    __device__ Rows(const Inputs<T>& in, int64_t b, int64_t first, int sign)
+        : B(&in.B(b, first, 0)), C(&in.C(b, first, 0)), B_stride(sign * in.B.stride[1]), C_stride(sign * in.C.stride[1]),
+          N(in.N), padded_log2(4 + in.lanes_log2) {}
+    __device__ int row_floats() const { return 2 << padded_log2; }
+    // Element e of the rows from `step` on; zero past N and from step `end` on.
+    __device__ __forceinline__ float operator()(int e, int step, int end) const {
+        const int t = step + (e >> (padded_log2 + 1)), n = e & ((1 << padded_log2) - 1);
+        const bool is_C = (e >> padded_log2 & 1) != 0;
+        if (t >= end || n >= N || (is_C ? C : B) == nullptr) return 0.0f;
+        return to_float(is_C ? C[t * C_stride + n] : B[t * B_stride + n]);
+    }
+};
+
+// ---- scalars of a step ----
+
+// log(1 + exp(x)) to a few units in the last place.
+__device__ __forceinline__ float step_size(float x) {
+    // w = exp(-|x|). The argument of 2^ is rounded where it is large; what rounding took is put back to first order.
+    const float m = fmaxf(-fabsf(x), -88.0f), high = m * kLog2e, low = fmaf(m, kLog2e, -high);
+    float w = exp2_approx(high);
+    w = fmaf(w, low * kLn2, w);
+    // log(1 + w) / w on [0, 1], minimax.
+    float p = -3.2440228e-3f;
+    p = fmaf(p, w, 1.98514442e-2f);
+    p = fmaf(p, w, -5.69594839e-2f);
+    p = fmaf(p, w, 1.06036479e-1f);
+    p = fmaf(p, w, -1.53055876e-1f);
+    p = fmaf(p, w, 1.96759368e-1f);
+    p = fmaf(p, w, -2.49541331e-1f);
+    p = fmaf(p, w, 3.33299623e-1f);
+    p = fmaf(p, w, -4.99999024e-1f);
+    p = fmaf(p, w, 1.0f);
+    return fmaf(p, w, x < 0.0f ? 0.0f : x);  // NaN stays NaN
+}
+// 1 / (1 + exp(-x))
+__device__ __forceinline__ float logistic(float x) { return __fdividef(1.0f, 1.0f + exp2_approx(-kLog2e * x)); }
+
+// What zoh has for euler's dt, from x2 = dt A2 and a = 2^x2.
+__device__ __forceinline__ float zoh_weight(float dt, float x2, float a, float A2) {
+    // (exp(x) - 1) / x, by its series where the difference cancels.
+    const float x = x2 * kLn2;
+    float p = 1.0f / 40320;
+    p = fmaf(p, x, 1.0f / 5040);
+    p = fmaf(p, x, 1.0f / 720);
+    p = fmaf(p, x, 1.0f / 120);
+    p = fmaf(p, x, 1.0f / 24);
+    p = fmaf(p, x, 1.0f / 6);
+    p = fmaf(p, x, 0.5f);
+    p = fmaf(p, x, 1.0f);
+    return x > -0.5f ? dt * p : (a - 1.0f) / (A2 * kLn2);
+}
+
+// Its derivative by A: dt^2 (exp(x) - (exp(x) - 1) / x) / x, by its series where the quotient cancels.
+__device__ __forceinline__ float zoh_weight_slope(float dt, float x2, float a, float weight, float A2) {
+    const float x = x2 * kLn2;
+    float p = 1.0f / 403200;
+    p = fmaf(p, x, 1.0f / 45360);
+    p = fmaf(p, x, 1.0f / 5760);
+    p = fmaf(p, x, 1.0f / 840);
+    p = fmaf(p, x, 1.0f / 144);
+    p = fmaf(p, x, 1.0f / 30);
+    p = fmaf(p, x, 1.0f / 8);
+    p = fmaf(p, x, 1.0f / 3);
+    p = fmaf(p, x, 0.5f);
+    return x > -0.5f ? dt * dt * p : fmaf(dt, a, -weight) / (A2 * kLn2);
+}
+
+// A sum of many f32 in two of them.
+struct LongSum {
+    float high = 0, low = 0;
+    __device__ __forceinline__ void add(float x) {
+        const float sum = high + x, other = sum - high;
+        low += (high - (sum - other)) + (x - other);
+        high = sum;
+    }
+    __device__ float value() const { return high + low; }
+};
+
+// ---- carry ----
+
+// The end of every segment from zero becomes the state that the segment begins with, in the direction of the walk.
+struct Carry {
+    float* ends;            // (B, segments, N, D)
+    const float* sum_dt;    // (B, segments, D); kCut: a start lies in the segment
+    View<const float, 2> A_log;
+    View<const float, 3> first;  // (B,D,N): before the first segment of the walk; absent = zero
+    View<float, 3> last;         // (B,D,N): after the last; may be absent
+    int segments, n_channels, N, n_batch;
+    bool reverse;
+};
+inline constexpr float kCut = -1.0f;
+
+void carry(cudaStream_t stream, const Carry& c);
+
+}  // namespace adder::cuda::scan

@@ -1,0 +1,161 @@
+// The CUDA twin of every op against the reference in double, on every case of the op, in f32 and in bf16.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "kernels/common/op_check.h"
+#include "kernels/common/op_table.h"
+
+namespace adder {
+namespace {
+
+struct OpOnGpu {
+    OpEntry op;
+    DType storage;
+    friend void PrintTo(const OpOnGpu& t, std::ostream* to) { *to << t.op.name << ", " << name_of(t.storage); }
+};
+
+using Check = CheckReport (*)(const OpCase&, const RunOn&);
+
+bool is_test(const OpCase& c) {
+    return c.use & kTest;
+}
+bool is_short_test(const OpCase& c) {
+    return is_test(c) && c.L <= 300;
+}
+
+// Planning needs no GPU.
+class PlanOnCuda : public testing::TestWithParam<OpOnGpu> {
+  protected:
+    // A case that throws ends the op: after a failed kernel nothing more can be learnt.
+    void run(Check check, const std::vector<OpCase>& cases, const RunOn& on) {
+        CheckReport report;
+        for (const OpCase& c : cases) {
+            try {
+                report.add(check(c, on));
+            } catch (const std::exception& e) {
+                report.failures.push_back(c.title() + ": " + e.what());
+                break;
+            }
+        }
+        constexpr size_t kShown = 10;
+        for (size_t i = 0; i < std::min(kShown, report.failures.size()); ++i) ADD_FAILURE() << report.failures[i];
+        if (report.failures.size() > kShown) ADD_FAILURE() << report.failures.size() - kShown << " more";
+        if (report.worst_ratio <= 0) return;
+        std::printf("  %s %s: worst error / allowed %.2f at %s\n", GetParam().op.name, name_of(on.storage),
+                    report.worst_ratio, report.worst_at.c_str());
+        RecordProperty("worst_ratio", fmt::format("{:.3f}", report.worst_ratio));
+        RecordProperty("worst_at", report.worst_at);
+    }
+    std::vector<OpCase> cases(bool (*chosen)(const OpCase&)) const {
+        std::vector<OpCase> some;
+        for (OpCase& c : GetParam().op.cases())
+            if (chosen(c)) some.push_back(std::move(c));
+        return some;
+    }
+    RunOn on() const { return {.storage = GetParam().storage, .device = Device::cuda}; }
+};
+
+TEST_P(PlanOnCuda, wrong_shapes_are_named) {
+    run(check_errors, cases(is_test), on());
+}
+
+class CudaOps : public PlanOnCuda {
+  protected:
+    static void SetUpTestSuite() {
+        if (gpu_problem().empty()) gpu_ = std::make_unique<Gpu>();
+    }
+    static void TearDownTestSuite() { gpu_.reset(); }
+    void SetUp() override {
+        if (!gpu_) GTEST_SKIP() << "skipped: no GPU: " << gpu_problem();
+    }
+    RunOn on() const {
+        RunOn r = PlanOnCuda::on();
+        r.gpu = gpu_.get();
+        return r;
+    }
+
+  private:
+    static std::unique_ptr<Gpu> gpu_;
+};
+std::unique_ptr<Gpu> CudaOps::gpu_;
+
+TEST_P(CudaOps, match_the_reference_in_double) {
+    run(check_values, cases(is_test), on());
+}
+TEST_P(CudaOps, neither_hide_nor_spread_nan) {
+    run(check_nan, cases(is_short_test), on());
+}
+
+// Ops to which a claim applies, in the storage types in which they differ.
+std::vector<OpOnGpu> ops_with(bool (*has)(const OpCase&)) {
+    std::vector<OpOnGpu> some;
+    for (const OpEntry& e : all_ops()) {
+        const std::vector<OpCase> all = e.cases();
+        if (std::none_of(all.begin(), all.end(), has)) continue;
+        some.push_back({e, DType::f32});
+        if (std::any_of(all.begin(), all.end(), has_storage)) some.push_back({e, DType::bf16});
+    }
+    return some;
+}
+bool has_time(const OpCase& c) {
+    return is_test(c) && c.sequence;
+}
+bool has_starts(const OpCase& c) {
+    return is_test(c) &&
+           std::any_of(c.inputs.begin(), c.inputs.end(), [](auto& s) { return s.fill == Fill::starts; });
+}
+bool has_step(const OpCase& c) {
+    return is_short_test(c) && c.step;
+}
+
+class CudaTime : public CudaOps {};
+TEST_P(CudaTime, cutting_changes_nothing) {
+    run(check_cuts, cases(has_time), on());
+}
+
+class CudaPacking : public CudaOps {};
+TEST_P(CudaPacking, members_do_not_see_each_other) {
+    run(check_packed, cases(has_starts), on());
+}
+
+class CudaSteps : public CudaOps {};
+TEST_P(CudaSteps, equal_one_call) {
+    run(check_steps, cases(has_step), on());
+}
+
+// Few and small, each array in memory of its own: for compute-sanitizer, under which everything is slow.
+class CudaSmall : public CudaOps {};
+TEST_P(CudaSmall, cases_once) {
+    std::vector<OpCase> all = cases(is_test);
+    const auto size = [](const OpCase& c) {
+        int64_t n = 0;
+        for (const ArraySpec& s : c.inputs) n += s.shape.numel();
+        return n;
+    };
+    std::sort(all.begin(), all.end(), [&](const OpCase& a, const OpCase& b) { return size(a) < size(b); });
+    // The two smallest, and the smallest that goes through several chunks of time.
+    std::vector<OpCase> some(all.begin(), all.begin() + std::min<ptrdiff_t>(2, std::ssize(all)));
+    const auto chunks = std::find_if(all.begin(), all.end(), [](const OpCase& c) { return c.L > 128; });
+    if (chunks != all.end()) some.push_back(*chunks);
+    RunOn once = on();
+    once.repeat = false;
+    once.exact = true;
+    run(check_values, some, once);
+    if (some[0].step) run(check_steps, {some[0]}, once);
+}
+
+std::string name_of_op(const testing::TestParamInfo<OpOnGpu>& t) {
+    return fmt::format("{}_{}", t.param.op.name, name_of(t.param.storage));
+}
+INSTANTIATE_TEST_SUITE_P(, PlanOnCuda, testing::ValuesIn(ops_with(is_test)), name_of_op);
+INSTANTIATE_TEST_SUITE_P(, CudaOps, testing::ValuesIn(ops_with(is_test)), name_of_op);
+INSTANTIATE_TEST_SUITE_P(, CudaTime, testing::ValuesIn(ops_with(has_time)), name_of_op);
+INSTANTIATE_TEST_SUITE_P(, CudaPacking, testing::ValuesIn(ops_with(has_starts)), name_of_op);
+INSTANTIATE_TEST_SUITE_P(, CudaSteps, testing::ValuesIn(ops_with(has_step)), name_of_op);
+INSTANTIATE_TEST_SUITE_P(, CudaSmall, testing::ValuesIn(ops_with(is_test)), name_of_op);
+
+}  // namespace
+}  // namespace adder
