@@ -27,13 +27,14 @@ namespace {
 
 constexpr int kWarps = 2 * kSsdPanelsOfBlock, kThreads = kWarps * kWarp;
 constexpr int kQ = kChunk, kWarpP = 32;
-static_assert(kThreads == kSsdPanelsOfBlock * kQ);
+static_assert(kThreads == kSsdPanelsOfBlock * kQ && kSsdPanel == 64);
+constexpr int kTile = kQ * 64;  // all tiles are 64 columns wide, so that their fragments lie alike
 // 16 x 16 blocks on and below the diagonal of a chunk: (r, c) is block r (r + 1) / 2 + c.
 constexpr int kBlocks = 10;
 
 template <int N>
 struct alignas(128) Stage {
-    bf16 C[kQ * N], B[kQ * N], x[kSsdPanelsOfBlock][kQ * kSsdPanel];
+    bf16 C[N / 64][kTile], B[N / 64][kTile], x[kSsdPanelsOfBlock][kTile];
     float sum[kSsdPanelsOfBlock][kQ], column[kSsdPanelsOfBlock][kQ];
 };
 // Two of these fit into a multiprocessor.
@@ -41,7 +42,7 @@ template <int N>
 struct alignas(128) Shared {
     Stage<N> stage[2];
     uint4 decayed[kSsdPanelsOfBlock][kBlocks][kWarp];  // blocks of C B^T with decays and gains: each lane's fragment
-    bf16 y[kWarps][16 * kWarpP];
+    bf16 room[kWarps][16 * kWarpP];  // of each warp, to turn what it writes into rows
     float to_end[kSsdPanelsOfBlock][kQ];  // decay from after step j, times b_j; 0 before the last start
 };
 
@@ -60,52 +61,53 @@ struct Loader {
     static constexpr int kHalf = kThreads / kSsdPanelsOfBlock;        // each half of the block copies its own panel
     static constexpr int kRowsX = kHalf / (kSsdPanel / 8);
 
+    const SsdWalk<bf16>& w;
     const bf16 *B, *C, *x;  // of this thread's first row of the next chunk
-    const float *sum, *column;
-    int64_t stride_B, stride_C, stride_x, left;  // steps from the next chunk's first to the sequence's end
-    int at_n, at_x, row_n, row_x, i0, unit;
-    bool some_n, some_x, with_C;
+    int64_t steps;          // where the scalars of the next chunk lie
+    bool some_x;
 
-    __device__ Loader(const SsdWalk<bf16>& w, int b, int g, int h, int p0, int channels, int64_t chunk) {
-        const int t = static_cast<int>(threadIdx.x);
-        unit = t / kHalf, i0 = t % kHalf;
-        row_n = t / (N / 8), row_x = i0 / (kSsdPanel / 8);
-        const int col_n = t % (N / 8) * 8, col_x = i0 % (kSsdPanel / 8) * 8;
-        some_n = col_n < w.in.N, some_x = col_x < channels, with_C = static_cast<bool>(w.y);
-        at_n = tile_at<N>(row_n, col_n), at_x = tile_at<kSsdPanel>(row_x, col_x);
+    static __device__ int half() { return static_cast<int>(threadIdx.x) % kHalf; }
+    static __device__ int unit() { return static_cast<int>(threadIdx.x) / kHalf; }
+    static __device__ int row_n() { return static_cast<int>(threadIdx.x) / (N / 8); }
+    static __device__ int col_n() { return static_cast<int>(threadIdx.x) % (N / 8) * 8; }
+    static __device__ int row_x() { return half() / (kSsdPanel / 8); }
+    static __device__ int col_x() { return half() % (kSsdPanel / 8) * 8; }
+
+    __device__ Loader(const SsdWalk<bf16>& walk, int b, int g, int h, int p0, int channels, int64_t chunk) : w(walk) {
+        some_x = col_x() < channels;
         const auto from = [&](const View<const bf16, 3>& v, int row, int col) {
             return v.data + b * v.stride[0] + (chunk * kQ + row) * v.stride[1] + col;
         };
-        B = from(w.in.Bm, row_n, g * w.in.N + col_n), C = from(w.in.C, row_n, g * w.in.N + col_n);
-        x = from(w.in.x, row_x, h * w.in.P + p0 + col_x);
-        stride_B = w.in.Bm.stride[1], stride_C = w.in.C.stride[1], stride_x = w.in.x.stride[1];
-        left = w.in.L - chunk * kQ;
-        const int64_t row = w.steps.row(b, h, w.in.H, chunk) + 4 * i0;
-        sum = w.steps.hi + row, column = w.steps.column + row;
+        B = from(w.in.Bm, row_n(), g * w.in.N + col_n()), C = from(w.in.C, row_n(), g * w.in.N + col_n());
+        x = from(w.in.x, row_x(), h * w.in.P + p0 + col_x());
+        steps = w.steps.row(b, h, w.in.H, chunk) + 4 * half();
     }
 
-    template <int Rows, int W>
-    static __device__ __forceinline__ void rows(bf16* to, const bf16* from, int64_t stride, int row, bool some, int64_t left) {
+    template <int Rows>
+    static __device__ __forceinline__ void rows(bf16* to, const bf16* from, int64_t stride, int row, bool some, int left) {
         if (left >= kQ && some) {
 #pragma unroll
-            for (int k = 0; k < kQ / Rows; ++k) copy_16_async(to + k * Rows * W, from + k * Rows * stride);
+            for (int k = 0; k < kQ / Rows; ++k) copy_16_async(to + k * Rows * 64, from + k * Rows * stride);
         } else {
 #pragma unroll
             for (int k = 0; k < kQ / Rows; ++k)
-                copy_16_async(to + k * Rows * W, from + k * Rows * stride, some && row + k * Rows < left);
+                copy_16_async(to + k * Rows * 64, from + k * Rows * stride, some && row + k * Rows < left);
         }
     }
 
-    __device__ __forceinline__ void next(Stage<N>& to) {
-        rows<kRowsN, N>(to.B + at_n, B, stride_B, row_n, some_n, left);
-        if (with_C) rows<kRowsN, N>(to.C + at_n, C, stride_C, row_n, some_n, left);
-        rows<kRowsX, kSsdPanel>(to.x[unit] + at_x, x, stride_x, row_x, some_x, left);
-        if (i0 < kQ / 4) {
-            copy_16_async(to.sum[unit] + 4 * i0, sum);
-            copy_16_async(to.column[unit] + 4 * i0, column);
+    // `left` steps are from the chunk's first to the sequence's end.
+    __device__ __forceinline__ void next(Stage<N>& to, int left) {
+        const int at_n = col_n() / 64 * kTile + tile_at<64>(row_n(), col_n() % 64);
+        const bool some_n = col_n() < w.in.N;
+        rows<kRowsN>(to.B[0] + at_n, B, w.in.Bm.stride[1], row_n(), some_n, left);
+        if (w.y) rows<kRowsN>(to.C[0] + at_n, C, w.in.C.stride[1], row_n(), some_n, left);
+        rows<kRowsX>(to.x[unit()] + tile_at<64>(row_x(), col_x()), x, w.in.x.stride[1], row_x(), some_x, left);
+        if (half() < kQ / 4) {
+            copy_16_async(to.sum[unit()] + 4 * half(), w.steps.hi + steps);
+            copy_16_async(to.column[unit()] + 4 * half(), w.steps.column + steps);
         }
         commit_copies();
-        B += kQ * stride_B, C += kQ * stride_C, x += kQ * stride_x, sum += kQ, column += kQ, left -= kQ;
+        B += kQ * w.in.Bm.stride[1], C += kQ * w.in.C.stride[1], x += kQ * w.in.x.stride[1], steps += kQ;
     }
 };
 
@@ -122,7 +124,7 @@ struct Worker {
     float D;
     float state[2][kTilesN][4];  // rows p0 + 16 m + lane / 4 (+ 8), columns 8 k + lane % 4 * 2 (+ 1)
 
-    __device__ Worker(const SsdWalk<bf16>& walk, Shared<N>& room) : w(walk), shared(room) {
+    __device__ Worker(const SsdWalk<bf16>& walk, Shared<N>& memory) : w(walk), shared(memory) {
         lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp, unit = warp / 2;
         const int panels = (w.in.P + kSsdPanel - 1) / kSsdPanel, panels_of_group = w.in.H / w.in.G * panels;
         const int pairs = (panels_of_group + kSsdPanelsOfBlock - 1) / kSsdPanelsOfBlock;
@@ -171,14 +173,37 @@ struct Worker {
                 if (8 * k < w.in.N) at[8 * k] = state[m][k][2 * half], at[8 * k + 1] = state[m][k][2 * half + 1];
         });
     }
+    // Where a lane finds its pairs in this warp's room, 16 rows of 32 elements: pair t of row r at (r, 8 t + pair()), with
+    // eights moved apart. The same lane writes 8 elements of row r from (r, lane % 4 * 8).
+    __device__ __forceinline__ uint32_t* pair_in_room(int r8, int t) {
+        return reinterpret_cast<uint32_t*>(shared.room[warp] + ((room_at() ^ (8 * t)) | pair()) + 8 * r8 * kWarpP);
+    }
+    __device__ __forceinline__ const uint4& eight_in_room(int r8) {
+        return *reinterpret_cast<const uint4*>(shared.room[warp] + (room_at() ^ (lane % 4 * 8)) + 8 * r8 * kWarpP);
+    }
+    __device__ int room_at() const { return row() * kWarpP + ((row() / 2 % 4) << 3); }
+
+    // Writes h, rounded: rows of 64 bytes.
     __device__ __forceinline__ void keep(bf16* kept) {
-        each_row([&](int m, int half, int p) {
-            bf16* at = kept + p * w.in.N + pair();
+        bf16* to = kept + static_cast<int64_t>(p0 + warp_p() + row()) * w.in.N + lane % 4 * 8;
 #pragma unroll
-            for (int k = 0; k < kTilesN; ++k)
-                if (8 * k < w.in.N)
-                    *reinterpret_cast<uint32_t*>(at + 8 * k) = pack_bf16(state[m][k][2 * half], state[m][k][2 * half + 1]);
-        });
+        for (int m = 0; m < 2; ++m)
+#pragma unroll
+            for (int n = 0; n < N; n += 32) {
+                if (n >= w.in.N) break;
+#pragma unroll
+                for (int half = 0; half < 2; ++half)
+#pragma unroll
+                    for (int t = 0; t < 4; ++t)
+                        *pair_in_room(half, t) =
+                            pack_bf16(state[m][n / 8 + t][2 * half], state[m][n / 8 + t][2 * half + 1]);
+                __syncwarp();
+#pragma unroll
+                for (int half = 0; half < 2; ++half)
+                    if (warp_p() + 16 * m + 8 * half + row() < channels && n + lane % 4 * 8 < w.in.N)
+                        *reinterpret_cast<uint4*>(to + (16 * m + 8 * half) * w.in.N + n) = eight_in_room(half);
+                __syncwarp();
+            }
     }
 
     // A thread makes that of one step of one panel.
@@ -189,78 +214,88 @@ struct Worker {
         shared.to_end[unit][i] = Starts && i < starts.last() ? 0.0f : decay;
     }
 
-    // Block (i0, j0) of C B^T with the decays and gains of both heads. An accumulator's lanes are those of a fragment.
+    // Columns 8 c .. 8 c + 7 of rows i0 .. i0 + 15 of C B^T with the decays and gains of both heads. The accumulators' lanes
+    // are those of a fragment.
     template <bool Starts>
-    __device__ __forceinline__ void hand_on(const float (&products)[2][4], const Stage<N>& in, const ChunkStarts& starts,
-                                            int block, int i0, int j0) {
+    __device__ __forceinline__ void hand_on(const float (&products)[4], const Stage<N>& in, const ChunkStarts& starts, int i0,
+                                            int c) {
+        const int r = i0 / 16, i = i0 + row(), j = 8 * c + pair();
 #pragma unroll
         for (int u = 0; u < kSsdPanelsOfBlock; ++u) {
-            const float sum[2] = {in.sum[u][i0 + row()], in.sum[u][i0 + 8 + row()]};
-            uint32_t a[4];
+            const float sum[2] = {in.sum[u][i], in.sum[u][i + 8]};
+            const float2 column = *reinterpret_cast<const float2*>(&in.column[u][j]);
+            float v[4];
 #pragma unroll
-            for (int q = 0; q < 4; ++q) {  // rows + 8 at odd places, columns + 8 from the third on
-                const float2 column = *reinterpret_cast<const float2*>(&in.column[u][j0 + q / 2 * 8 + pair()]);
-                float v[2] = {products[q / 2][q % 2 * 2] * exp2_approx(sum[q % 2] - column.x),
-                              products[q / 2][q % 2 * 2 + 1] * exp2_approx(sum[q % 2] - column.y)};
-                if (Starts || i0 == j0) {
-                    const int i = i0 + q % 2 * 8 + row(), j = j0 + q / 2 * 8 + pair();
+            for (int k = 0; k < 4; ++k) v[k] = products[k] * exp2_approx(sum[k / 2] - (k % 2 ? column.y : column.x));
+            if (Starts || c / 2 == r)
 #pragma unroll
-                    for (int e = 0; e < 2; ++e)
-                        if (j + e > i || (Starts && !starts.joined(j + e, i))) v[e] = 0;
+                for (int k = 0; k < 4; ++k) {
+                    const int ik = i + k / 2 * 8, jk = j + k % 2;
+                    if (jk > ik || (Starts && !starts.joined(jk, ik))) v[k] = 0;
                 }
-                a[q] = pack_bf16(v[0], v[1]);
-            }
-            shared.decayed[u][block][lane] = make_uint4(a[0], a[1], a[2], a[3]);
+            uint32_t* to = reinterpret_cast<uint32_t*>(&shared.decayed[u][r * (r + 1) / 2 + c / 2][lane]) + c % 2 * 2;
+            *reinterpret_cast<uint2*>(to) = make_uint2(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]));
         }
     }
 
-    // The blocks that this warp makes: 6 and 7, 8 and 9, 3 to 5, 0 to 2. All but the first are in one row.
+    // Each warp makes five tiles of 16 x 8, three in one row of tiles and two in another: of 16 rows from i0, columns from
+    // 8 c0. Row 3 has eight tiles, row 2 six, row 1 four, row 0 two.
     template <bool Starts>
     __device__ __forceinline__ void make_decayed(const Stage<N>& in, const ChunkStarts& starts) {
-        const int count = warp < 2 ? 2 : 3, first = warp < 2 ? 6 + 2 * warp : warp == 2 ? 3 : 0;
-        const int rows[2] = {warp < 2 ? 48 : warp == 2 ? 32 : 0, warp < 2 ? 48 : warp == 2 ? 32 : 16};
-        const int cols[3] = {warp == 1 ? 32 : 0, warp == 0 || warp == 2 ? 16 : warp == 1 ? 48 : 0, warp == 2 ? 32 : 16};
-        float products[3][2][4] = {};
+        const int i0 = warp < 2 ? 48 : 32, c0 = warp % 2 * 3;
+        const int i1 = warp == 0 ? 0 : warp == 1 ? 48 : 16, c1 = warp == 1 ? 6 : warp == 3 ? 2 : 0;
+        float three[3][4] = {}, two[2][4] = {};
 #pragma unroll
-        for (int n = 0; n < N; n += 16) {
-            uint32_t a[2][4];
-            load_a<N>(a[0], in.C, rows[0], n);
-            load_a<N>(a[1], in.C, rows[1], n);
+        for (int n = 0; n < N; n += 32) {
+            uint32_t keys[3][4];
 #pragma unroll
-            for (int k = 0; k < 3; ++k) {
-                if (k >= count) break;
-                uint32_t keys[4];
-                load_b2_transposed<N>(keys, in.B, n, cols[k]);
-                mma_2(products[k][0], products[k][1], a[k > 0], keys);
+            for (int k = 0; k < 3; ++k) load_b_long_transposed<64>(keys[k], in.B[n / 64], n % 64, 8 * (c0 + k));
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                const int col = n % 64 + 16 * half;
+                uint32_t a[2][4], more[4];
+                load_a<64>(a[0], in.C[n / 64], i0, col);
+                load_a<64>(a[1], in.C[n / 64], i1, col);
+                load_b2_transposed<64>(more, in.B[n / 64], col, 8 * c1);
+#pragma unroll
+                for (int k = 0; k < 3; ++k) {
+                    const uint32_t key[2] = {keys[k][2 * half], keys[k][2 * half + 1]};
+                    mma_16x8x16(three[k], a[0], key);
+                }
+                mma_2(two[0], two[1], a[1], more);
             }
         }
 #pragma unroll
-        for (int k = 0; k < 3; ++k)
-            if (k < count) hand_on<Starts>(products[k], in, starts, first + k, rows[k > 0], cols[k]);
+        for (int k = 0; k < 3; ++k) hand_on<Starts>(three[k], in, starts, i0, c0 + k);
+#pragma unroll
+        for (int k = 0; k < 2; ++k) hand_on<Starts>(two[k], in, starts, i1, c1 + k);
     }
 
-    // acc[m][.] := exp2(s_i) C h^T for steps i0 + 16 m + 0..15 and the 32 channels of this warp.
+    // acc[m][.] := exp2(s_i) C h^T for steps 16 m + 0..15 and the 32 channels of this warp.
     template <bool Starts>
-    __device__ __forceinline__ void from_state(float (&acc)[2][4][4], const Stage<N>& in, const ChunkStarts& starts, int i0) {
+    __device__ __forceinline__ void from_state(float (&acc)[4][4][4], const Stage<N>& in, const ChunkStarts& starts) {
 #pragma unroll
         for (int k = 0; k < N / 16; ++k) {
-            uint32_t a[2][4];
-            load_a<N>(a[0], in.C, i0, 16 * k);
-            load_a<N>(a[1], in.C, i0 + 16, 16 * k);
+            uint32_t keys[4][2];
 #pragma unroll
             for (int t = 0; t < 4; ++t) {
                 const float* left = &state[t / 2][2 * k][t % 2 * 2];
                 const float* right = &state[t / 2][2 * k + 1][t % 2 * 2];
-                const uint32_t keys[2] = {pack_bf16(left[0], left[1]), pack_bf16(right[0], right[1])};
-                mma_16x8x16(acc[0][t], a[0], keys);
-                mma_16x8x16(acc[1][t], a[1], keys);
+                keys[t][0] = pack_bf16(left[0], left[1]), keys[t][1] = pack_bf16(right[0], right[1]);
+            }
+#pragma unroll
+            for (int m = 0; m < 4; ++m) {
+                uint32_t a[4];
+                load_a<64>(a, in.C[k / 4], 16 * m, 16 * k % 64);
+#pragma unroll
+                for (int t = 0; t < 4; ++t) mma_16x8x16(acc[m][t], a, keys[t]);
             }
         }
 #pragma unroll
-        for (int m = 0; m < 2; ++m)
+        for (int m = 0; m < 4; ++m)
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
-                const int i = i0 + 16 * m + 8 * half + row();
+                const int i = 16 * m + 8 * half + row();
                 const float decay = exp2_approx(in.sum[unit][i]);
 #pragma unroll
                 for (int t = 0; t < 4; ++t)
@@ -271,17 +306,15 @@ struct Worker {
     }
 
     // acc += (decayed products) x.
-    __device__ __forceinline__ void from_chunk(float (&acc)[2][4][4], const Stage<N>& in, int i0) {
+    __device__ __forceinline__ void from_chunk(float (&acc)[4][4][4], const Stage<N>& in) {
 #pragma unroll
-        for (int j0 = 0; j0 < i0 + 32; j0 += 16) {
+        for (int j0 = 0; j0 < kQ; j0 += 16) {
             uint32_t x[2][4];
-            load_b2<kSsdPanel>(x[0], in.x[unit], j0, warp_p());
-            load_b2<kSsdPanel>(x[1], in.x[unit], j0, warp_p() + 16);
+            load_b2<64>(x[0], in.x[unit], j0, warp_p());
+            load_b2<64>(x[1], in.x[unit], j0, warp_p() + 16);
 #pragma unroll
-            for (int m = 0; m < 2; ++m) {
-                const int r = i0 / 16 + m;
-                if (j0 > 16 * r) continue;
-                const uint4 four = shared.decayed[unit][r * (r + 1) / 2 + j0 / 16][lane];
+            for (int m = j0 / 16; m < 4; ++m) {
+                const uint4 four = shared.decayed[unit][m * (m + 1) / 2 + j0 / 16][lane];
                 const uint32_t a[4] = {four.x, four.y, four.z, four.w};
                 mma_2(acc[m][0], acc[m][1], a, x[0]);
                 mma_2(acc[m][2], acc[m][3], a, x[1]);
@@ -292,93 +325,83 @@ struct Worker {
     // Adds D x to 16 rows of y and writes them, 16 bytes a lane, through shared memory. Within eight rows a lane's places
     // are one exclusive or apart.
     __device__ __forceinline__ void write_rows(float (&acc)[4][4], const Stage<N>& in, int rows, int i0) {
-        bf16* room = shared.y[warp];
-        const int x_at = tile_at<kSsdPanel>(row(), warp_p() + pair());
-        const int room_at = row() * kWarpP + ((row() / 2 % 4) << 3);
 #pragma unroll
-        for (int half = 0; half < 2; ++half)
+        for (int half = 0; half < 2; ++half) {
+            uint32_t x[4];
+            load_matrix_x4(x, in.x[unit] + tile_at<64>(lane % 8, warp_p() + lane / 8 * 8) + (i0 + 8 * half) * 64);
 #pragma unroll
-            for (int t = 0; t < 4; ++t) {
-                const uint32_t x =
-                    *reinterpret_cast<const uint32_t*>(in.x[unit] + (x_at ^ (8 * t)) + (i0 + 8 * half) * kSsdPanel);
-                *reinterpret_cast<uint32_t*>(room + ((room_at ^ (8 * t)) | pair()) + 8 * half * kWarpP) =
-                    pack_bf16(acc[t][2 * half] + D * low_bf16(x), acc[t][2 * half + 1] + D * high_bf16(x));
-            }
+            for (int t = 0; t < 4; ++t)
+                *pair_in_room(half, t) =
+                    pack_bf16(acc[t][2 * half] + D * low_bf16(x[t]), acc[t][2 * half + 1] + D * high_bf16(x[t]));
+        }
         __syncwarp();
         const bool some = warp_p() + lane % 4 * 8 < channels;
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            if (some && i0 + 8 * half + row() < rows)
-                *reinterpret_cast<uint4*>(y) =
-                    *reinterpret_cast<const uint4*>(room + (room_at ^ (lane % 4 * 8)) + 8 * half * kWarpP);
+            if (some && i0 + 8 * half + row() < rows) *reinterpret_cast<uint4*>(y) = eight_in_room(half);
             y += 8 * w.y.stride[1];
         }
         __syncwarp();
     }
 
     // In a chunk with a start: sets values of x that are not finite to zero in this warp's columns; returns for column
-    // `lane` of the warp at which steps there were any.
-    __device__ uint64_t take_out_not_finite(Stage<N>& in) {
+    // `lane` of the warp the steps whose y they belong to, 63 standing for the state after the chunk too.
+    __device__ uint64_t take_out_not_finite(Stage<N>& in, const ChunkStarts& starts) {
         bool found = false;
         for (int r = row(); r < kQ; r += 8)
-            found |= any_not_finite(
-                *reinterpret_cast<const uint4*>(in.x[unit] + tile_at<kSsdPanel>(r, warp_p() + lane % 4 * 8)));
+            found |= any_not_finite(*reinterpret_cast<const uint4*>(in.x[unit] + tile_at<64>(r, warp_p() + lane % 4 * 8)));
         if (!__any_sync(kFullWarp, found)) return 0;
-        uint64_t steps = 0;
+        uint64_t reached = 0;
+        bool now = false;
         for (int r = 0; r < kQ; ++r) {
-            bf16& x = in.x[unit][tile_at<kSsdPanel>(r, warp_p() + lane)];
-            if (any_not_finite(x.bits)) x = bf16{0}, steps |= uint64_t{1} << r;
+            bf16& x = in.x[unit][tile_at<64>(r, warp_p() + lane)];
+            if (starts.bits >> r & 1) now = false;
+            if (any_not_finite(x.bits)) x = bf16{0}, now = true;
+            if (now) reached |= uint64_t{1} << r;
         }
         __syncwarp();
-        return steps;
+        return reached;
     }
-
-    // Puts them back into y: NaN where a step of `taken` up to row i, of its member, reaches column c of the warp.
-    __device__ __forceinline__ void put_back(float (&acc)[2][4][4], const ChunkStarts& starts, uint64_t taken, int i0) {
+    // Puts them back into y,
+    __device__ __forceinline__ void put_back(float (&acc)[4][4][4], uint64_t reached) {
 #pragma unroll
         for (int t = 0; t < 4; ++t)
 #pragma unroll
             for (int e = 0; e < 2; ++e) {
-                const uint64_t steps = __shfl_sync(kFullWarp, taken, 8 * t + pair() + e);
+                const uint64_t rows = __shfl_sync(kFullWarp, reached, 8 * t + pair() + e) >> row();
 #pragma unroll
-                for (int m = 0; m < 2; ++m)
+                for (int m = 0; m < 4; ++m)
 #pragma unroll
-                    for (int half = 0; half < 2; ++half) {
-                        const int i = i0 + 16 * m + 8 * half + row(), begin = starts.last_until(i);
-                        const uint64_t reach = (~0ull >> (63 - i)) & (~0ull << (begin < 0 ? 0 : begin));
-                        if (steps & reach) acc[m][t][2 * half + e] = nan_f32();
-                    }
+                    for (int half = 0; half < 2; ++half)
+                        if (rows >> (16 * m + 8 * half) & 1) acc[m][t][2 * half + e] = nan_f32();
             }
     }
-    // And into h, after the update.
-    __device__ __forceinline__ void put_back(const ChunkStarts& starts, uint64_t taken) {
-        const bool reached = (taken >> starts.last()) != 0;
+    // and into h, after the update.
+    __device__ __forceinline__ void put_back(uint64_t reached) {
+        const int last = static_cast<int>(reached >> (kQ - 1));
 #pragma unroll
         for (int m = 0; m < 2; ++m)
 #pragma unroll
             for (int half = 0; half < 2; ++half)
-                if (__shfl_sync(kFullWarp, static_cast<int>(reached), 16 * m + 8 * half + row()))
+                if (__shfl_sync(kFullWarp, last, 16 * m + 8 * half + row()))
 #pragma unroll
                     for (int k = 0; k < kTilesN; ++k) state[m][k][2 * half] = state[m][k][2 * half + 1] = nan_f32();
     }
     // Rows of B from before the last start, which the update multiplies with zero.
     __device__ void clear_cut_rows(Stage<N>& in, const ChunkStarts& starts) {
-        for (int i = static_cast<int>(threadIdx.x); i < starts.last() * (N / 8); i += kThreads)
-            *reinterpret_cast<uint4*>(in.B + 8 * i) = make_uint4(0, 0, 0, 0);
+        for (int i = static_cast<int>(threadIdx.x); i < starts.last() * 8; i += kThreads)
+            for (int n = 0; n < N / 64; ++n) *reinterpret_cast<uint4*>(in.B[n] + 8 * i) = make_uint4(0, 0, 0, 0);
     }
 
     // `rows` steps of the chunk are before the end.
     template <bool Starts>
-    __device__ __forceinline__ void make_y(const Stage<N>& in, const ChunkStarts& starts, uint64_t taken, int rows) {
+    __device__ __forceinline__ void make_y(const Stage<N>& in, const ChunkStarts& starts, uint64_t reached, int rows) {
+        float acc[4][4][4] = {};
+        from_state<Starts>(acc, in, starts);
+        from_chunk(acc, in);
+        if (Starts && __any_sync(kFullWarp, reached != 0)) put_back(acc, reached);
 #pragma unroll
-        for (int i0 = 0; i0 < kQ; i0 += 32) {
-            float acc[2][4][4] = {};
-            from_state<Starts>(acc, in, starts, i0);
-            from_chunk(acc, in, i0);
-            if (Starts && __any_sync(kFullWarp, taken != 0)) put_back(acc, starts, taken, i0);
-            write_rows(acc[0], in, rows, i0);
-            write_rows(acc[1], in, rows, i0 + 16);
-        }
+        for (int m = 0; m < 4; ++m) write_rows(acc[m], in, rows, 16 * m);
     }
 
     template <bool Starts>
@@ -394,7 +417,7 @@ struct Worker {
         for (int j0 = 0; j0 < kQ; j0 += 16) {
             uint32_t a[2][4];
 #pragma unroll
-            for (int m = 0; m < 2; ++m) load_a_transposed<kSsdPanel>(a[m], in.x[unit], warp_p() + 16 * m, j0);
+            for (int m = 0; m < 2; ++m) load_a_transposed<64>(a[m], in.x[unit], warp_p() + 16 * m, j0);
 #pragma unroll
             for (int q = 0; q < 4; ++q) {
                 const float2 by = *reinterpret_cast<const float2*>(&shared.to_end[unit][j0 + q / 2 * 8 + pair()]);
@@ -404,11 +427,20 @@ struct Worker {
 #pragma unroll
             for (int k = 0; k < kTilesN; k += 2) {
                 uint32_t keys[4];
-                load_b2<N>(keys, in.B, j0, 8 * k);
+                load_b2<64>(keys, in.B[k / 8], j0, 8 * k % 64);
 #pragma unroll
                 for (int m = 0; m < 2; ++m) mma_2(state[m][k], state[m][k + 1], a[m], keys);
             }
         }
+    }
+
+    // The decay of the segment: of all its chunks, whose sums the lanes share.
+    __device__ void leave_decay(int first, int end, bool cut) {
+        double sum = 0;
+        for (int chunk = first + lane; chunk < end; chunk += kWarp)
+            sum += w.steps.hi[w.steps.row(b, h, w.in.H, chunk) + kQ - 1];
+        sum = warp_sum(sum);
+        if (lane == 0) *w.decay(b, segment, h) = cut ? SsdWalk<bf16>::kCut : exp2f(static_cast<float>(sum));
     }
 
     // One chunk, whose tiles have arrived. Where no member starts, nothing of starts is looked at.
@@ -417,27 +449,31 @@ struct Worker {
         make_to_end<Starts>(in, starts);
         if (w.y) make_decayed<Starts>(in, starts);
         __syncthreads();
-        uint64_t taken = 0;
+        uint64_t reached = 0;
         if constexpr (Starts) {
             clear_cut_rows(in, starts);
-            taken = take_out_not_finite(in);
+            reached = take_out_not_finite(in, starts);
             __syncthreads();
         }
-        if (w.y) make_y<Starts>(in, starts, taken, rows);
+        if (w.y) make_y<Starts>(in, starts, reached, rows);
         advance<Starts>(in);
-        if constexpr (Starts) put_back(starts, taken);
+        if constexpr (Starts) put_back(reached);
     }
 };
 
 template <int N>
 __global__ void __launch_bounds__(kThreads, 2) chunked_kernel(SsdWalk<bf16> w) {
     Shared<N>& shared = *dynamic_shared<Shared<N>>();
+    wait_for_previous();
+    release_next();
     Worker<N> a(w, shared);
-    int64_t chunk = a.segment * w.segment_chunks;
-    int left = static_cast<int>(min(w.segment_chunks, w.in.chunks() - chunk));
-    Loader<N> loader(w, a.b, a.g, a.h, a.p0, a.channels, chunk);
-    loader.next(shared.stage[0]);
-    ChunkStarts starts = chunk_starts(w.in, a.b, chunk);
+    const int first = static_cast<int>(a.segment * w.segment_chunks);
+    const int end = static_cast<int>(min(first + w.segment_chunks, w.in.chunks()));
+    // From a chunk's first step to the sequence's end, where that is less than a chunk.
+    const auto rows = [&](int chunk) { return static_cast<int>(min(w.in.L - chunk * int64_t{kQ}, int64_t{kQ})); };
+    Loader<N> loader(w, a.b, a.g, a.h, a.p0, a.channels, first);
+    loader.next(shared.stage[0], rows(first));
+    ChunkStarts starts = chunk_starts(w.in, a.b, first);
 #pragma unroll
     for (int m = 0; m < 2; ++m)
 #pragma unroll
@@ -449,31 +485,27 @@ __global__ void __launch_bounds__(kThreads, 2) chunked_kernel(SsdWalk<bf16> w) {
     else if (!w.from_zero && w.in.h0)
         a.begin([&](int p) { return &w.in.h0(a.b, a.h, p, 0); });
 
-    double log_decay = 0;
     bool cut = false;
-    for (int buffer = 0; left > 0; --left, ++chunk, buffer ^= 1) {
-        Stage<N>& in = shared.stage[buffer];
-        const int rows = static_cast<int>(min(loader.left + kQ, static_cast<int64_t>(kQ)));
+    for (int chunk = first; chunk < end; ++chunk) {
+        Stage<N>& in = shared.stage[(chunk - first) % 2];
         wait_copies<0>();
         __syncthreads();
         ChunkStarts next;
-        if (left > 1) {
-            loader.next(shared.stage[buffer ^ 1]);
+        if (chunk + 1 < end) {
+            loader.next(shared.stage[(chunk - first + 1) % 2], rows(chunk + 1));
             next = chunk_starts(w.in, a.b, chunk + 1);
         }
         if (w.chunk_states) a.keep(w.chunk_state(a.b, chunk, a.h));
-        log_decay += in.sum[a.unit][kQ - 1];
         cut |= starts.any();
         if (starts.any())
-            a.template walk<true>(in, starts, rows);
+            a.template walk<true>(in, starts, rows(chunk));
         else
-            a.template walk<false>(in, starts, rows);
+            a.template walk<false>(in, starts, rows(chunk));
         starts = next;
     }
     if (w.from_zero) {
         a.end([&](int p) { return w.state(a.b, a.segment, a.h) + p * w.in.N; });
-        if (a.warp % 2 == 0 && a.lane == 0 && a.p0 == 0 && a.channels > 0)
-            *w.decay(a.b, a.segment, a.h) = cut ? SsdWalk<bf16>::kCut : exp2f(static_cast<float>(log_decay));
+        if (a.warp % 2 == 0 && a.p0 == 0 && a.channels > 0) a.leave_decay(first, end, cut);
     } else if (a.segment == w.segments - 1) {
         a.end([&](int p) { return &w.hT(a.b, a.h, p, 0); });
     }
@@ -484,9 +516,9 @@ __global__ void __launch_bounds__(kThreads, 2) chunked_kernel(SsdWalk<bf16> w) {
 void ssd_walk_chunked(Ctx& ctx, const SsdWalk<bf16>& walk, int64_t count) {
     const dim3 grid(blocks(count * walk.in.B * ssd_chunked_blocks(walk.in.H, walk.in.P, walk.in.G)));
     if (walk.in.N <= 64)
-        launch(ctx.gpu->stream(), grid, dim3(kThreads), sizeof(Shared<64>), chunked_kernel<64>, walk);
+        launch_early(ctx.gpu->stream(), grid, dim3(kThreads), sizeof(Shared<64>), chunked_kernel<64>, walk);
     else
-        launch(ctx.gpu->stream(), grid, dim3(kThreads), sizeof(Shared<128>), chunked_kernel<128>, walk);
+        launch_early(ctx.gpu->stream(), grid, dim3(kThreads), sizeof(Shared<128>), chunked_kernel<128>, walk);
 }
 
 }  // namespace adder::cuda

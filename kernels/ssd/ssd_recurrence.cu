@@ -143,6 +143,8 @@ struct Panel {
 template <class T>
 __global__ void __launch_bounds__(kThreads, 2) recurrence_kernel(SsdWalk<T> w) {
     __shared__ Tiles tiles;
+    wait_for_previous();
+    release_next();
     const int panels = (w.in.P + kSsdPanel - 1) / kSsdPanel, units = w.in.H * panels;
     const int unit = static_cast<int>(blockIdx.x % units);
     const int64_t rest = blockIdx.x / units;
@@ -190,7 +192,7 @@ __global__ void __launch_bounds__(kThreads, 2) recurrence_kernel(SsdWalk<T> w) {
 template <class T>
 void ssd_walk_recurrence(Ctx& ctx, const SsdWalk<T>& walk, int64_t count) {
     const int64_t units = walk.in.H * ceil_div(walk.in.P, kSsdPanel);
-    launch(ctx.gpu->stream(), dim3(blocks(count * walk.in.B * units)), dim3(kThreads), 0, recurrence_kernel<T>, walk);
+    launch_early(ctx.gpu->stream(), dim3(blocks(count * walk.in.B * units)), dim3(kThreads), 0, recurrence_kernel<T>, walk);
 }
 
 template void ssd_walk_recurrence<float>(Ctx&, const SsdWalk<float>&, int64_t);

@@ -26,6 +26,8 @@ __device__ __forceinline__ double scan_of_warp(double x, int from) {
 template <class T>
 __global__ void __launch_bounds__(kThreads) steps_kernel(SsdInputs<T> in, SsdSteps out) {
     __shared__ float raw[kChunk][kHeads + 1];
+    wait_for_previous();
+    release_next();
     const int b = static_cast<int>(blockIdx.x / out.chunks), h0 = static_cast<int>(blockIdx.y) * kHeads;
     const int64_t chunk = blockIdx.x % out.chunks, t0 = chunk * kChunk;
     const int rows = static_cast<int>(in.L - t0 < kChunk ? in.L - t0 : kChunk);
@@ -71,7 +73,7 @@ __global__ void __launch_bounds__(kThreads) steps_kernel(SsdInputs<T> in, SsdSte
 template <class T>
 void ssd_prepare_steps(Ctx& ctx, const SsdInputs<T>& in, const SsdSteps& steps) {
     const dim3 grid(blocks(in.B * steps.chunks), static_cast<unsigned>(ceil_div(in.H, kHeads)));
-    launch(ctx.gpu->stream(), grid, dim3(kThreads), 0, steps_kernel<T>, in, steps);
+    launch_early(ctx.gpu->stream(), grid, dim3(kThreads), 0, steps_kernel<T>, in, steps);
 }
 
 template void ssd_prepare_steps<float>(Ctx&, const SsdInputs<float>&, const SsdSteps&);

@@ -101,7 +101,7 @@ struct ChunkStarts {
 
     __device__ bool any() const { return bits != 0; }
     // Starts up to and including step i: two steps are of one member where these are equal.
-    __device__ int member(int i) const { return __popcll(bits & (~0ull >> (63 - i))); }
+    __device__ int member(int i) const { return __popcll(bits << (63 - i)); }
     // No start at steps j + 1 to i; j <= i.
     __device__ bool joined(int j, int i) const { return member(i) == member(j); }
     // The first step that the state before the chunk does not reach; kChunk without a start.
@@ -178,6 +178,13 @@ template <int W>
 __device__ __forceinline__ void load_b2_transposed(uint32_t (&b)[4], const bf16* tile, int k0, int n0) {
     const int i = static_cast<int>(threadIdx.x) % kWarp;
     load_matrix_x4(b, fragment_at<W>(tile, i % 8 + i / 16 * 8, i / 8 % 2 * 8, n0, k0));
+}
+// One B (16 x 8: columns n0) at rows k0, b[0..1], and the one below it at rows k0 + 16, b[2..3]; k0 a multiple of 32, the
+// tile holds B transposed.
+template <int W>
+__device__ __forceinline__ void load_b_long_transposed(uint32_t (&b)[4], const bf16* tile, int k0, int n0) {
+    const int i = static_cast<int>(threadIdx.x) % kWarp;
+    load_matrix_x4(b, fragment_at<W>(tile, i % 8, i / 8 * 8, n0, k0));
 }
 // c[0] += a b, c[1] += a (the second b).
 __device__ __forceinline__ void mma_2(float (&c0)[4], float (&c1)[4], const uint32_t (&a)[4], const uint32_t (&b)[4]) {
