@@ -18,9 +18,9 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kTensorMaxN = 128;
-// Blocks that fill the GPU this is laid out for: 132 multiprocessors, three blocks of `states` or two of
+// Blocks that fill the GPU this is laid out for: 132 multiprocessors, three blocks of `states` or one of
 // `chunk` each.
-constexpr int64_t kFullStates = 3 * 132, kFullChunk = 2 * 132;
+constexpr int64_t kFullStates = 3 * 132, kFullChunk = 132;
 constexpr int64_t kMinSegment = 2;
 
 struct CarryArgs {

@@ -49,11 +49,11 @@ __device__ __forceinline__ void bring_states(const SsdBackwardArgs<bf16>& a, con
     }
 }
 
-// acc += (e o dy)^T C; a warp has channels [m0, m0 + 16).
+// acc += (e o dy)^T C, late steps, whose share has decayed, first; a warp has channels [m0, m0 + 16).
 __device__ __forceinline__ void add_chunk(StatesAccumulator& acc, const StatesTiles& tiles, int m0, int N) {
     const int pair = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll 2
-    for (int k0 = 0; k0 < kChunk; k0 += 16) {
+    for (int k0 = kChunk - 16; k0 >= 0; k0 -= 16) {
         uint32_t d_y[4], rest[4];
         load_a_transposed<kTileP>(d_y, tiles.d_y, m0, k0);
 #pragma unroll
