@@ -107,9 +107,10 @@ ModelTiming time_forward(const ModelCase& c, const Compute& compute, int64_t run
             session.reset(b);
             for (int64_t t = 0; t < c.L; t += T) {
                 const int64_t i = b * c.L + t;
-                session.score(b, ids + i, targets + i, weights + i, nullptr, std::min(T, c.L - t), t, nats.data());
+                session.score({b, 1, std::min(T, c.L - t), t, 0, ids + i, targets + i, weights + i}, nats.data());
             }
         }
+        session.finish();
     };
     time_runs(runs, forward, timing);
     timing.tokens_per_s = 1e3 * static_cast<double>(c.B * c.L) / timing.best_ms;

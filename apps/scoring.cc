@@ -42,7 +42,15 @@ LossSums SegmentScorer::score(std::span<const TokenRecord> records, std::span<co
                 inside = 0;
             }
         }
-        session_.score(0, row.ids, row.targets, row.weights, row.start, filled, read, nats_.data());
+        TokenRows tokens;
+        tokens.n = filled;
+        tokens.t0 = read;
+        tokens.ids = row.ids;
+        tokens.targets = row.targets;
+        tokens.weights = row.weights;
+        tokens.start = row.start;
+        session_.score(tokens, nats_.data());
+        session_.finish();
         read += filled;
         for (const Piece& piece : pieces) {
             for (; reported < piece.segment; ++reported, own = {})

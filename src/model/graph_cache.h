@@ -14,14 +14,14 @@ namespace adder {
 // work does on the host does not happen then. On the CPU, and while ops are metered, it always runs as it is.
 class GraphCache {
   public:
-    using Key = std::array<int64_t, 3>;
+    using Key = std::array<int64_t, 4>;
 
     template <class Work>
     void run(const Ctx& ctx, const Key& key, Work&& work) {
         if (ctx.device == Device::cpu || ctx.meter || !enabled_) return work();
         Entry* entry = find(key);
         if (!entry) {
-            entries_.push_back({key, {}});
+            if (entries_.size() < kMostGraphs) entries_.push_back({key, {}});
             return work();
         }
         if (!entry->graph) entry->graph = Graph(*ctx.gpu, work);
@@ -41,6 +41,8 @@ class GraphCache {
             if (e.key == key) return &e;
         return nullptr;
     }
+    // Work of ever new shapes is not worth recording.
+    static constexpr size_t kMostGraphs = 64;
     std::vector<Entry> entries_;
     bool enabled_ = true;
 };

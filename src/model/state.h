@@ -30,7 +30,7 @@ class StateStore {
     int64_t count_ = 0;
 };
 
-// Row b of a batch state, as a state of batch 1. `storage` receives the slots and must outlive the result.
-State state_row(State state, int64_t b, std::vector<TensorRef>& storage);
+// Rows from b of a batch state, as a state of that batch. `storage` receives the slots and must outlive the result.
+State state_row(State state, int64_t b, std::vector<TensorRef>& storage, int64_t rows = 1);
 
 }  // namespace adder

@@ -123,7 +123,7 @@ void TileEngine::run(Work work, const Source& from, int64_t i, const TensorRef& 
     Slot& slot = slots_[static_cast<size_t>(std::max<int64_t>(at, 0))];
     const auto body = [&] { compute(work, tile, tokens, slot, in, out, sums); };
     if (at < kRecordedSlots)
-        graphs_.run(ctx_, {static_cast<int64_t>(work), at, tile.shape.T}, body);
+        graphs_.run(ctx_, {static_cast<int64_t>(work), at, tile.shape.T, 0}, body);
     else
         body();
     if (copies && work != Work::backward) copy(ctx_, current_.bytes_of(1), borders_.bytes_of(behind));
