@@ -72,7 +72,7 @@ class SampledRun {
     static void for_indices(const Shape& shape, const Indices& at, F f, int d = 0, int64_t base = 0) {
         for (const int64_t i : at[static_cast<size_t>(d)]) {
             const int64_t here = base * shape[d] + i;
-            d + 1 == shape.rank ? f(here) : for_indices(shape, at, f, d + 1, here);
+            d + 1 >= std::min(shape.rank, Shape::kMaxRank) ? f(here) : for_indices(shape, at, f, d + 1, here);
         }
     }
 
