@@ -174,12 +174,17 @@ struct Worker {
         });
     }
     // Where a lane finds its pairs in this warp's room, 16 rows of 32 elements: pair t of row r at (r, 8 t + pair()), with
-    // eights moved apart. The same lane writes 8 elements of row r from (r, lane % 4 * 8).
+    // eights moved apart. The same lane writes 8 elements of row r from (r, lane % 4 * 8) at once where addresses allow.
     __device__ __forceinline__ uint32_t* pair_in_room(int r8, int t) {
         return reinterpret_cast<uint32_t*>(shared.room[warp] + ((room_at() ^ (8 * t)) | pair()) + 8 * r8 * kWarpP);
     }
-    __device__ __forceinline__ const uint4& eight_in_room(int r8) {
-        return *reinterpret_cast<const uint4*>(shared.room[warp] + (room_at() ^ (lane % 4 * 8)) + 8 * r8 * kWarpP);
+    __device__ __forceinline__ void write_eight(bf16* to, int r8, bool aligned) {
+        const bf16* from = shared.room[warp] + (room_at() ^ (lane % 4 * 8)) + 8 * r8 * kWarpP;
+        if (aligned)
+            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
+        else
+#pragma unroll 1
+            for (int i = 0; i < 8; ++i) to[i] = from[i];
     }
     __device__ int room_at() const { return row() * kWarpP + ((row() / 2 % 4) << 3); }
 
@@ -201,7 +206,7 @@ struct Worker {
 #pragma unroll
                 for (int half = 0; half < 2; ++half)
                     if (warp_p() + 16 * m + 8 * half + row() < channels && n + lane % 4 * 8 < w.in.N)
-                        *reinterpret_cast<uint4*>(to + (16 * m + 8 * half) * w.in.N + n) = eight_in_room(half);
+                        write_eight(to + (16 * m + 8 * half) * w.in.N + n, half, w.states_aligned);
                 __syncwarp();
             }
     }
@@ -338,7 +343,7 @@ struct Worker {
         const bool some = warp_p() + lane % 4 * 8 < channels;
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            if (some && i0 + 8 * half + row() < rows) *reinterpret_cast<uint4*>(y) = eight_in_room(half);
+            if (some && i0 + 8 * half + row() < rows) write_eight(y, half, w.y_aligned);
             y += 8 * w.y.stride[1];
         }
         __syncwarp();
@@ -511,14 +516,23 @@ __global__ void __launch_bounds__(kThreads, 2) chunked_kernel(SsdWalk<bf16> w) {
     }
 }
 
+size_t shared_bytes(int64_t N) { return N <= 64 ? sizeof(Shared<64>) : sizeof(Shared<128>); }
+
 }  // namespace
+
+bool ssd_chunked_fits(int64_t N) {
+    int device = 0, bytes = 0;
+    check(cudaGetDevice(&device), "finding the GPU");
+    check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "asking for the shared memory");
+    return shared_bytes(N) <= static_cast<size_t>(bytes);
+}
 
 void ssd_walk_chunked(Ctx& ctx, const SsdWalk<bf16>& walk, int64_t count) {
     const dim3 grid(blocks(count * walk.in.B * ssd_chunked_blocks(walk.in.H, walk.in.P, walk.in.G)));
     if (walk.in.N <= 64)
-        launch_early(ctx.gpu->stream(), grid, dim3(kThreads), sizeof(Shared<64>), chunked_kernel<64>, walk);
+        launch_early(ctx.gpu->stream(), grid, dim3(kThreads), shared_bytes(64), chunked_kernel<64>, walk);
     else
-        launch_early(ctx.gpu->stream(), grid, dim3(kThreads), sizeof(Shared<128>), chunked_kernel<128>, walk);
+        launch_early(ctx.gpu->stream(), grid, dim3(kThreads), shared_bytes(128), chunked_kernel<128>, walk);
 }
 
 }  // namespace adder::cuda

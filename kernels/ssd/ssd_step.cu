@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kThreads) step_kernel(Step<T> s) {
             load<V>(at, state);
 #pragma unroll
             for (int v = 0; v < V; ++v) {
-                state[v] = (starts ? 0.0f : decay * state[v]) + scalars.gain * x[r] * key[v];
+                state[v] = decay * (starts ? 0.0f : state[v]) + scalars.gain * x[r] * key[v];
                 sum[r] += state[v] * query[v];
             }
             store<V>(at, state);
