@@ -14,6 +14,14 @@ struct Piece {
 
 }  // namespace
 
+int64_t score_tile(Device device, const ModelConfig& config) {
+    if (device == Device::cpu) return 4096;
+    // Wide models have less room; they also need fewer tokens to fill a GPU.
+    int64_t T = 1 << 17;
+    while (T > 4096 && T * config.d_inner() > 1 << 26) T /= 2;
+    return T;
+}
+
 SegmentScorer::SegmentScorer(LanguageModel& model, const Compute& compute, const TokenRules& rules, int64_t T)
     : rules_(rules), session_(model, compute, 1, T), tile_(1, T), nats_(static_cast<size_t>(T)) {}
 

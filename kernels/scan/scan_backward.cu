@@ -31,37 +31,27 @@ struct Step {
     T u, dt_raw, d_y, z;
 };
 
-// Sums over the lanes of a warp of the 32 values of each of 8 steps.
-//
-// One value a lane and step for each of 16 rows (states): with A a matrix of zeros and ones, mma adds over the four lanes
-// of a pair index; the second mma adds over the eight groups and puts the sum into the column of its step.
+// Sums over the lanes of a warp of a step's values, one a lane for each of 16 states. With A a matrix of zeros and ones,
+// mma adds over the four lanes of a pair index; the second mma adds over the eight groups. Only values of one step meet
+// in an mma: a NaN times zero is a NaN, and it must not reach the steps of another packed member.
 struct MatrixSums {
     float one[8];  // one[m] = 1 in the lanes of group m
-    float sum[4];
 
-    __device__ MatrixSums(int lane) {
+    __device__ explicit MatrixSums(int lane) {
 #pragma unroll
         for (int m = 0; m < 8; ++m) one[m] = lane / 4 == m ? 1.0f : 0.0f;
-#pragma unroll
-        for (int i = 0; i < 4; ++i) sum[i] = 0.0f;
     }
-    __device__ __forceinline__ void add(const float (&value)[kStates], int column) {
-        float c[4] = {};
+    // sum[0] is that of state lane / 4, sum[1] that of lane / 4 + 8.
+    __device__ __forceinline__ void add(const float (&value)[kStates], float (&sum)[2]) const {
+        float c[4] = {}, d[4] = {};
 #pragma unroll
         for (int m = 0; m < 8; ++m) {
             const float a[4] = {one[m], 0.0f, 0.0f, one[m]}, b[2] = {value[m], value[m + 8]};
             mma_16x8x8_tf32(c, a, b);
         }
-        const float a[4] = {c[0], c[2], c[1], c[3]}, b[2] = {one[column], one[column]};
-        mma_16x8x8_tf32(sum, a, b);
-    }
-    // Columns 2 i and 2 i + 1 hold d_C and d_B of step first + i. out: (kSub, kStates, 2).
-    __device__ __forceinline__ void put(float* out, int first, int lane) {
-        const int group = lane / 4, step = first + lane % 4;
-        store<2>(out + (step * kStates + group) * 2, {sum[0], sum[1]});
-        store<2>(out + (step * kStates + group + 8) * 2, {sum[2], sum[3]});
-#pragma unroll
-        for (int i = 0; i < 4; ++i) sum[i] = 0.0f;
+        const float a[4] = {c[0], c[2], c[1], c[3]}, b[2] = {1.0f, 1.0f};
+        mma_16x8x8_tf32(d, a, b);
+        sum[0] = d[0], sum[1] = d[2];
     }
 };
 
@@ -78,20 +68,14 @@ __global__ __launch_bounds__(kMaxThreads, kResident) void walk_backward(const Ba
     float* const states = shared + part.states + 4 * tid;
     const int padded = kStates << in.lanes_log2, row_floats = 2 * padded;
 
-    float A2[kStates], g[kStates], d_A[kStates];
+    float A2[kStates], g[1][kStates], d_A[kStates];
     load_rates(in, at, at.d, A2);
     const float bias = active ? in.dt_bias(at.d) : 0.0f, skip = active ? in.D(at.d) : 0.0f;
+    (p.ends ? at.plane(p.ends, in.N, in.n_channels) : at.plane(p.d_h)).load(g);
 #pragma unroll
-    for (int n = 0; n < kStates; ++n) {
-        d_A[n] = g[n] = 0.0f;
-        if (!active || at.n0 + n >= in.N) continue;
-        if (p.ends)
-            g[n] = p.ends[(static_cast<int64_t>(at.row) * in.N + at.n0 + n) * in.n_channels + at.d];
-        else if (p.d_h)
-            g[n] = p.d_h(at.b, at.d, at.n0 + n);
-    }
+    for (int n = 0; n < kStates; ++n) d_A[n] = 0.0f;
     float d_skip = 0.0f, d_bias = 0.0f;
-    MatrixSums matrix(lane);
+    const MatrixSums matrix(lane);
 
     for (int chunk = (at.steps - 1) / kChunk; chunk >= 0; --chunk) {
         const int64_t t0 = at.t0 + chunk * kChunk;
@@ -100,7 +84,7 @@ __global__ __launch_bounds__(kMaxThreads, kResident) void walk_backward(const Ba
         const T* const dt_raw = &in.dt_raw(at.b, t0, at.d);
         const T* const d_y = &p.d_y(at.b, t0, at.d);
         const T* const z = gate ? &in.z(at.b, t0, at.d) : nullptr;
-        const Rows<T> rows(in, at.b, t0, 1);
+        const Rows<T> rows(in, at.b, t0, 1, true);
         // Rows of the stage that sub-chunk `sub` lies in.
         int staged = -1;
         const auto stage_rows = [&](int sub) {
@@ -121,16 +105,11 @@ __global__ __launch_bounds__(kMaxThreads, kResident) void walk_backward(const Ba
             cuts |= static_cast<uint64_t>(__ballot_sync(kFullWarp, upper)) << kWarp;
         }
 
-        float h[kStates];
-#pragma unroll
-        for (int n = 0; n < kStates; ++n)
-            h[n] = active && at.n0 + n < in.N ? p.chunk_states(at.b, t0 / kChunk, at.n0 + n, at.d) : 0.0f;
+        float h[1][kStates];
+        StatePlane<const float>{&p.chunk_states(at.b, t0 / kChunk, at.n0, at.d), p.chunk_states.stride[2], 1, at.count}.load(h);
         const auto advance = [&](int t, float dt, float u_t) {
             const float v = kZoh && in.zoh ? u_t : dt * u_t;
-            if (cuts >> t & 1) {
-#pragma unroll
-                for (int n = 0; n < kStates; ++n) h[n] = 0.0f;
-            }
+            zero_if(cuts >> t & 1, h);
             const float* const row = row_of(t);
 #pragma unroll
             for (int q = 0; q < kStates; q += 4) {
@@ -140,7 +119,7 @@ __global__ __launch_bounds__(kMaxThreads, kResident) void walk_backward(const Ba
                 for (int j = 0; j < 4; ++j) {
                     const float x2 = dt * A2[q + j], a = exp2_approx(x2);
                     const float weighted = kZoh && in.zoh ? v * zoh_weight(dt, x2, a, A2[q + j]) : v;
-                    h[q + j] = fmaf(a, h[q + j], weighted * B[j]);
+                    h[0][q + j] = fmaf(a, h[0][q + j], weighted * B[j]);
                 }
             }
         };
@@ -160,7 +139,7 @@ __global__ __launch_bounds__(kMaxThreads, kResident) void walk_backward(const Ba
             if (sub < last) {
 #pragma unroll
                 for (int q = 0; q < kStates; q += 4)
-                    store<4>(states + (sub * kStates + q) * threads, {h[q], h[q + 1], h[q + 2], h[q + 3]});
+                    store<4>(states + (sub * kStates + q) * threads, {h[0][q], h[0][q + 1], h[0][q + 2], h[0][q + 3]});
             }
 #pragma unroll
             for (int k = 0; k < kSub; ++k) {
@@ -182,13 +161,13 @@ __global__ __launch_bounds__(kMaxThreads, kResident) void walk_backward(const Ba
                     float four[4];
                     load<4>(states + (sub * kStates + q) * threads, four);
 #pragma unroll
-                    for (int j = 0; j < 4; ++j) h[q + j] = four[j];
+                    for (int j = 0; j < 4; ++j) h[0][q + j] = four[j];
                 }
             };
             load_before();
             float before[kStates], after[kSub][kStates], u_of[kSub];
 #pragma unroll
-            for (int n = 0; n < kStates; ++n) before[n] = h[n];
+            for (int n = 0; n < kStates; ++n) before[n] = h[0][n];
 #pragma unroll
             for (int k = 0; k < kSub; ++k) {
                 const int t = sub * kSub + k;
@@ -199,7 +178,7 @@ __global__ __launch_bounds__(kMaxThreads, kResident) void walk_backward(const Ba
                 const int t = sub * kSub + k;
                 if (t < steps) advance(t, dt_of[t * threads], u_of[k]);
 #pragma unroll
-                for (int n = 0; n < kStates; ++n) after[k][n] = h[n];
+                for (int n = 0; n < kStates; ++n) after[k][n] = h[0][n];
             }
 
             float* const partial = shared + part.partial + (kMatrix ? sub % 2 : 0) * (threads / kWarp) * kSub * row_floats;
@@ -230,31 +209,28 @@ __global__ __launch_bounds__(kMaxThreads, kResident) void walk_backward(const Ba
                             const int n = q + j;
                             const float h_t = after[k][n], h_before = k > 0 ? after[k > 0 ? k - 1 : 0][n] : before[n];
                             const float x2 = dt * A2[n], a = exp2_approx(x2);
-                            g[n] = fmaf(d_out, C[j], g[n]);
+                            g[0][n] = fmaf(d_out, C[j], g[0][n]);
                             out = fmaf(C[j], h_t, out);
                             of_C[n] = d_out * h_t;
                             if (zoh) {
-                                const float weight = zoh_weight(dt, x2, a, A2[n]), gB = g[n] * B[j];
-                                of_B[n] = g[n] * weight * v;
+                                const float weight = zoh_weight(dt, x2, a, A2[n]), gB = g[0][n] * B[j];
+                                of_B[n] = g[0][n] * weight * v;
                                 d_v = fmaf(gB, weight, d_v);
                                 d_weights = fmaf(gB * v, a, d_weights);
                                 d_A[n] = fmaf(gB * v, zoh_weight_slope(dt, x2, a, weight, A2[n]), d_A[n]);
                             } else {
-                                of_B[n] = g[n] * v;
-                                d_v = fmaf(g[n], B[j], d_v);
+                                of_B[n] = g[0][n] * v;
+                                d_v = fmaf(g[0][n], B[j], d_v);
                             }
-                            g[n] *= a;
-                            const float d_exponent = g[n] * h_before;
+                            g[0][n] *= a;
+                            const float d_exponent = g[0][n] * h_before;
                             d_x = fmaf(d_exponent, A2[n], d_x);
                             d_A[n] = fmaf(d_exponent, decay_dt, d_A[n]);
                         }
                     }
-                    if (cut) {
-                        // Selected, not multiplied: what lies before the start may be NaN.
-                        d_x = 0.0f;
-#pragma unroll
-                        for (int n = 0; n < kStates; ++n) g[n] = 0.0f;
-                    }
+                    // Selected, not multiplied: what lies before the start may be NaN.
+                    if (cut) d_x = 0.0f;
+                    zero_if(cut, g);
                     if (in.lanes_log2 > 0) {
                         out = sum_over_states(out, in.lanes_log2);
                         d_v = sum_over_states(d_v, in.lanes_log2);
@@ -276,9 +252,13 @@ __global__ __launch_bounds__(kMaxThreads, kResident) void walk_backward(const Ba
                     for (int n = 0; n < kStates; ++n) of_C[n] = of_B[n] = 0.0f;
                 }
                 if constexpr (kMatrix) {
-                    matrix.add(of_C, k % 4 * 2);
-                    matrix.add(of_B, k % 4 * 2 + 1);
-                    if (k % 4 == 0) matrix.put(mine, k, lane);
+                    float d_C[2], d_B[2];
+                    matrix.add(of_C, d_C);
+                    matrix.add(of_B, d_B);
+                    if (lane % 4 == k % 4) {
+                        store<2>(mine + (k * kStates + lane / 4) * 2, {d_C[0], d_B[0]});
+                        store<2>(mine + (k * kStates + lane / 4 + 8) * 2, {d_C[1], d_B[1]});
+                    }
                 } else {
                     // Turned: lane i < 16 adds d_C of state i, lane 16 + i d_B, over the channels of each block of states.
                     float* const turn = shared + part.turn + warp * 2 * kStates * (kWarp + 1);
@@ -310,14 +290,12 @@ __global__ __launch_bounds__(kMaxThreads, kResident) void walk_backward(const Ba
         }
     }
 
+    if (p.d_h && at.segment == 0) at.plane(p.d_h).store(g);
     if (!active) return;
     float* const parameters = p.parameters + static_cast<int64_t>(at.row) * (in.N + 2) * in.n_channels + at.d;
 #pragma unroll
-    for (int n = 0; n < kStates; ++n) {
-        if (at.n0 + n >= in.N) continue;
-        parameters[static_cast<int64_t>(at.n0 + n) * in.n_channels] = d_A[n] * A2[n] * kLn2;
-        if (p.d_h && at.segment == 0) p.d_h(at.b, at.d, at.n0 + n) = g[n];
-    }
+    for (int n = 0; n < kStates; ++n)
+        if (n < at.count) parameters[static_cast<int64_t>(at.n0 + n) * in.n_channels] = d_A[n] * A2[n] * kLn2;
     if (at.n0 == 0) {
         parameters[static_cast<int64_t>(in.N) * in.n_channels] = d_skip;
         parameters[static_cast<int64_t>(in.N + 1) * in.n_channels] = d_bias;

@@ -105,6 +105,68 @@ Inputs<T> inputs_of(const ScanArgs& a, const Lanes& lanes, const TimeSplit& spli
     return in;
 }
 
+// ---- V neighbouring channels as they lie in memory ----
+
+template <class T, int V>
+struct Raw {
+    T item;
+    __device__ __forceinline__ float operator[](int) const { return to_float(item); }
+};
+template <>
+struct Raw<bf16, 2> {
+    uint32_t item;
+    __device__ __forceinline__ float operator[](int c) const { return c == 0 ? low_bf16(item) : high_bf16(item); }
+};
+
+template <int V, class T>
+__device__ __forceinline__ Raw<T, V> load_raw(const T* p, bool valid) {
+    return valid ? *reinterpret_cast<const Raw<T, V>*>(p) : Raw<T, V>{};
+}
+
+// The channels of one step after the other.
+template <class T>
+struct Cursor {
+    const T* at;
+    int64_t stride;
+
+    template <int V>
+    __device__ __forceinline__ Raw<T, V> next(bool valid) {
+        const Raw<T, V> raw = load_raw<V>(at, valid);
+        at += stride;
+        return raw;
+    }
+};
+
+// ---- states in memory ----
+
+// The states of a thread's channels: state n of channel c at p[n * by_state + c * by_channel] for n < count.
+template <class T>
+struct StatePlane {
+    T* p;
+    int64_t by_state, by_channel;
+    int count;
+
+    template <int V>
+    __device__ __forceinline__ void load(float (&h)[V][kStates]) const {
+        const T* from = p;
+#pragma unroll
+        for (int n = 0; n < kStates; ++n, from += by_state)
+#pragma unroll
+            for (int c = 0; c < V; ++c) h[c][n] = n < count ? from[c * by_channel] : 0.0f;
+    }
+    template <int V>
+    __device__ __forceinline__ void store(const float (&h)[V][kStates]) const {
+        T* to = p;
+#pragma unroll
+        for (int n = 0; n < kStates; ++n, to += by_state)
+#pragma unroll
+            for (int c = 0; c < V; ++c)
+                if (n < count) to[c * by_channel] = h[c][n];
+    }
+};
+
+// ---- a thread ----
+
 // Which part of the work a thread has.
 struct Place {
     int64_t b, segment, t0;  // row, segment, first step
@@ -112,6 +174,7 @@ struct Place {
     int d;                   // first channel
     int n0;                  // first state
     int row;                 // b * segments + segment
+    int count;               // states that exist of a channel that exists, else 0
 
     template <class T>
     __device__ Place(const Inputs<T>& in, int V) {
@@ -122,8 +185,29 @@ struct Place {
         const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, in_warp = kWarp >> in.lanes_log2;
         d = ((static_cast<int>(blockIdx.y) * (static_cast<int>(blockDim.x) / kWarp) + warp) * in_warp + lane % in_warp) * V;
         n0 = lane / in_warp * kStates;
+        count = d < in.n_channels ? min(in.N - n0, kStates) : 0;
+    }
+    // Of a (B,D,N) tensor; of (B, segments, N, D) in scratch.
+    template <class S>
+    __device__ StatePlane<S> plane(const View<S, 3>& v) const {
+        return {v.data + (b * v.stride[0] + d * v.stride[1] + n0), 1, v.stride[1], v ? count : 0};
+    }
+    __device__ StatePlane<float> plane(float* ends, int N, int n_channels) const {
+        return {ends + (static_cast<int64_t>(row) * N + n0) * n_channels + d, n_channels, 1, count};
     }
 };
+
+// Zero, where a start says so. All lanes of a warp must agree on it. The barrier keeps the rare case a branch: as selects
+// it would cost every step an instruction a state.
+template <int V>
+__device__ __forceinline__ void zero_if(bool cut, float (&h)[V][kStates]) {
+    if (!cut) return;
+    __syncwarp();
+#pragma unroll
+    for (int c = 0; c < V; ++c)
+#pragma unroll
+        for (int n = 0; n < kStates; ++n) h[c][n] = 0.0f;
+}
 
 // Sum over the lanes that share a channel.
 __device__ __forceinline__ float sum_over_states(float x, int lanes_log2) {
@@ -134,9 +218,10 @@ __device__ __forceinline__ float sum_over_states(float x, int lanes_log2) {
 // A of 16 states times log2(e); zero for those past N, whose B and C are zero too.
 template <class T>
 __device__ __forceinline__ void load_rates(const Inputs<T>& in, const Place& at, int d, float (&A2)[kStates]) {
+    const float* const from = &in.A_log(d, at.n0);
 #pragma unroll
     for (int n = 0; n < kStates; ++n)
-        A2[n] = at.n0 + n < in.N && d < in.n_channels ? -expf(in.A_log(d, at.n0 + n)) * kLog2e : 0.0f;
+        A2[n] = n < at.count ? -expf(from[n]) * kLog2e : 0.0f;
 }
 
 // ---- B and C ----
@@ -144,21 +229,53 @@ __device__ __forceinline__ void load_rates(const Inputs<T>& in, const Place& at,
 // Rows of B and C, step after step, on their way to shared memory as f32: (step, B then C, padded states).
 template <class T>
 struct Rows {
-    const T *B, *C;  // of step 0; null C: not wanted
+    const T *B, *C;  // of step 0
     int64_t B_stride, C_stride;
     int N, padded_log2;
+    bool want_B, want_C;
 
     // `first`: a step of this call; `sign`: -1 walks back in time.
-    __device__ Rows(const Inputs<T>& in, int64_t b, int64_t first, int sign)
+    __device__ Rows(const Inputs<T>& in, int64_t b, int64_t first, int sign, bool want_C, bool want_B = true)
         : B(&in.B(b, first, 0)), C(&in.C(b, first, 0)), B_stride(sign * in.B.stride[1]), C_stride(sign * in.C.stride[1]),
-          N(in.N), padded_log2(4 + in.lanes_log2) {}
-    __device__ int row_floats() const { return 2 << padded_log2; }
-    // Element e of the rows from `step` on; zero past N and from step `end` on.
+          N(in.N), padded_log2(4 + in.lanes_log2), want_B(want_B), want_C(want_C) {}
+    // Element e of the rows from `step` on; zero past N, from step `end` on, and where it is not wanted.
     __device__ __forceinline__ float operator()(int e, int step, int end) const {
         const int t = step + (e >> (padded_log2 + 1)), n = e & ((1 << padded_log2) - 1);
         const bool is_C = (e >> padded_log2 & 1) != 0;
-        if (t >= end || n >= N || (is_C ? C : B) == nullptr) return 0.0f;
+        if (t >= end || n >= N || !(is_C ? want_C : want_B)) return 0.0f;
         return to_float(is_C ? C[t * C_stride + n] : B[t * B_stride + n]);
+    }
+};
+
+// The elements of Rows that one thread of a block brings, `batch` rows at a time: the first of them in two parts, so
+// that it is on its way while the block works.
+template <class T>
+struct RowCursor {
+    const Rows<T>& rows;
+    const T* at;
+    int64_t stride;  // of a batch
+    int tid, row, elements;
+    bool mine;
+
+    // The first batch begins at `step`.
+    __device__ RowCursor(const Rows<T>& rows, int tid, int step, int batch)
+        : rows(rows), tid(tid), row(tid >> (rows.padded_log2 + 1)), elements(batch << (rows.padded_log2 + 1)) {
+        const int n = tid & ((1 << rows.padded_log2) - 1);
+        const bool is_C = (tid >> rows.padded_log2 & 1) != 0;
+        at = is_C ? rows.C + (step + row) * rows.C_stride + n : rows.B + (step + row) * rows.B_stride + n;
+        stride = batch * (is_C ? rows.C_stride : rows.B_stride);
+        mine = tid < elements && n < rows.N && (is_C ? rows.want_C : rows.want_B);
+    }
+    // The batch that begins at `step`.
+    __device__ __forceinline__ float next(int step, int end) {
+        const float value = mine && step + row < end ? to_float(*at) : 0.0f;
+        at += stride;
+        return value;
+    }
+    __device__ __forceinline__ void put(float first, float* to, int step, int end) const {
+        if (step >= end) return;
+        if (tid < elements) to[tid] = first;
+        for (int e = tid + static_cast<int>(blockDim.x); e < elements; e += static_cast<int>(blockDim.x)) to[e] = rows(e, step, end);
     }
 };
 

@@ -48,7 +48,9 @@ TEST(CommandLine, options_are_long_and_take_values_both_ways) {
 TEST(CommandLine, defaults_are_those_of_the_documented_recipe) {
     TrainOptions o;
     OptionList list = o.list();
+    o.machine.device = "cpu";
     o.resolve();
+    o.machine.show();
     const auto json = to_json(list);
     const nlohmann::ordered_json expected = {
         {"mixer", "mamba2"}, {"d-state", nullptr}, {"headdim", nullptr}, {"dt-rank", nullptr}, {"expand", 2},
