@@ -62,7 +62,9 @@ void set_resolved(cli::ModelOptions& o, const ModelConfig& c) {
 }
 
 std::vector<MemoryPlan> stage_plans(LanguageModel& model, const Compute& compute, const cli::TileOptions& o, int64_t tile) {
-    const int64_t memory = o.memory ? o.memory->count : physical_memory_bytes() / 2;
+    const bool gpu = compute.device == Device::cuda;
+    const int64_t here = gpu ? gpu_free_bytes() / 10 * 9 : physical_memory_bytes() / 2;
+    const int64_t memory = o.memory ? o.memory->count : here;
     const int64_t keep = o.keep.value_or(o.tile ? 1 : -1);
     std::vector<MemoryPlan> plans;
     const std::vector<LengthStage> stages = o.stages();
