@@ -31,7 +31,7 @@ void add_reference(Json& row, const OpTiming& t) {
 
 Json row_of(const OpCase& c, DType storage, const BenchMachine& machine, const OpTiming& t) {
     Json row = {{"case", c.title()}, {"device", machine.device}, {"isa", machine.isa}, {"threads", machine.threads}};
-    row["dtype"] = name_of(storage);
+    row["dtype"] = name_of(has_storage(c) ? storage : DType::f32);
     row["fwd_ms"] = t.forward.best_ms;
     row["bwd_ms"] = t.backward.best_ms;
     row["ref_ms"] = nullptr;

@@ -52,11 +52,8 @@ int64_t gated_norm_backward_scratch_bytes(const GatedNormArgs&) { no_cuda(); }
 void gated_norm_backward(Ctx&, const GatedNormArgs&, const GatedNormGrads&, void*) { no_cuda(); }
 
 // gemm
-int64_t linear_forward_scratch_bytes() { no_cuda(); }
 void linear_forward(Ctx&, const LinearArgs&, const TensorRef&, void*) { no_cuda(); }
-int64_t linear_backward_input_scratch_bytes() { no_cuda(); }
 void linear_backward_input(Ctx&, const LinearArgs&, const TensorRef&, const TensorRef&, bool, void*) { no_cuda(); }
-int64_t linear_backward_weight_scratch_bytes(const LinearArgs&, const TensorRef&, bool) { no_cuda(); }
 void linear_backward_weight(Ctx&, const LinearArgs&, const TensorRef&, const TensorRef&, const TensorRef&, void*) {
     no_cuda();
 }
@@ -71,7 +68,6 @@ int64_t add_norm_backward_scratch_bytes(int64_t, int64_t, int64_t) { no_cuda(); 
 void add_norm_backward(Ctx&, const AddNormArgs&, const AddNormGrads&, void*) { no_cuda(); }
 
 // sample
-int64_t sample_scratch_bytes(int64_t, int64_t) { no_cuda(); }
 void sample(Ctx&, const SampleArgs&, const SampleRows&, void*) { no_cuda(); }
 
 // scan

@@ -1,7 +1,5 @@
 // Timing on a GPU.
-#include <map>
-#include <memory>
-#include <string_view>
+#include <algorithm>
 
 #include "kernels/common/op_bench.h"
 #include "kernels/common/op_fill.h"
@@ -19,34 +17,6 @@ struct Peak {
 };
 constexpr Peak kPeaks[] = {{"H100", 60e12, 989e12}, {"H200", 60e12, 989e12},  {"GH200", 60e12, 989e12},
                            {"A100", 19.5e12, 312e12}, {"B200", 75e12, 2250e12}, {"L40S", 91e12, 362e12}};
-
-// The arguments of a case in memory of the GPU, filled there.
-class DeviceArrays {
-  public:
-    DeviceArrays(Gpu& gpu, const OpCase& c, DType storage) : gpu_(gpu), types_(array_types(c, storage)) {
-        for (const ArraySpec& s : c.inputs) fill(add(s.name, s.shape), s);
-        for (const ArraySpec& s : c.outputs) {
-            TensorRef t = add(s.name, s.shape);
-            for (const ArraySpec& from : c.inputs)
-                if (from.name == s.starts_as) fill(t, from);
-            if (s.differentiable && c.backward) fill(add("d_" + s.name, s.shape), s);
-        }
-        for (const auto& [name, s] : own_gradients(c)) add(name, s->shape);
-    }
-    TensorBag& bag() { return bag_; }
-
-  private:
-    TensorRef add(const std::string& name, const Shape& shape) {
-        const auto it = memory_.emplace(name, Tensor(types_.at(name), shape, Device::cuda, name.c_str())).first;
-        return bag_.tensors[name] = it->second;
-    }
-    void fill(const TensorRef& t, const ArraySpec& spec) { cuda::fill(gpu_, t, FillRule(spec, memory_.size())); }
-
-    Gpu& gpu_;
-    std::map<std::string, DType> types_;
-    std::map<std::string, Tensor> memory_;
-    TensorBag bag_;
-};
 
 // Of `runs` runs, after two that are not counted. `sweep` is done before each.
 OpTime time_on(Gpu& gpu, int64_t runs, bool as_graph, const std::function<void()>& work,
@@ -108,7 +78,8 @@ std::optional<OpTiming> time_case_on(Gpu& gpu, const OpCase& c, DType storage, i
     int64_t bytes = counting.peak_bytes() + sweep_bytes;
     for (const auto& [name, t] : planned.tensors) bytes += t.bytes();
     if (bytes > gpu_free_bytes()) return std::nullopt;
-    DeviceArrays arrays(gpu, c, storage);
+    DeviceArrays arrays(c, storage);
+    arrays.fill(gpu);
     Arena scratch(Device::cuda, what);
     scratch.bind(counting.peak_bytes());
     const Tensor cache(DType::u8, {std::max<int64_t>(sweep_bytes, 1)}, Device::cuda, "a sweep of the caches");

@@ -74,28 +74,11 @@ void compare(const std::string& at, const Compared& what, const Values& got, con
              const Values& expected, const Tolerance& tolerance, CheckReport& report) {
     const std::vector<double>& x = got.at(what.name);
     const std::vector<double>& want = expected.at(what.name);
+    if (!what.zero) return judge(at, what.name, x, in_float.at(what.name), want, tolerance, report);
     ++report.comparisons;
-    if (what.zero) {
-        const bool zero = std::all_of(x.begin(), x.end(), [](double v) { return v == 0; });
-        if (!zero || rms(want) != 0)
-            report.failures.push_back(fmt::format("{}: {} should be all zero", at, what.name));
-        return;
-    }
-    if (constant(want) || !(rms(want) > 0)) {
-        report.failures.push_back(
-            fmt::format("{}: {} is expected constant, which shows nothing", at, what.name));
-        return;
-    }
-    const Errors e = errors_of(x, want, tolerance.outlier);
-    const Errors r = errors_of(in_float.at(what.name), want, tolerance.outlier);
-    const double rms_limit = std::min(std::max(2 * r.rms, tolerance.rms), tolerance.cap);
-    const double peak_limit = std::min(std::max(4 * r.peak, tolerance.peak), tolerance.cap);
-    const double ratio = std::max(e.rms / rms_limit, e.peak / peak_limit);
-    if (!(ratio <= report.worst_ratio)) report.worst_ratio = ratio, report.worst_at = at + " " + what.name;
-    if (!(ratio <= 1))
-        report.failures.push_back(
-            fmt::format("{}: {} rms error {:.2e} (allowed {:.2e}), largest {:.2e} (allowed {:.2e})", at,
-                        what.name, e.rms, rms_limit, e.peak, peak_limit));
+    const bool zero = std::all_of(x.begin(), x.end(), [](double v) { return v == 0; });
+    if (!zero || rms(want) != 0)
+        report.failures.push_back(fmt::format("{}: {} should be all zero", at, what.name));
 }
 
 Values run_op(const OpCase& c, Instance& run, ThreadPool& pool) {
@@ -216,6 +199,26 @@ Errors errors_of(const std::vector<double>& got, const std::vector<double>& expe
     }
     if (sum == 0) return {};
     return {std::sqrt(sum / static_cast<double>(got.size())) / scale, peak};
+}
+
+void judge(const std::string& at, const std::string& name, const std::vector<double>& got,
+           const std::vector<double>& in_float, const std::vector<double>& expected, const Tolerance& tolerance,
+           CheckReport& report) {
+    ++report.comparisons;
+    if (constant(expected) || !(rms(expected) > 0)) {
+        report.failures.push_back(fmt::format("{}: {} is expected constant, which shows nothing", at, name));
+        return;
+    }
+    const Errors e = errors_of(got, expected, tolerance.outlier);
+    const Errors r = errors_of(in_float, expected, tolerance.outlier);
+    const double rms_limit = std::min(std::max(2 * r.rms, tolerance.rms), tolerance.cap);
+    const double peak_limit = std::min(std::max(4 * r.peak, tolerance.peak), tolerance.cap);
+    const double ratio = std::max(e.rms / rms_limit, e.peak / peak_limit);
+    if (!(ratio <= report.worst_ratio)) report.worst_ratio = ratio, report.worst_at = at + " " + name;
+    if (!(ratio <= 1))
+        report.failures.push_back(
+            fmt::format("{}: {} rms error {:.2e} (allowed {:.2e}), largest {:.2e} (allowed {:.2e})", at, name, e.rms,
+                        rms_limit, e.peak, peak_limit));
 }
 
 CheckReport check_values(const OpCase& c, const RunOn& on) {

@@ -63,6 +63,10 @@ CheckReport check_steps(const OpCase& c, const RunOn& on = {});
 CheckReport check_huge_strides(const OpCase& c);
 
 // Shared by the files of the checks.
+// One array under the calibrated tolerance; `name` is said after `at`.
+void judge(const std::string& at, const std::string& name, const std::vector<double>& got,
+           const std::vector<double>& in_float, const std::vector<double>& expected, const Tolerance& tolerance,
+           CheckReport& report);
 struct Errors {
     double rms = 0, peak = 0;  // relative to the rms of what is expected; peak: outliers relative to themselves
 };

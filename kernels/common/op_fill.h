@@ -2,6 +2,8 @@
 // bits on the host and on a GPU.
 #pragma once
 #include <cstdint>
+#include <map>
+#include <string>
 
 #include "core/device.h"
 #include "core/tensor.h"
@@ -17,12 +19,11 @@ struct FillRule {
     uint32_t limit = 1;
     uint64_t seed = 0;
 
-    // The sum of four 16-bit numbers stands for a normal one: it is exact, where the logarithm and the cosine of two
-    // libraries are not; and nothing here needs tails beyond 3.5 standard deviations.
     FillRule() = default;
     FillRule(const ArraySpec& spec, uint64_t seed);
 };
 
+// Hashed (seed, index).
 constexpr uint64_t fill_bits(uint64_t seed, uint64_t index) {
     // The finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
     uint64_t x = seed * 0xD1342543DE82EF95u + (index + 1) * 0x9E3779B97F4A7C15u;
@@ -31,7 +32,9 @@ constexpr uint64_t fill_bits(uint64_t seed, uint64_t index) {
     return x ^ (x >> 31);
 }
 
-// Product and sum round once whether the compiler contracts them or not: the product of a float and 24 bits is exact.
+// Product and sum round once whether the compiler contracts them or not: the product of a float and 24 bits is exact. The
+// sum of four 16-bit numbers stands for a normal one for the same reason: logarithm and cosine of two libraries differ.
+// Its tails end at 3.5 standard deviations.
 constexpr double fill_value(const FillRule& r, uint64_t index) {
     const uint64_t bits = fill_bits(r.seed, index);
     const auto scaled = [&](int64_t k) { return r.lo + static_cast<double>(r.scale) * static_cast<double>(k); };
@@ -47,8 +50,26 @@ constexpr double fill_value(const FillRule& r, uint64_t index) {
     return 0;
 }
 
-// The numbers of elements [first, first + n) of an array, rounded to the type.
-std::vector<double> fill_values(const FillRule& rule, DType dtype, int64_t first, int64_t n);
+// The arguments of a case in memory of a GPU of their exact size.
+class DeviceArrays {
+  public:
+    DeviceArrays(const OpCase& c, DType storage);
+    // As make_inputs and Instance do, by rules instead of numbers: inputs, cotangents, outputs that start as an input.
+    // Gradients that accumulate start at zero.
+    void fill(Gpu& gpu);
+
+    TensorBag& bag() { return bag_; }
+    // Of an array that `fill` fills; null for others.
+    const FillRule* rule(const std::string& name) const;
+
+  private:
+    void add(const std::string& name, const Shape& shape, const ArraySpec* filled_as);
+
+    std::map<std::string, DType> types_;
+    std::map<std::string, Tensor> memory_;
+    std::map<std::string, FillRule> rules_;
+    TensorBag bag_;
+};
 
 namespace cuda {
 // Fills a contiguous tensor of the GPU, in the order of its stream; its first element is element `first` of the array.

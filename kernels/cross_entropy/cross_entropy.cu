@@ -5,6 +5,7 @@
 #include "kernels/common/device.cuh"
 #include "kernels/common/fault.cuh"
 #include "kernels/common/launch.cuh"
+#include "kernels/common/mma.cuh"
 #include "kernels/cross_entropy/cross_entropy_cuda.h"
 
 namespace adder::cuda {
@@ -215,6 +216,7 @@ __global__ void __launch_bounds__(kThreads) long_rows(const Rows<D> a) {
 __global__ void __launch_bounds__(kThreads) add_losses(const double* partial, int64_t runs, double* sums, bool add) {
     __shared__ double total[2];
     Loss mine;
+    wait_for_previous();
     for (int64_t i = threadIdx.x; i < runs; i += kThreads) mine.loss += partial[2 * i], mine.weight += partial[2 * i + 1];
     store_loss(mine, total);
     __syncthreads();
@@ -259,7 +261,7 @@ void run(Ctx& ctx, const CrossEntropyArgs& args, const CrossEntropyOut& out, dou
         launch(stream, grid, kThreads, 0, short_rows<D, kWarp, kMany / (kWarp * V4)>, a);
     else
         launch(stream, grid, kThreads, 0, long_rows<D>, a);
-    launch(stream, 1, kThreads, 0, add_losses, partial, cut.runs, out.sums.ptr<double>("sums"), out.add_sums);
+    launch_early(stream, 1, kThreads, 0, add_losses, partial, cut.runs, out.sums.ptr<double>("sums"), out.add_sums);
 }
 
 }  // namespace

@@ -10,6 +10,11 @@ namespace {
 
 template <class T>
 constexpr int kPack = 16 / sizeof(T);  // neighbouring elements of a thread
+// The most threads and elements of a row: fewer than row_runs.cuh allows where registers would not last.
+template <class T>
+constexpr int kMostRowThreads = sizeof(T) == 4 ? 768 : kMostThreads<kPack<T>>;
+template <class T>
+constexpr int64_t kLongest = int64_t{kMostRowThreads<T>} * kPasses * kPack<T>;
 
 template <class T>
 struct Forward {
@@ -21,11 +26,11 @@ struct Forward {
     int64_t rows;
 };
 
-// Thread block and row: kWarpRow: warp w of block i has row 8 i + w, n <= 64 V; else block i has row i, n <= 8,192. Rows
+// Thread block and row: kWarpRow: warp w of block i has row 8 i + w, n <= 64 V; else block i has row i, n <= 8,192 (f32: 6,144). Rows
 // are counted through with the group innermost; elements of a thread: see row_runs.cuh. Needs every row of a group
 // aligned to 16 bytes, n a multiple of V.
 template <class T, bool kWarpRow>
-__global__ void __launch_bounds__(kWarpRow ? kWarp * kWarpsPerBlock : kMostThreads<kPack<T>>)
+__global__ void __launch_bounds__(kWarpRow ? kWarp * kWarpsPerBlock : kMostRowThreads<T>)
     forward_rows(const Forward<T> a) {
     constexpr int V = kPack<T>;
     __shared__ float room[kWarp];
@@ -35,6 +40,8 @@ __global__ void __launch_bounds__(kWarpRow ? kWarp * kWarpsPerBlock : kMostThrea
     if (row >= a.rows) return;
     const int64_t position = row / a.G;
     const int first = static_cast<int>(row - position * a.G) * a.n;
+    wait_for_previous();
+    release_next();
     const T* x = row_of(a.x, position) + first;
     const T* z = row_of(a.z, position) + first;
     float g[kPasses][V] = {}, gate[kPasses][V] = {};
@@ -126,10 +133,10 @@ __device__ __forceinline__ Gradients gradients_of(float x, float z, float d_y, f
 }
 
 // Block i walks the positions of run i / G in group i % G; kWarpRow: its warp w those that are w modulo 8, n <= 64 V; else
-// all threads share each, n <= 8,192. A thread sums the weight's gradient of its columns over its rows in order; warps are
+// all threads share each, n as in forward. A thread sums the weight's gradient of its columns over its rows in order; warps are
 // added in order. Rows wait as they were loaded. Alignment as in forward.
 template <class T, bool kWarpRow>
-__global__ void __launch_bounds__(kWarpRow ? kWarp * kWarpsPerBlock : kMostThreads<kPack<T>>)
+__global__ void __launch_bounds__(kWarpRow ? kWarp * kWarpsPerBlock : kMostRowThreads<T>)
     backward_rows(const Backward<T> a) {
     constexpr int V = kPack<T>, kWarpColumns = kLongestWarpRow<V>;
     __shared__ __align__(16) float room[kWarpRow ? kWarpsPerBlock * kWarpColumns : 2 * 2 * kWarp];
@@ -260,22 +267,22 @@ bool packed(const View<T, 3>& v, int64_t n) {
 template <class T>
 void forward(cudaStream_t stream, const Forward<T>& a) {
     const RowRuns runs = row_runs(a.rows, a.n, kPack<T>, 1);
-    const bool fits = a.n <= kLongestRow<kPack<T>> && packed(a.x, a.n) && packed(a.z, a.n) && packed(a.y, a.n) &&
+    const bool fits = a.n <= kLongest<T> && packed(a.x, a.n) && packed(a.z, a.n) && packed(a.y, a.n) &&
                       aligned(a.weight);
     const unsigned grid = blocks(ceil_div(a.rows, kWarpsPerBlock));
     if (!fits)
         launch(stream, grid, kWarp * kWarpsPerBlock, 0, forward_any<T>, a);
     else if (runs.warp_rows)
-        launch(stream, grid, kWarp * kWarpsPerBlock, 0, forward_rows<T, true>, a);
+        launch_early(stream, grid, kWarp * kWarpsPerBlock, 0, forward_rows<T, true>, a);
     else
-        launch(stream, blocks(a.rows), runs.threads, 0, forward_rows<T, false>, a);
+        launch_early(stream, blocks(a.rows), runs.threads, 0, forward_rows<T, false>, a);
 }
 
 template <class T>
 void backward(cudaStream_t stream, Backward<T> a, float* d_weight) {
     const RowRuns runs = row_runs(a.rows, a.n, kPack<T>, a.G);
     a.per_run = runs.per_run;
-    const bool fits = a.n <= kLongestRow<kPack<T>> && packed(a.x, a.n) && packed(a.z, a.n) && packed(a.d_y, a.n) &&
+    const bool fits = a.n <= kLongest<T> && packed(a.x, a.n) && packed(a.z, a.n) && packed(a.d_y, a.n) &&
                       packed(a.d_x, a.n) && packed(a.d_z, a.n) && aligned(a.weight);
     const unsigned grid = blocks(runs.runs * a.G);
     if (!fits)

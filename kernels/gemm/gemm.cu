@@ -3,8 +3,8 @@
 #include "kernels/common/device.cuh"
 #include "kernels/common/launch.cuh"
 #include "kernels/gemm/gemm_cuda.h"
+#include "kernels/gemm/gemm_plan.h"
 #include "kernels/gemm/product.cuh"
-#include "kernels/gemm/rows.cuh"
 
 namespace adder::cuda {
 
@@ -38,8 +38,6 @@ void fill_rows(cudaStream_t stream, const TensorRef& bias, const TensorRef& y) {
 
 }  // namespace
 
-int64_t linear_forward_scratch_bytes() { return kProductWorkspaceBytes; }
-
 void linear_forward(Ctx& ctx, const LinearArgs& args, const TensorRef& y, void* scratch) {
     expect_neighbours("linear_forward", "x", args.x);
     expect_neighbours("linear_forward", "weight", args.weight);
@@ -61,8 +59,6 @@ void linear_forward(Ctx& ctx, const LinearArgs& args, const TensorRef& y, void* 
     p.add = static_cast<bool>(args.bias);
     multiply(ctx, p, scratch);
 }
-
-int64_t linear_backward_input_scratch_bytes() { return kProductWorkspaceBytes; }
 
 void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_x, bool add,
                            void* scratch) {

@@ -5,7 +5,7 @@
 #include "kernels/common/launch.cuh"
 #include "kernels/common/mma.cuh"
 #include "kernels/gemm/gemm_cuda.h"
-#include "kernels/gemm/rows.cuh"
+#include "kernels/gemm/gemm_plan.h"
 
 namespace adder::cuda {
 

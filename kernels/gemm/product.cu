@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "kernels/common/launch.cuh"
+#include "kernels/gemm/gemm_plan.h"
 
 namespace adder::cuda {
 

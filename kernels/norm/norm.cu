@@ -31,6 +31,8 @@ __global__ void __launch_bounds__(kWarpRow ? kWarp * kWarpsPerBlock : kMostThrea
     const int lane = static_cast<int>(threadIdx.x) % lanes;
     const int64_t row = kWarpRow ? int64_t{blockIdx.x} * kWarpsPerBlock + threadIdx.x / kWarp : int64_t{blockIdx.x};
     if (row >= a.rows) return;
+    wait_for_previous();
+    release_next();
     const T* x = row_of(a.x, row);
     const float* residual = a.residual ? row_of(a.residual, row) : nullptr;
     float r[kPasses][V] = {}, before[kPasses][V] = {};
@@ -244,9 +246,9 @@ void forward(cudaStream_t stream, const Forward<T>& a) {
     if (!fits)
         launch(stream, grid, kWarp * kWarpsPerBlock, 0, forward_any<T>, a);
     else if (runs.warp_rows)
-        launch(stream, grid, kWarp * kWarpsPerBlock, 0, forward_rows<T, true>, a);
+        launch_early(stream, grid, kWarp * kWarpsPerBlock, 0, forward_rows<T, true>, a);
     else
-        launch(stream, blocks(a.rows), runs.threads, 0, forward_rows<T, false>, a);
+        launch_early(stream, blocks(a.rows), runs.threads, 0, forward_rows<T, false>, a);
 }
 
 template <class T>

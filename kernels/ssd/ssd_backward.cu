@@ -93,7 +93,7 @@ SsdBackwardArgs<T> backward_args(const SsdBackwardPlan& plan, const SsdArgs& arg
                                  const SsdGrads& g, void* scratch) {
     char* base = static_cast<char*>(scratch);
     const auto floats = [&](int64_t at) { return reinterpret_cast<float*>(base + at); };
-    SsdBackwardArgs<T> a;
+    SsdBackwardArgs<T> a{};
     a.in = ssd_inputs<T>(args);
     a.d_y = g.d_y.as<const T, 3>("[ssd] d_y");
     a.d_x = g.d_x.as<T, 3>("[ssd] d_x");
@@ -120,7 +120,7 @@ SsdBackwardArgs<T> backward_args(const SsdBackwardPlan& plan, const SsdArgs& arg
 
 template <class T>
 SumArgs sum_args(const SsdBackwardPlan& plan, const SsdBackwardArgs<T>& a, const SsdGrads& g) {
-    SumArgs s;
+    SumArgs s{};
     s.sums = a.sums, s.rows = a.rows;
     s.d_A_log = g.d_A_log.ptr<float>("[ssd] d_A_log");
     s.d_D = g.d_D.ptr<float>("[ssd] d_D");

@@ -135,6 +135,8 @@ struct SsdRun {
 
     __device__ bool has(int i) const { return i >= begin && i < end; }
     __device__ bool whole() const { return first && last; }
+    // Where step i takes its sum of log decays from, so that no decay between steps i >= j exceeds 1; -1 = it is zero.
+    __device__ int source(int i) const { return i < begin ? -1 : i < end ? i : end - 1; }
 };
 __device__ __forceinline__ SsdRun ssd_run_from(const ChunkStarts& starts, int begin, int q) {
     const uint64_t later = begin < 63 ? starts.bits >> (begin + 1) : 0;

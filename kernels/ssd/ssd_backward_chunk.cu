@@ -46,7 +46,7 @@ struct ChunkTiles {
     static __device__ bf16* d_y(int buffer) { return tile(4 * kWide + kNarrow + buffer * kBuffer); }
 
     static __device__ float* G() { return floats(0); }  // kPairTiles x 256
-    // By step; zero outside the run.
+    // By step; gain is zero outside the run.
     static __device__ float* s(int buffer) { return floats(kPairTiles * 256 + buffer * kChunk); }
     static __device__ float* gain(int buffer) { return floats(kPairTiles * 256 + (2 + buffer) * kChunk); }
     // Partial sums by step, of half of the columns or one row of causal tiles.
@@ -148,8 +148,8 @@ struct RowSteps {
     float s[2], gain[2];
 };
 
-// One causal tile (j, i): S' = L G as an A fragment; where `own`, dG += L b M and the sums of W.
-__device__ __forceinline__ void pair_step(uint32_t (&mix)[4], float (&d_G)[8], float (&column)[2], float& skip,
+// One causal tile (j, i): S' = L G as an A fragment, in two parts; where `own`, dG += L b M and the sums of W.
+__device__ __forceinline__ void pair_step(uint32_t (&mix)[2][4], float (&d_G)[8], float (&column)[2], float& skip,
                                           const HeadTask& head, const RowSteps& j, const Lane& l, int tile_i,
                                           bool own) {
     float M[2][4] = {};
@@ -186,8 +186,8 @@ __device__ __forceinline__ void pair_step(uint32_t (&mix)[4], float (&d_G)[8], f
                 skip += i == l.step(k) ? M[n][r] : 0.0f;
             }
         }
-        mix[2 * n] = pack_bf16(S[0], S[1]);
-        mix[2 * n + 1] = pack_bf16(S[2], S[3]);
+#pragma unroll
+        for (int k = 0; k < 2; ++k) split_bf16(mix[0][2 * n + k], mix[1][2 * n + k], S[2 * k], S[2 * k + 1]);
         if (!own) continue;
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
@@ -212,13 +212,14 @@ __device__ __forceinline__ void input_gradient(const SsdBackwardArgs<bf16>& a, c
 #pragma unroll
     for (int d = 0; d < 4; ++d) {
         if (l.row + d >= 4) continue;
-        uint32_t mix[4];
+        uint32_t mix[2][4];
         pair_step(mix, d_G[d / 2], column, skip, head, j, l, l.row + d, d % 2 == l.half);
 #pragma unroll
         for (int n = 0; n < 2; ++n) {
             uint32_t b[4];
             load_b2<kTileP>(b, d_y, 16 * (l.row + d), 32 * l.half + 16 * n);
-            mma_2(u[2 * n], u[2 * n + 1], mix, b);
+            mma_2(u[2 * n], u[2 * n + 1], mix[0], b);
+            mma_2(u[2 * n], u[2 * n + 1], mix[1], b);
         }
     }
     skip = warp_sum(skip);
@@ -294,7 +295,7 @@ __device__ __forceinline__ void make_products(const Lane& l, int N) {
     }
 }
 
-// acc += A other for the steps of the run; tiles k of A in [k0, k1).
+// acc += A other for the steps of the run; A in two parts, the second a buffer on; tiles k of A in [k0, k1).
 template <bool Transposed>
 __device__ __forceinline__ void add_pair_part(RowAccumulator& acc, const bf16* A, const bf16* other, int k0, int k1,
                                               const Lane& l, int N, const SsdRun& run) {
@@ -304,13 +305,17 @@ __device__ __forceinline__ void add_pair_part(RowAccumulator& acc, const bf16* A
         if (n0 >= N) continue;
         float c[2][4] = {};
         for (int k = k0; k < k1; ++k) {
-            uint32_t a[4], b[4];
-            if (Transposed)
-                load_a_transposed<kTileP>(a, A, 16 * l.row, 16 * k);
-            else
-                load_a<kTileP>(a, A, 16 * l.row, 16 * k);
+            uint32_t b[4];
             load_b2<kTileN>(b, other, 16 * k, n0);
-            mma_2(c[0], c[1], a, b);
+#pragma unroll
+            for (int part = 0; part < 2; ++part) {
+                uint32_t a[4];
+                if (Transposed)
+                    load_a_transposed<kTileP>(a, A + part * ChunkTiles::kBuffer, 16 * l.row, 16 * k);
+                else
+                    load_a<kTileP>(a, A + part * ChunkTiles::kBuffer, 16 * l.row, 16 * k);
+                mma_2(c[0], c[1], a, b);
+            }
         }
 #pragma unroll
         for (int r = 0; r < 4; ++r)
@@ -326,19 +331,22 @@ struct ChunkGradients {
 
 // The sum of dG over the heads meets B and C. Uses x as room.
 __device__ __forceinline__ void spread_products(ChunkGradients& g, const Lane& l, int N, const SsdRun& run) {
-    bf16* room = ChunkTiles::x(0);  // (j, i)
+    bf16* room = ChunkTiles::x(0);  // (j, i), the second part in the other buffer
     __syncthreads();
 #pragma unroll
-    for (int d = 0; d < 2; ++d) {
-        const int i = l.row + l.half + 2 * d;
+    for (int k = 0; k < 2; ++k) {
+        const int i = l.row + l.half + 2 * k;
         if (i < 4) {
 #pragma unroll
-            for (int r = 0; r < 4; ++r)  // r: column half, step
-                *reinterpret_cast<uint32_t*>(room + tile_at<kTileP>(l.step(r % 2), 16 * i + r / 2 * 8 + 2 * l.pair)) =
-                    pack_bf16(g.d_G[d][4 * (r / 2) + 2 * (r % 2)], g.d_G[d][4 * (r / 2) + 2 * (r % 2) + 1]);
+            for (int r = 0; r < 4; ++r) {  // r: column half, step
+                const int at = tile_at<kTileP>(l.step(r % 2), 16 * i + r / 2 * 8 + 2 * l.pair);
+                const float* d = g.d_G[k] + 4 * (r / 2) + 2 * (r % 2);
+                split_bf16(*reinterpret_cast<uint32_t*>(room + at),
+                           *reinterpret_cast<uint32_t*>(room + ChunkTiles::kBuffer + at), d[0], d[1]);
+            }
         }
 #pragma unroll
-        for (int r = 0; r < 8; ++r) g.d_G[d][r] = 0;
+        for (int r = 0; r < 8; ++r) g.d_G[k][r] = 0;
     }
     __syncthreads();
     add_pair_part<false>(g.d_B, room, ChunkTiles::C(), l.row, 4, l, N, run);
@@ -391,9 +399,10 @@ __device__ __forceinline__ void bring_head(const SsdBackwardArgs<bf16>& a, const
     commit_copies();
     const int i = static_cast<int>(threadIdx.x);
     if (i < kChunk) {
-        const int64_t at = a.steps.row(task.b, head.h, a.in.H, task.chunk) + i;
-        ChunkTiles::s(head.buffer)[i] = run.has(i) ? a.steps.hi[at] : 0.0f;
-        ChunkTiles::gain(head.buffer)[i] = run.has(i) ? a.steps.gain[at] : 0.0f;
+        const int64_t at = a.steps.row(task.b, head.h, a.in.H, task.chunk);
+        const int from = run.source(i);
+        ChunkTiles::s(head.buffer)[i] = from >= 0 ? a.steps.hi[at + from] : 0.0f;
+        ChunkTiles::gain(head.buffer)[i] = run.has(i) ? a.steps.gain[at + i] : 0.0f;
     }
 }
 

@@ -51,11 +51,12 @@ __device__ __forceinline__ void load_tile(float* tile, const T* from, int64_t st
 // How a tile holds an operand: with rows along the result, or along the sum.
 enum class Held { rows, sum };
 
-// m += A B over the first K of the sum.
+// m += A B over the first K of the sum, last first: gradients that decay on their way back are small before they are
+// large.
 template <Held HeldA, Held HeldB>
 __device__ __forceinline__ void multiply(Micro& m, const float* A, const float* B, int K) {
 #pragma unroll 4
-    for (int k = 0; k < K; ++k) {
+    for (int k = K - 1; k >= 0; --k) {
         float a[4], b[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
@@ -69,6 +70,11 @@ __device__ __forceinline__ void multiply(Micro& m, const float* A, const float* 
     }
 }
 
+// 2^(hi + lo) for a small lo, which adding them would lose.
+__device__ __forceinline__ float exp2_of(float hi, float lo) {
+    const float x = exp2f(hi);
+    return x + x * (lo * 0.6931471805599453f);
+}
 __device__ __forceinline__ int smaller(int a, int b) {
     return a < b ? a : b;
 }
@@ -104,7 +110,7 @@ __global__ void __launch_bounds__(kThreads) states_kernel(SsdBackwardArgs<T> a, 
         const int rows = smaller(starts.first(), static_cast<int>(a.in.L - t0 < kChunk ? a.in.L - t0 : kChunk));
         const int64_t steps = a.steps.row(task.b, task.h, a.in.H, chunk);
         const auto decay_to = [&](int i) {
-            return exp2f(a.steps.hi[steps + i] + (a.steps.lo ? a.steps.lo[steps + i] : 0));
+            return exp2_of(a.steps.hi[steps + i], a.steps.lo ? a.steps.lo[steps + i] : 0);
         };
         __syncthreads();
         if (threadIdx.x < kChunk) e[threadIdx.x] = decay_to(static_cast<int>(threadIdx.x));
@@ -142,7 +148,7 @@ __global__ void __launch_bounds__(kThreads) states_kernel(SsdBackwardArgs<T> a, 
 
 struct Room {
     float *x, *d_y, *mix, *one, *two;  // tiles
-    float *hi, *lo, *gain;             // kChunk each; zero outside the run
+    float *hi, *lo, *gain;             // kChunk each; gain is zero outside the run
     float *z, *v, *x_u, *pairs;        // kChunk each
     float* sums;                       // kThreads / kWarp, for block_sum
 
@@ -251,7 +257,7 @@ struct ChunkWork {
 #pragma unroll
             for (int c = 0; c < 4; ++c) {
                 const int i = row_of(r), j = col_of(c);
-                const float L = exp2f((s.hi[i] - s.hi[j]) + (s.lo[i] - s.lo[j]));
+                const float L = exp2_of(s.hi[i] - s.hi[j], s.lo[i] - s.lo[j]);
                 const float d = i >= j ? L * s.gain[j] * M.c[r][c] : 0.0f;
                 s.mix[i * kRow + j] = i >= j ? L * G.c[r][c] : 0.0f;
                 s.one[i * kRow + j] = i > j ? d * G.c[r][c] : 0.0f;
@@ -279,10 +285,10 @@ struct ChunkWork {
     }
 
     __device__ float from_begin(int i) const {
-        return exp2f(s.hi[i] + s.lo[i]);
+        return exp2_of(s.hi[i], s.lo[i]);
     }
     __device__ float to_end(int j) const {
-        return exp2f((s.hi[run.end - 1] - s.hi[j]) + (s.lo[run.end - 1] - s.lo[j]));
+        return exp2_of(s.hi[run.end - 1] - s.hi[j], s.lo[run.end - 1] - s.lo[j]);
     }
 
     // What goes through the states at channels p0: u, rows of d_B and d_C, z, v; returns this thread's part
@@ -350,10 +356,11 @@ struct ChunkWork {
         __syncthreads();
         if (threadIdx.x < kChunk) {
             const int i = static_cast<int>(threadIdx.x);
-            const int64_t at = a.steps.row(task.b, h, a.in.H, task.chunk) + i;
-            s.hi[i] = run.has(i) ? a.steps.hi[at] : 0.0f;
-            s.lo[i] = run.has(i) && a.steps.lo ? a.steps.lo[at] : 0.0f;
-            s.gain[i] = run.has(i) ? a.steps.gain[at] : 0.0f;
+            const int64_t at = a.steps.row(task.b, h, a.in.H, task.chunk);
+            const int from = run.source(i);
+            s.hi[i] = from >= 0 ? a.steps.hi[at + from] : 0.0f;
+            s.lo[i] = from >= 0 && a.steps.lo ? a.steps.lo[at + from] : 0.0f;
+            s.gain[i] = run.has(i) ? a.steps.gain[at + i] : 0.0f;
             s.z[i] = s.v[i] = s.x_u[i] = 0;
         }
         const float skip = pair_gradients(h);

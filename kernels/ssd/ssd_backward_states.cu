@@ -2,9 +2,9 @@
 //
 // A block of 128 threads carries 64 channels x N of one head's d_state, in f32 accumulators, from the end of a segment
 // of time to its begin; a warp has 16 channels. Per chunk: d_state -> bf16 -> scratch, then d_state = decay d_state +
-// (e o dy)^T C. Tiles of the chunk before are on their way meanwhile. Three blocks a multiprocessor.
-// Per head and step: 2 P N flops (twice with segments); bytes 2 P (dy) + 2 P N / 64 (d_states), C from cache.
-// Steps past the end and from the first start on, channels past P and columns past N are zeros in shared memory.
+// (e o dy)^T C, with e o dy in two parts. Tiles of the chunk before are on their way meanwhile. Three blocks a
+// multiprocessor. Per head and step: 4 P N flops (twice with segments); bytes 2 P (dy) + 2 P N / 64 (d_states), C from
+// cache. Steps past the end and from the first start on, channels past P and columns past N are zeros in shared memory.
 #include "kernels/ssd/ssd_backward_tensor.cuh"
 
 namespace adder::cuda {
@@ -54,12 +54,12 @@ __device__ __forceinline__ void add_chunk(StatesAccumulator& acc, const StatesTi
     const int pair = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll 2
     for (int k0 = 0; k0 < kChunk; k0 += 16) {
-        uint32_t d_y[4];
+        uint32_t d_y[4], rest[4];
         load_a_transposed<kTileP>(d_y, tiles.d_y, m0, k0);
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
             const float2 e = *reinterpret_cast<const float2*>(tiles.e + k0 + r / 2 * 8 + 2 * pair);
-            d_y[r] = pack_bf16(e.x * low_bf16(d_y[r]), e.y * high_bf16(d_y[r]));
+            split_bf16(d_y[r], rest[r], e.x * low_bf16(d_y[r]), e.y * high_bf16(d_y[r]));
         }
 #pragma unroll
         for (int n = 0; n < kTileN / 16; ++n) {
@@ -67,6 +67,7 @@ __device__ __forceinline__ void add_chunk(StatesAccumulator& acc, const StatesTi
             uint32_t C[4];
             load_b2<kTileN>(C, tiles.C, k0, n * 16);
             mma_2(acc[2 * n], acc[2 * n + 1], d_y, C);
+            mma_2(acc[2 * n], acc[2 * n + 1], rest, C);
         }
     }
 }

@@ -6,6 +6,13 @@ namespace adder::cuda {
 
 inline constexpr int kTileP = 64, kTileN = 128;
 
+// A pair of f32 as two pairs of bf16, whose sum is as good as 16 bits: what decays have scaled would otherwise be
+// rounded a second time.
+__device__ __forceinline__ void split_bf16(uint32_t& high, uint32_t& low, float x, float y) {
+    high = pack_bf16(x, y);
+    low = pack_bf16(x - low_bf16(high), y - high_bf16(high));
+}
+
 // Starts bringing columns [0, cols) of steps [begin, end) into a tile; `from` is step 0. Zeros elsewhere.
 template <int W, int Threads>
 __device__ __forceinline__ void bring(bf16* tile, const bf16* from, int64_t stride, int begin, int end, int cols,

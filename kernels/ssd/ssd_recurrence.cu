@@ -143,6 +143,8 @@ struct Panel {
 template <class T>
 __global__ void __launch_bounds__(kThreads, 2) recurrence_kernel(SsdWalk<T> w) {
     __shared__ Tiles tiles;
+    wait_for_previous();
+    release_next();
     const int panels = (w.in.P + kSsdPanel - 1) / kSsdPanel, units = w.in.H * panels;
     const int unit = static_cast<int>(blockIdx.x % units);
     const int64_t rest = blockIdx.x / units;
@@ -159,7 +161,7 @@ __global__ void __launch_bounds__(kThreads, 2) recurrence_kernel(SsdWalk<T> w) {
     int64_t end = (a.segment + 1) * w.segment_chunks;
     if (end > w.in.chunks()) end = w.in.chunks();
     for (int64_t chunk = a.segment * w.segment_chunks; chunk < end; ++chunk) {
-        if (w.chunk_states && !w.from_zero) {
+        if (w.chunk_states) {
             T* kept = w.chunk_state(a.b, chunk, a.h);
             a.each([&](int p, int n, float& s) { kept[p * w.in.N + n] = from_float<T>(s); });
         }
@@ -180,7 +182,7 @@ __global__ void __launch_bounds__(kThreads, 2) recurrence_kernel(SsdWalk<T> w) {
         a.each([&](int p, int n, float& s) { to[p * w.in.N + n] = s; });
         if (threadIdx.x == 0 && a.p0 == 0)
             *w.decay(a.b, a.segment, a.h) = cut ? SsdWalk<T>::kCut : exp2f(static_cast<float>(log_decay));
-    } else if (end == w.in.chunks()) {
+    } else if (a.segment == w.segments - 1) {
         a.each([&](int p, int n, float& s) { w.hT(a.b, a.h, p, n) = s; });
     }
 }
@@ -189,10 +191,8 @@ __global__ void __launch_bounds__(kThreads, 2) recurrence_kernel(SsdWalk<T> w) {
 
 template <class T>
 void ssd_walk_recurrence(Ctx& ctx, const SsdWalk<T>& walk, int64_t count) {
-    SsdWalk<T> w = walk;
-    if (w.from_zero) w.y = {};
     const int64_t units = walk.in.H * ceil_div(walk.in.P, kSsdPanel);
-    launch(ctx.gpu->stream(), dim3(blocks(count * walk.in.B * units)), dim3(kThreads), 0, recurrence_kernel<T>, w);
+    launch_early(ctx.gpu->stream(), dim3(blocks(count * walk.in.B * units)), dim3(kThreads), 0, recurrence_kernel<T>, walk);
 }
 
 template void ssd_walk_recurrence<float>(Ctx&, const SsdWalk<float>&, int64_t);

@@ -50,6 +50,7 @@ refused 2 "unknown op 'scna'; the nearest is 'scan'" "$ADDER" bench scna
 refused 2 'op' "$ADDER" bench
 refused 1 'no case' "$ADDER" bench scan --filter nothing
 refused 1 'cuda' "$ADDER" bench scan --device cuda
+refused 2 'dtype: expected f32' "$ADDER" bench scan --dtype bf16
 
 for mixer in mamba1 mamba2; do
     succeeds "$ADDER" train --profile --domain dna --input "$phage" --mixer $mixer --d-model 18 --layers 1 --length 300 --batch 1

@@ -1,4 +1,4 @@
-// The rows of (B,L,C) tensors as the rows of matrices.
+// How linear maps on a GPU are cut, from shapes and strides alone: planning needs no GPU.
 #pragma once
 #include <cstdint>
 
@@ -40,5 +40,22 @@ inline void expect_neighbours(const char* op, const char* name, const TensorRef&
     if (t && t.size(last) > 1 && t.stride[static_cast<size_t>(last)] != 1)
         fail("[{}] {}: the innermost stride must be 1, is {}", op, name, t.stride[static_cast<size_t>(last)]);
 }
+
+// What cuBLASLt may use: what NVIDIA advises for Hopper.
+inline constexpr int64_t kProductWorkspaceBytes = int64_t{32} << 20;
+
+// Slices of the rows over which a gradient by weight is summed.
+struct SlicePlan {
+    RowPairs rows;       // x and d_y
+    int64_t slice;       // rows of a whole slice
+    int64_t partials;    // that fit into the workspace at once; 0 = straight into d_weight
+    int64_t I, O, n;     // n = O I
+
+    int64_t partial_bytes() const { return (partials * n * 4 + 255) / 256 * 256; }
+};
+
+SlicePlan plan_slices(const TensorRef& x, const TensorRef& d_y);
+
+inline constexpr int kBiasRows = 512;  // of a partial sum of d_bias
 
 }  // namespace adder::cuda
