@@ -14,6 +14,14 @@ struct Piece {
 
 }  // namespace
 
+int64_t score_tile(Device device, const ModelConfig& config) {
+    if (device == Device::cpu) return 4096;
+    // Wide models have less room; they also need fewer tokens to fill a GPU.
+    int64_t T = 1 << 17;
+    while (T > 4096 && T * config.d_inner() > 1 << 26) T /= 2;
+    return T;
+}
+
 SegmentScorer::SegmentScorer(LanguageModel& model, const Compute& compute, const TokenRules& rules, int64_t T)
     : rules_(rules), session_(model, compute, 1, T), tile_(1, T), nats_(static_cast<size_t>(T)) {}
 
@@ -42,7 +50,15 @@ LossSums SegmentScorer::score(std::span<const TokenRecord> records, std::span<co
                 inside = 0;
             }
         }
-        session_.score(0, row.ids, row.targets, row.weights, row.start, filled, read, nats_.data());
+        TokenRows tokens;
+        tokens.n = filled;
+        tokens.t0 = read;
+        tokens.ids = row.ids;
+        tokens.targets = row.targets;
+        tokens.weights = row.weights;
+        tokens.start = row.start;
+        session_.score(tokens, nats_.data());
+        session_.finish();
         read += filled;
         for (const Piece& piece : pieces) {
             for (; reported < piece.segment; ++reported, own = {})

@@ -12,6 +12,9 @@
 
 namespace adder {
 
+// Tokens a tile where nothing has to be kept for a backward pass: few on the CPU, on a GPU enough to fill it.
+int64_t score_tile(Device device, const ModelConfig& config);
+
 class SegmentScorer {
   public:
     // Memory is planned for tiles of T tokens.

@@ -1,22 +1,34 @@
 // Stands in for the .cu files in a build without CUDA: the ops' CUDA twins, none of which can be reached, since there is
 // no Gpu to run them on.
 #include "core/error.h"
+#include "kernels/batch/unpack_batch_cuda.h"
 #include "kernels/scan/scan_cuda.h"
 #include "kernels/adamw/adamw_cuda.h"
+#include "kernels/common/op_fill.h"
 #include "kernels/gemm/gemm_cuda.h"
 #include "kernels/grad_norm/grad_norm_cuda.h"
 #include "kernels/conv1d/conv1d_cuda.h"
+#include "kernels/cross_entropy/cross_entropy_cuda.h"
 #include "kernels/embedding/embedding_cuda.h"
+#include "kernels/gated_norm/gated_norm_cuda.h"
 #include "kernels/norm/norm_cuda.h"
+#include "kernels/sample/sample_cuda.h"
 #include "kernels/ssd/ssd_cuda.h"
 
 namespace adder::cuda {
 
 [[noreturn, maybe_unused]] static void no_cuda() { fail("this build has no CUDA kernels; hint: ./adder.sh build cuda, or pass --device cpu"); }
 
+// common
+void fill(Gpu&, const TensorRef&, const FillRule&, int64_t) { no_cuda(); }
+
 // adamw
 void adamw(Ctx&, const AdamWCall&, const AdamWArgs&) { no_cuda(); }
 void begin_update(Ctx&, const AdamWArgs&, double, const UpdatePlaces&) { no_cuda(); }
+
+// batch
+
+void unpack_batch(Ctx&, const PackedBatch&, int64_t, const TokenTile&) { no_cuda(); }
 
 // conv1d
 int64_t conv1d_forward_scratch_bytes(int64_t, int64_t, int64_t, int64_t) { no_cuda(); }
@@ -26,6 +38,8 @@ void conv1d_backward(Ctx&, const Conv1dArgs&, const Conv1dGrads&, void*) { no_cu
 void conv1d_step(Ctx&, const Conv1dArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
 
 // cross_entropy
+int64_t cross_entropy_scratch_bytes(int64_t, int64_t, int64_t) { no_cuda(); }
+void cross_entropy(Ctx&, const CrossEntropyArgs&, const CrossEntropyOut&, void*) { no_cuda(); }
 
 // embedding
 void embedding_forward(Ctx&, const TensorRef&, const TensorRef&, const TensorRef&) { no_cuda(); }
@@ -33,13 +47,13 @@ int64_t embedding_backward_scratch_bytes(int64_t, int64_t, int64_t, int64_t) { n
 void embedding_backward(Ctx&, const TensorRef&, const TensorRef&, const TensorRef&, void*) { no_cuda(); }
 
 // gated_norm
+void gated_norm_forward(Ctx&, const GatedNormArgs&, const TensorRef&) { no_cuda(); }
+int64_t gated_norm_backward_scratch_bytes(const GatedNormArgs&) { no_cuda(); }
+void gated_norm_backward(Ctx&, const GatedNormArgs&, const GatedNormGrads&, void*) { no_cuda(); }
 
 // gemm
-int64_t linear_forward_scratch_bytes() { no_cuda(); }
 void linear_forward(Ctx&, const LinearArgs&, const TensorRef&, void*) { no_cuda(); }
-int64_t linear_backward_input_scratch_bytes() { no_cuda(); }
 void linear_backward_input(Ctx&, const LinearArgs&, const TensorRef&, const TensorRef&, bool, void*) { no_cuda(); }
-int64_t linear_backward_weight_scratch_bytes(const LinearArgs&, const TensorRef&, bool) { no_cuda(); }
 void linear_backward_weight(Ctx&, const LinearArgs&, const TensorRef&, const TensorRef&, const TensorRef&, void*) {
     no_cuda();
 }
@@ -54,6 +68,7 @@ int64_t add_norm_backward_scratch_bytes(int64_t, int64_t, int64_t) { no_cuda(); 
 void add_norm_backward(Ctx&, const AddNormArgs&, const AddNormGrads&, void*) { no_cuda(); }
 
 // sample
+void sample(Ctx&, const SampleArgs&, const SampleRows&, void*) { no_cuda(); }
 
 // scan
 int64_t scan_forward_scratch_bytes(const ScanArgs&) { no_cuda(); }

@@ -33,6 +33,8 @@ struct AdamWProblem {
             {kTest, {100003}, 100000},
             {kBench, {1 << 18, 1 << 18, 4096}, 10},
             {kBench, {3 << 20, 1 << 20, 4096}, 10},
+            {kBenchCuda, {3 << 20, 1 << 19, 4096}, 10},
+            {kBenchCuda, {64 << 20, 26 << 20, 4096}, 10},
         };
         return all;
     }

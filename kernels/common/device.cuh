@@ -49,7 +49,7 @@ int vector_width(const View<T, R>& v, int64_t n) {
 }
 
 template <class T, int V>
-struct alignas(sizeof(T) * V) Pack {
+struct alignas(sizeof(T) * V < 16 ? sizeof(T) * V : 16) Pack {
     T item[V];
 };
 
@@ -60,7 +60,7 @@ inline constexpr bool kInWords = std::is_same_v<T, bf16> && V % 2 == 0;
 template <class T, int V>
 using Packed = std::conditional_t<kInWords<T, V>, Pack<uint32_t, (V + 1) / 2>, Pack<T, V>>;
 
-// `p` must be aligned to V elements.
+// `p` must be aligned to V elements, or to 16 bytes if those are more.
 template <int V, class T>
 __device__ __forceinline__ Packed<T, V> load_packed(const T* p) {
     return *reinterpret_cast<const Packed<T, V>*>(p);

@@ -16,15 +16,16 @@ struct CostMeter : OpMeter {
     void ran(const OpCall&, double, int64_t, std::function<void(Ctx&, void*)>) override {}
 };
 
-OpCost plan(const std::function<void(Ctx&, TensorBag&)>& pass, Ctx& ctx, TensorBag& bag) {
+}  // namespace
+
+OpCost planned_cost(const std::function<void(Ctx&, TensorBag&)>& pass, Ctx& ctx, TensorBag& bag) {
+    CHECK(ctx.dry_run);
     CostMeter meter;
     ctx.meter = &meter;
     pass(ctx, bag);
     ctx.meter = nullptr;
     return meter.total;
 }
-
-}  // namespace
 
 OpTiming time_case(const OpCase& c, ThreadPool& pool, int64_t runs) {
     OpTiming timing;
@@ -35,8 +36,8 @@ OpTiming time_case(const OpCase& c, ThreadPool& pool, int64_t runs) {
     ctx.pool = &pool;
     ctx.scratch = &counting;
     ctx.dry_run = true;
-    timing.cost_forward = plan(c.forward, ctx, run.bag());
-    if (c.backward) timing.cost_backward = plan(c.backward, ctx, run.bag());
+    timing.cost_forward = planned_cost(c.forward, ctx, run.bag());
+    if (c.backward) timing.cost_backward = planned_cost(c.backward, ctx, run.bag());
     Arena scratch;
     scratch.bind(counting.peak_bytes());
     ctx.scratch = &scratch;

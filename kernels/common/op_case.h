@@ -40,7 +40,8 @@ enum CaseUse : unsigned {
     kGrad = 2,  // reference backward against the complex step; at most 2,000 input numbers
     kBench = 4,
     kSelftest = 8,
-    kHuge = 16,  // also with batch and time strides past 2^31 elements
+    kHuge = 16,       // also with batch and time strides past 2^31 elements
+    kBenchCuda = 32,  // of a GPU's size: numbers made on the device, never on the host
 };
 
 // activation: of the storage type, (B,L,...); also run with padded rows unless dense()

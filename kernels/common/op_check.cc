@@ -59,12 +59,10 @@ Values reference(const OpCase& c, const Bag<double>& inputs, const std::function
     return v;
 }
 
-// Storage-typed results of the reference in float, as an op must round them.
-Values rounded(Values values, const OpCase& c, DType storage) {
-    if (storage != DType::bf16) return values;
-    const auto types = array_types(c, storage);
-    for (auto& [name, v] : values)
-        if (types.at(name) == DType::bf16)
+// Results of the reference in float, as an op may round them.
+Values rounded(Values values, DType storage) {
+    if (storage == DType::bf16)
+        for (auto& [name, v] : values)
             for (double& x : v) x = rounded_to(DType::bf16, x);
     return values;
 }
@@ -74,28 +72,11 @@ void compare(const std::string& at, const Compared& what, const Values& got, con
              const Values& expected, const Tolerance& tolerance, CheckReport& report) {
     const std::vector<double>& x = got.at(what.name);
     const std::vector<double>& want = expected.at(what.name);
+    if (!what.zero) return judge(at, what.name, x, in_float.at(what.name), want, tolerance, report);
     ++report.comparisons;
-    if (what.zero) {
-        const bool zero = std::all_of(x.begin(), x.end(), [](double v) { return v == 0; });
-        if (!zero || rms(want) != 0)
-            report.failures.push_back(fmt::format("{}: {} should be all zero", at, what.name));
-        return;
-    }
-    if (constant(want) || !(rms(want) > 0)) {
-        report.failures.push_back(
-            fmt::format("{}: {} is expected constant, which shows nothing", at, what.name));
-        return;
-    }
-    const Errors e = errors_of(x, want, tolerance.outlier);
-    const Errors r = errors_of(in_float.at(what.name), want, tolerance.outlier);
-    const double rms_limit = std::min(std::max(2 * r.rms, tolerance.rms), tolerance.cap);
-    const double peak_limit = std::min(std::max(4 * r.peak, tolerance.peak), tolerance.cap);
-    const double ratio = std::max(e.rms / rms_limit, e.peak / peak_limit);
-    if (!(ratio <= report.worst_ratio)) report.worst_ratio = ratio, report.worst_at = at + " " + what.name;
-    if (!(ratio <= 1))
-        report.failures.push_back(
-            fmt::format("{}: {} rms error {:.2e} (allowed {:.2e}), largest {:.2e} (allowed {:.2e})", at,
-                        what.name, e.rms, rms_limit, e.peak, peak_limit));
+    const bool zero = std::all_of(x.begin(), x.end(), [](double v) { return v == 0; });
+    if (!zero || rms(want) != 0)
+        report.failures.push_back(fmt::format("{}: {} should be all zero", at, what.name));
 }
 
 Values run_op(const OpCase& c, Instance& run, ThreadPool& pool) {
@@ -170,10 +151,11 @@ CheckReport check_layouts(const OpCase& c, std::initializer_list<Layout> layouts
     CheckReport report;
     const Bag<double> inputs = make_inputs(c, on.storage);
     const Values exact = reference<double>(c, inputs, c.ref_forward.f64, c.ref_backward.f64);
-    const Values in_float =
-        rounded(reference<float>(c, inputs, c.ref_forward.f32, c.ref_backward.f32), c, on.storage);
     // A case without storage-typed arrays is an f32 case.
-    const Tolerance tolerance = tolerance_of(has_storage(c) ? on.storage : DType::f32);
+    const DType precision = has_storage(c) ? on.storage : DType::f32;
+    const Values in_float =
+        rounded(reference<float>(c, inputs, c.ref_forward.f32, c.ref_backward.f32), precision);
+    const Tolerance tolerance = tolerance_of(precision);
     ThreadPool pool(on.threads);
     for (const Layout layout : layouts) {
         const char* names[] = {"contiguous", "strided", "huge strides"};
@@ -198,9 +180,16 @@ CheckReport check_layouts(const OpCase& c, std::initializer_list<Layout> layouts
 
 }  // namespace
 
+void CheckReport::note(double ratio, const std::string& at) {
+    // A NaN is worse than any number.
+    if (ratio <= worst_ratio || std::isnan(worst_ratio)) return;
+    worst_ratio = ratio;
+    worst_at = at;
+}
+
 void CheckReport::add(const CheckReport& other) {
     comparisons += other.comparisons;
-    if (!(other.worst_ratio <= worst_ratio)) worst_ratio = other.worst_ratio, worst_at = other.worst_at;
+    note(other.worst_ratio, other.worst_at);
     failures.insert(failures.end(), other.failures.begin(), other.failures.end());
 }
 
@@ -216,6 +205,26 @@ Errors errors_of(const std::vector<double>& got, const std::vector<double>& expe
     }
     if (sum == 0) return {};
     return {std::sqrt(sum / static_cast<double>(got.size())) / scale, peak};
+}
+
+void judge(const std::string& at, const std::string& name, const std::vector<double>& got,
+           const std::vector<double>& in_float, const std::vector<double>& expected, const Tolerance& tolerance,
+           CheckReport& report) {
+    ++report.comparisons;
+    if (constant(expected) || !(rms(expected) > 0)) {
+        report.failures.push_back(fmt::format("{}: {} is expected constant, which shows nothing", at, name));
+        return;
+    }
+    const Errors e = errors_of(got, expected, tolerance.outlier);
+    const Errors r = errors_of(in_float, expected, tolerance.outlier);
+    const double rms_limit = std::min(std::max(2 * r.rms, tolerance.rms), tolerance.cap);
+    const double peak_limit = std::min(std::max(4 * r.peak, tolerance.peak), tolerance.cap);
+    const double ratio = std::max(e.rms / rms_limit, e.peak / peak_limit);
+    report.note(ratio, at + " " + name);
+    if (!(ratio <= 1))
+        report.failures.push_back(
+            fmt::format("{}: {} rms error {:.2e} (allowed {:.2e}), largest {:.2e} (allowed {:.2e})", at, name, e.rms,
+                        rms_limit, e.peak, peak_limit));
 }
 
 CheckReport check_values(const OpCase& c, const RunOn& on) {
@@ -293,8 +302,7 @@ CheckReport check_gradients(const OpCase& c) {
         ++report.comparisons;
         const double error = std::abs(got - want) / std::max({std::abs(want), scale, 1e-300});
         const double ratio = error / kAllowed;
-        if (!(ratio <= report.worst_ratio))
-            report.worst_ratio = ratio, report.worst_at = c.title() + " " + what;
+        report.note(ratio, c.title() + " " + what);
         if (!(error <= kAllowed))
             report.failures.push_back(
                 fmt::format("{}: {} is {:.12g}, the complex step gives {:.12g}", c.title(), what, got, want));

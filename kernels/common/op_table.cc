@@ -8,6 +8,7 @@
 #include "kernels/gemm/gemm_cases.h"
 #include "kernels/grad_norm/grad_norm_cases.h"
 #include "kernels/norm/norm_cases.h"
+#include "kernels/sample/sample_cases.h"
 #include "kernels/scan/scan_cases.h"
 #include "kernels/ssd/ssd_cases.h"
 
@@ -26,6 +27,7 @@ constexpr OpEntry kOps[] = {
     {"cross_entropy", op_cases<CrossEntropyProblem>},
     {"adamw", op_cases<AdamWProblem>},
     {"grad_norm", op_cases<GradNormProblem>},
+    {"sample", op_cases<SampleProblem>},
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "kernels/common/partial_sums.cuh"
 
 #include "kernels/common/launch.cuh"
+#include "kernels/common/mma.cuh"
 
 namespace adder::cuda {
 
@@ -16,6 +17,7 @@ __global__ void __launch_bounds__(kColumns* kMostRows) add_partials(const Partia
     const int rows = static_cast<int>(blockDim.y);
     const int64_t i = int64_t{blockIdx.x} * kColumns + x;
     float sum = 0;
+    wait_for_previous();
     if (i < a.n) {
 #pragma unroll 8
         for (int64_t p = y; p < a.n_partials; p += rows) sum += a.partial[p * a.n + i];
@@ -34,7 +36,7 @@ void add_partial_sums(cudaStream_t stream, const PartialSums& sums) {
     if (sums.n == 0 || sums.n_partials == 0) return;
     unsigned rows = 1;
     while (rows < kMostRows && rows < sums.n_partials) rows *= 2;
-    launch(stream, blocks(ceil_div(sums.n, kColumns)), dim3(kColumns, rows), 0, add_partials, sums);
+    launch_early(stream, blocks(ceil_div(sums.n, kColumns)), dim3(kColumns, rows), 0, add_partials, sums);
 }
 
 }  // namespace adder::cuda

@@ -5,6 +5,7 @@
 
 #include "kernels/common/device.cuh"
 #include "kernels/common/launch.cuh"
+#include "kernels/common/mma.cuh"
 
 namespace adder::cuda {
 

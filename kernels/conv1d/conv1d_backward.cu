@@ -75,25 +75,21 @@ __device__ __forceinline__ Place place_of(const Backward<T>& a) {
     return p;
 }
 
-// Stores the finished gradient of row begin + t: d_x, or the halo's where that is below 0, or nothing where the row is
-// another run's.
+// Stores the finished gradient of row t < 0 of a run's rows: of the halo's, if this is the first run.
 template <class T, int V>
-__device__ __forceinline__ void emit(const Backward<T>& a, const Place& p, int t, const float (&gradient)[V]) {
-    if (t >= p.own) return;
-    if (t >= 0) {
-        store<V>(a.d_x.data + p.b * a.d_x.stride[0] + (p.begin + t) * a.d_x.stride[1] + p.d, gradient);
-    } else if (p.begin == 0 && a.d_halo && t + a.in.K - 1 >= 0) {
-        float* to = a.d_halo + (p.b * (a.in.K - 1) + t + a.in.K - 1) * a.in.x.shape[2] + p.d;
+__device__ __forceinline__ void emit_before(const Backward<T>& a, const Place& p, int t, const float (&gradient)[V]) {
+    const int r = t + a.in.K - 1;
+    if (p.begin != 0 || !a.d_halo || r < 0) return;
+    float* to = a.d_halo + (p.b * (a.in.K - 1) + r) * a.in.x.shape[2] + p.d;
 #pragma unroll
-        for (int i = 0; i < V; ++i) to[i] = gradient[i];
-    }
+    for (int i = 0; i < V; ++i) to[i] = gradient[i];
 }
 
 // One thread's rows. Walks forward: the gradient g of a row's pre-activation needs the rows before it; it adds to the
 // gradients of those rows, each of which is finished K - 1 rows later.
 template <class T, int kTaps, int V>
 __device__ __forceinline__ void walk(const Backward<T>& a, const Place& p, float (&d_w)[kTaps][V], float (&d_bias)[V]) {
-    constexpr int kAhead = 4 / sizeof(T);  // rows loaded before the first of them is used; registers allow no more
+    constexpr int kAhead = 2;  // rows loaded before the first of them is used; registers allow no more
     const ConvArgs<T>& in = a.in;
     ConvTaps<kTaps, V> taps;
     taps.load_from(in, p.d);
@@ -102,6 +98,8 @@ __device__ __forceinline__ void walk(const Backward<T>& a, const Place& p, float
     Pending<kTaps, V> pending = {};
     const T* x = in.x.data + p.b * in.x.stride[0] + p.begin * in.x.stride[1] + p.d;
     const T* d_y = a.d_y.data + p.b * a.d_y.stride[0] + p.begin * a.d_y.stride[1] + p.d;
+    // The row that is finished at row t: kTaps - 1 before it.
+    T* d_x = a.d_x.data + p.b * a.d_x.stride[0] + (p.begin - (kTaps - 1)) * a.d_x.stride[1] + p.d;
     const uint8_t* start = in.start ? in.start.data + p.b * in.start.stride[0] + p.begin : nullptr;
     const int n = p.walked, own = p.own;
     for (int t0 = 0; t0 < n; t0 += kAhead) {
@@ -147,22 +145,29 @@ __device__ __forceinline__ void walk(const Backward<T>& a, const Place& p, float
                 d_row[i] = taps.w[kTaps - 1][i] * g[i];
                 if (t < own) d_w[kTaps - 1][i] += g[i] * row[i], d_bias[i] += g[i];
             }
-            emit<T, V>(a, p, t - (kTaps - 1), pending.row[0]);
+            if (t >= kTaps - 1)
+                store<V>(d_x, pending.row[0]);
+            else
+                emit_before<T, V>(a, p, t - (kTaps - 1), pending.row[0]);
+            d_x += a.d_x.stride[1];
             pending.push(d_row);
             window.push(row, taps.K);
         }
     }
     const bool hands_on = a.d_halo_out && p.begin + n == in.x.shape[1];
 #pragma unroll
-    for (int k = 0; k < kTaps - 1; ++k) {
-        const int back = kTaps - 1 - k;  // the row is n - back
+    for (int k = 0; k < kTaps - 1; ++k, d_x += a.d_x.stride[1]) {
+        const int back = kTaps - 1 - k, t = n - back;
         if (hands_on && back <= window.seen) {
             const float* from = a.d_halo_out.data + p.b * a.d_halo_out.stride[0] +
                                 (taps.K - 1 - back) * a.d_halo_out.stride[1] + p.d;
 #pragma unroll
             for (int i = 0; i < V; ++i) pending.row[k][i] += from[i];
         }
-        emit<T, V>(a, p, n - back, pending.row[k]);
+        if (t < 0)
+            emit_before<T, V>(a, p, t, pending.row[k]);
+        else if (t < own)
+            store<V>(d_x, pending.row[k]);
     }
 }
 

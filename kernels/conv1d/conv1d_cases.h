@@ -40,6 +40,8 @@ struct Conv1dProblem {
             {kTest, 3, 2051, 9, 7, true, true, true, true},
             {kBench, 1, 8192, 256, 4, true, true, false, true},
             {kBench, 4, 1024, 1024, 4, true, true, true, true},
+            {kBenchCuda, 1, 1 << 20, 512, 4, true, true, false, false},
+            {kBenchCuda, 8, 4096, 2048, 4, true, true, false, false},
         };
         return all;
     }

@@ -1,5 +1,6 @@
 // Bytes moved: B L D 2 sizeof(T), plus the K - 1 rows before every run from the second-level cache. About 18 instructions
 // an element at K = 4, two thirds of what the issue slots allow in the time that the bytes take.
+#include "kernels/common/mma.cuh"
 #include "kernels/conv1d/conv1d_cuda.h"
 #include "kernels/conv1d/conv1d_rows.cuh"
 
@@ -87,6 +88,8 @@ __global__ void __launch_bounds__(kConvThreads) step_rows(const ConvArgs<T> in, 
     const int64_t D = in.x.shape[2], index = int64_t{blockIdx.x} * kConvThreads + threadIdx.x;
     const int64_t b = index / D, d = index - b * D;
     if (b >= in.x.shape[0]) return;
+    release_next();
+    wait_for_previous();
     const bool starts = in.start && in.start.data[b * in.start.stride[0]];
     const float* weight = in.weight + d * in.K;
     const float x = to_float(in.x.data[b * in.x.stride[0] + d]);
@@ -137,8 +140,8 @@ void forward_typed(Ctx& ctx, const Conv1dArgs& args, const TensorRef& y, const T
 
 template <class T>
 void step_typed(Ctx& ctx, const Conv1dArgs& args, const TensorRef& halo, const TensorRef& y) {
-    launch(ctx.gpu->stream(), blocks(ceil_div(y.numel(), kConvThreads)), kConvThreads, 0, step_rows<T>,
-           conv_args<T>(args), halo.as<float, 3>("halo"), y.as<T, 3>("y"));
+    launch_early(ctx.gpu->stream(), blocks(ceil_div(y.numel(), kConvThreads)), kConvThreads, 0, step_rows<T>,
+                 conv_args<T>(args), halo.as<float, 3>("halo"), y.as<T, 3>("y"));
 }
 
 }  // namespace

@@ -15,16 +15,18 @@ namespace adder {
 
 struct CrossEntropyArgs {
     TensorRef logits;   // (B,L,V) S
-    TensorRef targets;  // (B,L) u16, < V where the weight is not 0; else Error naming the place
+    TensorRef targets;  // (B,L) u16, < V where the weight is not 0; else Error naming the place, on a GPU Fault::target
     TensorRef weights;  // (B,L) f32, >= 0; absent = 1
     int64_t ignore_index = -1;
-    int64_t t0 = 0;  // absolute position of the first row: sums are cut at absolute multiples of 1,024
+    // Absolute position of the first row: on the CPU sums are cut at absolute multiples of 1,024, on a GPU by shape.
+    int64_t t0 = 0;
 };
 
 struct CrossEntropyOut {
-    TensorRef sums;      // (2) f64, =: loss, W
+    TensorRef sums;      // (2) f64: loss, W; = or, with add_sums, +=
     TensorRef nats;      // (B,L) f64, = ; 0 where the effective weight is 0; absent = not wanted
-    TensorRef d_logits;  // (B,L,V) S, =; may be args.logits itself; absent = not wanted
+    TensorRef d_logits;  // (B,L,V) S, =; may be args.logits itself; on a GPU also bf16; absent = not wanted
+    bool add_sums = false;  // the vocabulary's head runs in slices of time
 };
 
 void cross_entropy(Ctx& ctx, const CrossEntropyArgs& args, const CrossEntropyOut& out);

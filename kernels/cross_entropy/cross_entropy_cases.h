@@ -35,11 +35,15 @@ struct CrossEntropyProblem {
             {kTest, 1, 1024, 9, false},
             {kTest, 1, 1025, 16, true, -1, 5},
             {kTest, 3, 2051, 5},
+            {kTest, 1, 70000, 4},
+            {kTest, 1, 300, 257},
             {kTest, 1, 3, 1000},
             {kTest, 1, 2, 65536, true, 7},
             {kBench, 1, 8192, 16},
             {kBench, 8, 1024, 256},
             {kBench, 1, 256, 65536},
+            {kBenchCuda, 1, 1 << 20, 16},
+            {kBenchCuda, 1, 65536, 256},
         };
         return all;
     }

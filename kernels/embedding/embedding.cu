@@ -5,6 +5,7 @@
 #include "kernels/common/device.cuh"
 #include "kernels/common/fault.cuh"
 #include "kernels/common/launch.cuh"
+#include "kernels/common/mma.cuh"
 #include "kernels/common/partial_sums.cuh"
 #include "kernels/embedding/embedding_cuda.h"
 
@@ -34,6 +35,8 @@ __global__ void __launch_bounds__(kThreads) gather_rows(const Forward<T> a) {
     const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x;
     const int64_t row0 = index / packs, m = (index - row0 * packs) * V;
     if (row0 >= apart) return;
+    wait_for_previous();
+    release_next();
     Packed<T, V> pack[kAhead] = {};
     T* to[kAhead] = {};
 #pragma unroll
@@ -157,9 +160,9 @@ void forward(Ctx& ctx, const TensorRef& ids, const TensorRef& weight, const Tens
     const bool wide = vector_width(table, M) == kWidest && vector_width(a.y, M) == kWidest;
     const unsigned grid = blocks(ceil_div(apart * (wide ? M / kWidest : M), kThreads));
     if (wide)
-        launch(ctx.gpu->stream(), grid, kThreads, 0, gather_rows<T, kWidest>, a);
+        launch_early(ctx.gpu->stream(), grid, kThreads, 0, gather_rows<T, kWidest>, a);
     else
-        launch(ctx.gpu->stream(), grid, kThreads, 0, gather_rows<T, 1>, a);
+        launch_early(ctx.gpu->stream(), grid, kThreads, 0, gather_rows<T, 1>, a);
 }
 
 template <class T, int C>

@@ -32,8 +32,11 @@ struct EmbeddingProblem {
             {kTest | kSelftest, 3, 1025, 16, 37},
             {kTest, 1, 3000, 5, 6},
             {kTest, 1, 2051, 1200, 5},
+            {kTest, 2, 300, 70, 260},
             {kBench, 1, 8192, 16, 128},
             {kBench, 8, 1024, 16, 512},
+            {kBenchCuda, 1, 1 << 20, 16, 256},
+            {kBenchCuda, 16, 2048, 256, 768},
         };
         return all;
     }

@@ -3,6 +3,7 @@
 #include "kernels/common/run_op.h"
 #include "kernels/common/storage.h"
 #include "kernels/gated_norm/gated_norm_cpu.h"
+#include "kernels/gated_norm/gated_norm_cuda.h"
 #include "kernels/gated_norm/gated_norm_ref.h"
 
 namespace adder {
@@ -36,6 +37,7 @@ void gated_norm_forward(Ctx& ctx, const GatedNormArgs& args, const TensorRef& y)
     const int64_t n = shape.numel();
     const OpCall call{op, {shape[0], shape[1], shape[2], args.G}, {n * size_of(storage) * 3, n * 9}};
     run_op(ctx, call, 0, [=](Ctx& c, void*) {
+        if (c.device == Device::cuda) return cuda::gated_norm_forward(c, args, y);
         if (storage == DType::f64)
             return ref::gated_norm_forward<double>(args.x.as<const double, 3>("x"),
                                                    args.z.as<const double, 3>("z"),
@@ -56,9 +58,12 @@ void gated_norm_backward(Ctx& ctx, const GatedNormArgs& args, const TensorRef& d
     expect(op, "d_weight", d_weight, accum_of(storage), {shape[2]});
     const int64_t n = shape.numel();
     const int64_t scratch_bytes =
-        storage == DType::f64 ? 0 : cpu::gated_norm_backward_scratch_bytes(shape[0], shape[1], shape[2]);
+        ctx.device == Device::cuda ? cuda::gated_norm_backward_scratch_bytes(args)
+        : storage == DType::f64    ? 0
+                                   : cpu::gated_norm_backward_scratch_bytes(shape[0], shape[1], shape[2]);
     const OpCall call{op, {shape[0], shape[1], shape[2], args.G}, {n * size_of(storage) * 5, n * 24}};
     run_op(ctx, call, scratch_bytes, [=](Ctx& c, void* scratch) {
+        if (c.device == Device::cuda) return cuda::gated_norm_backward(c, args, {d_y, d_x, d_z, d_weight}, scratch);
         if (storage == DType::f64)
             return ref::gated_norm_backward<double>(
                 args.x.as<const double, 3>("x"), args.z.as<const double, 3>("z"),

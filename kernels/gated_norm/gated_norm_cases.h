@@ -18,7 +18,8 @@ struct GatedNormProblem {
     };
     static constexpr float kEps = 1e-5f;
 
-    // Rows are cut in blocks of 64; lengths go round that.
+    // Rows are cut in blocks of 64; lengths go round that. On a GPU a group is a warp's or, above 256 (f32) and 512
+    // (bf16), a block's, and blocks walk several rows of a warp from 8,448 rows and groups on.
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
             {kTest | kGrad, 1, 1, 5, 1},
@@ -29,9 +30,14 @@ struct GatedNormProblem {
             {kTest, 1, 65, 48, 3},
             {kTest | kSelftest, 3, 131, 37, 1},
             {kTest, 1, 3000, 18, 2},
+            {kTest, 1, 40000, 16, 2},
+            {kTest, 3, 11, 1040, 2},
+            {kTest, 1, 5, 2056, 1},
             {kBench, 1, 8192, 256, 1},
             {kBench, 1, 4096, 1024, 1},
             {kBench, 1, 4096, 1024, 8},
+            {kBenchCuda, 1, 1 << 20, 512, 1},
+            {kBenchCuda, 16, 2048, 1536, 1},
         };
         return all;
     }

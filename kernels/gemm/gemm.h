@@ -30,7 +30,8 @@ void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_
 void linear_backward_weight(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_weight,
                             const TensorRef& d_bias);
 // Matrix-vector products with a fixed order of additions for generation: x (B,1,I), y (B,1,O). A row's bits
-// depend on nothing outside the row.
+// depend on nothing outside the row. On a GPU the weight is read before the kernels before have ended: none of
+// them may write it.
 void linear_step(Ctx& ctx, const LinearArgs& args, const TensorRef& y);
 
 }  // namespace adder

@@ -18,8 +18,8 @@ struct LinearProblem {
         bool bias;
     };
 
-    // Rows are cut at 256, sums over time at 1,024, outputs at multiples of 16 near 256; sizes go round
-    // those.
+    // Rows are cut at 256, sums over time at 1,024, outputs at multiples of 16 near 256, on a GPU at the last
+    // multiple of 128 over many rows; sizes go round those.
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
             {kTest | kGrad, 1, 1, 5, 3, true},
@@ -32,12 +32,23 @@ struct LinearProblem {
             {kTest, 1, 3000, 19, 5, true},
             {kTest, 1, 1025, 20, 300, false},
             {kTest, 3, 2, 530, 390, false},
+            {kTest, 1, 2049, 8, 516, true},
             {kBench, 1, 8192, 128, 512, false},
             {kBench, 1, 8192, 256, 128, false},
             {kBench, 1, 8192, 256, 40, false},
             {kBench, 1, 8192, 8, 256, false},
             {kBench, 1, 8192, 128, 16, false},
             {kBench, 4, 1024, 512, 2048, false},
+            // The maps of models of width 256 and 768: in, x, dt, out; in of the other mixer; the head.
+            {kBenchCuda, 1, 1 << 20, 256, 1024, false},
+            {kBenchCuda, 1, 1 << 20, 512, 48, false},
+            {kBenchCuda, 1, 1 << 20, 16, 512, false},
+            {kBenchCuda, 1, 1 << 20, 512, 256, false},
+            {kBenchCuda, 1, 1 << 20, 256, 1288, false},
+            {kBenchCuda, 1, 1 << 20, 256, 16, false},
+            {kBenchCuda, 16, 2048, 768, 3072, false},
+            {kBenchCuda, 16, 2048, 768, 3352, false},
+            {kBenchCuda, 16, 2048, 1536, 768, false},
         };
         return all;
     }

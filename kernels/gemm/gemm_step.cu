@@ -1,11 +1,11 @@
 // One step: y(b,:) = W x(b,:) + bias for a few rows b. W is streamed once for every 64 rows (8 in f32): O I elements, the
-// floor; at B = 1 the latency of one load is what is left. A row's sum goes over K in an order that depends on I alone:
+// floor; at B = 1 the latency of one load is what is left: it is given before the kernel before has ended. A row's sum goes over K in an order that depends on I alone:
 // not on B, the row's place, strides or alignment.
 #include "kernels/common/device.cuh"
 #include "kernels/common/launch.cuh"
 #include "kernels/common/mma.cuh"
 #include "kernels/gemm/gemm_cuda.h"
-#include "kernels/gemm/rows.cuh"
+#include "kernels/gemm/gemm_plan.h"
 
 namespace adder::cuda {
 
@@ -62,12 +62,19 @@ __global__ void __launch_bounds__(kThreads) step_bf16_kernel(StepProblem p) {
     const bf16* w = static_cast<const bf16*>(p.weight) + min(o, p.O - 1) * p.weight_stride;
     const bf16* x = static_cast<const bf16*>(p.x);
 
-    float sum[kTiles][4] = {};
-    for (int chunk = warp; chunk * kChunk < p.I; chunk += kWarps * kInFlight) {
-        Eight right[kInFlight];
+    Eight right[kInFlight], coming[kInFlight];
+    const auto load_weights = [&](Eight(&to)[kInFlight], int chunk) {
 #pragma unroll
         for (int j = 0; j < kInFlight; ++j)
-            right[j] = load_eight<kWide>(w, (chunk + j * kWarps) * kChunk + pair * 8, p.I, o < p.O);
+            to[j] = load_eight<kWide>(w, (chunk + j * kWarps) * kChunk + pair * 8, p.I, o < p.O);
+    };
+    load_weights(right, warp);
+    release_next();
+    wait_for_previous();  // x, not the weights, comes from the kernel before
+
+    float sum[kTiles][4] = {};
+    for (int chunk = warp; chunk * kChunk < p.I; chunk += kWarps * kInFlight) {
+        load_weights(coming, chunk + kWarps * kInFlight);
 #pragma unroll
         for (int tile = 0; tile < kTiles; ++tile) {
             const int b = b0 + tile * kRows + group;
@@ -88,6 +95,8 @@ __global__ void __launch_bounds__(kThreads) step_bf16_kernel(StepProblem p) {
                                 {upper[j].two[half], lower[j].two[half], upper[j].two[half + 1], lower[j].two[half + 1]},
                                 {right[j].two[half], right[j].two[half + 1]});
         }
+#pragma unroll
+        for (int j = 0; j < kInFlight; ++j) right[j] = coming[j];
     }
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile)
@@ -132,6 +141,8 @@ __global__ void __launch_bounds__(kThreads) step_f32_kernel(StepProblem p) {
     const int b0 = blockIdx.y * kRowsF32, rows = min(p.B - b0, kRowsF32);
     const float* w = static_cast<const float*>(p.weight) + min(o, p.O - 1) * p.weight_stride;
     const float* x = static_cast<const float*>(p.x) + b0 * p.x_stride;
+    release_next();
+    wait_for_previous();
     float sum[kRowsF32] = {};
 #pragma unroll 2
     for (int k = lane * 4; k < p.I; k += kWarp * 4) {
@@ -183,14 +194,15 @@ void linear_step(Ctx& ctx, const LinearArgs& args, const TensorRef& y) {
     const auto rows = [&](int64_t n) { return static_cast<unsigned>(ceil_div(p.B, n)); };
     if (args.x.dtype == DType::f32) {
         const dim3 grid(blocks(ceil_div(p.O, kWarps)), rows(kRowsF32));
-        return launch(stream, grid, kThreads, 0, vectors ? step_f32_kernel<true> : step_f32_kernel<false>, p);
+        return launch_early(stream, grid, kThreads, 0, vectors ? step_f32_kernel<true> : step_f32_kernel<false>, p);
     }
     const unsigned columns = blocks(ceil_div(p.O, kOutputs));
     if (p.B <= kRows)
-        launch(stream, dim3(columns, 1), kThreads, 0, vectors ? step_bf16_kernel<1, true> : step_bf16_kernel<1, false>, p);
+        launch_early(stream, dim3(columns, 1), kThreads, 0,
+                     vectors ? step_bf16_kernel<1, true> : step_bf16_kernel<1, false>, p);
     else
-        launch(stream, dim3(columns, rows(4 * kRows)), kThreads, 0,
-               vectors ? step_bf16_kernel<4, true> : step_bf16_kernel<4, false>, p);
+        launch_early(stream, dim3(columns, rows(4 * kRows)), kThreads, 0,
+                     vectors ? step_bf16_kernel<4, true> : step_bf16_kernel<4, false>, p);
 }
 
 }  // namespace adder::cuda

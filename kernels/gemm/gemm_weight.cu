@@ -9,8 +9,8 @@
 #include "kernels/common/device.cuh"
 #include "kernels/common/launch.cuh"
 #include "kernels/gemm/gemm_cuda.h"
+#include "kernels/gemm/gemm_plan.h"
 #include "kernels/gemm/product.cuh"
-#include "kernels/gemm/rows.cuh"
 
 namespace adder::cuda {
 
@@ -65,8 +65,6 @@ void add_partials(cudaStream_t stream, const float* partial, int64_t count, int6
 
 // ---- d_bias ----
 
-constexpr int kBiasRows = 512;
-
 // partial[slice][o] = sum of d_y over the slice's rows.
 // Mapping: block = 32 columns of one slice, 8 warps; warp s adds rows s, s + 8, ... in order, then warp 0 adds the eight
 // sums in order. Moves B L O elements.
@@ -107,36 +105,11 @@ void backward_bias(cudaStream_t stream, const TensorRef& d_y, const TensorRef& d
 
 // ---- d_weight ----
 
-constexpr int64_t kLongestSlice = 8192, kShortestSlice = 512;
-constexpr int64_t kMostPartialBytes = int64_t{128} << 20;
-// Tiles of 128 x 128 of all products at once that keep an H200 (132 multiprocessors) busy.
-constexpr int64_t kEnoughTiles = 2 * 132;
-
-struct SlicePlan {
-    RowsShape rows;
-    int64_t slice;       // rows of a whole slice
-    int64_t partials;    // that fit into the workspace at once; 0 = straight into d_weight
-    int64_t n;           // O I
-};
-
-SlicePlan plan_slices(const TensorRef& x, const TensorRef& d_y) {
-    const int64_t I = x.size(2), O = d_y.size(2);
-    SlicePlan p{rows_of(x, d_y), kLongestSlice, 0, O * I};
-    const int64_t tiles = ceil_div(O, 128) * ceil_div(I, 128);
-    const auto slices = [&] { return p.rows.batch * ceil_div(p.rows.rows, p.slice); };
-    while (p.slice > kShortestSlice && tiles * slices() < kEnoughTiles) p.slice /= 2;
-    if (tiles >= kEnoughTiles / 2 || slices() == 1) return p;
-    p.partials = std::clamp<int64_t>(kMostPartialBytes / (p.n * 4), 1, slices());
-    return p;
-}
-
-int64_t aligned(int64_t bytes) { return ceil_div(bytes, 256) * 256; }
-
 // Goes through the slices in order, as many at a time as there is room for partial sums.
 class WeightSum {
   public:
-    WeightSum(Ctx& ctx, const TensorRef& x, const TensorRef& d_y, float* d_weight, const SlicePlan& plan, char* scratch)
-        : ctx_(ctx), x_(x), d_y_(d_y), d_weight_(d_weight), plan_(plan), scratch_(scratch),
+    WeightSum(Ctx& ctx, DType storage, float* d_weight, const SlicePlan& plan, char* scratch)
+        : ctx_(ctx), storage_(storage), d_weight_(d_weight), plan_(plan), scratch_(scratch),
           partial_(reinterpret_cast<float*>(scratch + kProductWorkspaceBytes)) {}
 
     void run() {
@@ -156,19 +129,19 @@ class WeightSum {
   private:
     // `count` slices of `rows` rows, from row `first` of member b.
     void slices(int64_t b, int64_t first, int64_t count, int64_t rows) {
-        const auto at = [&](const TensorRef& t) {
-            const int64_t offset = b * member_stride(t) + first * row_stride(t);
-            return static_cast<const char*>(t.data) + offset * size_of(t.dtype);
+        const auto at = [&](const Rows& r) {
+            return static_cast<const char*>(r.data) + (b * r.member_stride + first * r.stride) * size_of(storage_);
         };
+        const Rows &x = plan_.rows.x, &d_y = plan_.rows.y;
         Product p;
-        p.in = x_.dtype;
+        p.in = storage_;
         p.out = DType::f32;
-        p.M = d_y_.size(2);
-        p.N = x_.size(2);
+        p.M = plan_.O;
+        p.N = plan_.I;
         p.K = rows;
         p.batch = count;
-        p.a = {at(d_y_), row_stride(d_y_), true, rows * row_stride(d_y_)};
-        p.b = {at(x_), row_stride(x_), false, rows * row_stride(x_)};
+        p.a = {at(d_y), d_y.stride, true, rows * d_y.stride};
+        p.b = {at(x), x.stride, false, rows * x.stride};
         p.c = plan_.partials == 0 ? d_weight_ : partial_ + used_ * plan_.n;
         p.ldc = p.N;
         p.c_batch_stride = plan_.n;
@@ -185,7 +158,7 @@ class WeightSum {
     }
 
     Ctx& ctx_;
-    const TensorRef &x_, &d_y_;
+    DType storage_;
     float* d_weight_;
     SlicePlan plan_;
     char* scratch_;
@@ -195,21 +168,15 @@ class WeightSum {
 
 }  // namespace
 
-int64_t linear_backward_weight_scratch_bytes(const LinearArgs& args, const TensorRef& d_y, bool bias) {
-    const SlicePlan plan = plan_slices(args.x, d_y);
-    const int64_t slices = ceil_div(d_y.size(0) * d_y.size(1), kBiasRows);
-    return kProductWorkspaceBytes + aligned(plan.partials * plan.n * 4) + (bias ? slices * d_y.size(2) * 4 : 0);
-}
-
 void linear_backward_weight(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_weight,
                             const TensorRef& d_bias, void* scratch) {
     expect_neighbours("linear_backward_weight", "x", args.x);
     expect_neighbours("linear_backward_weight", "d_y", d_y);
     const SlicePlan plan = plan_slices(args.x, d_y);
     auto* bytes = static_cast<char*>(scratch);
-    WeightSum(ctx, args.x, d_y, d_weight.ptr<float>("d_weight"), plan, bytes).run();
+    WeightSum(ctx, args.x.dtype, d_weight.ptr<float>("d_weight"), plan, bytes).run();
     if (!d_bias) return;
-    void* partial = bytes + kProductWorkspaceBytes + aligned(plan.partials * plan.n * 4);
+    void* partial = bytes + kProductWorkspaceBytes + plan.partial_bytes();
     backward_bias(ctx.gpu->stream(), d_y, d_bias, static_cast<float*>(partial));
 }
 

@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "kernels/common/launch.cuh"
+#include "kernels/gemm/gemm_plan.h"
 
 namespace adder::cuda {
 
@@ -166,7 +167,8 @@ int64_t span(const Factor& f, int64_t rows, int64_t columns) { return (f.transpo
 
 void multiply_part(Ctx& ctx, const Product& p, void* workspace) {
     const cudaStream_t stream = ctx.gpu->stream();
-    if (std::max({span(p.a, p.M, p.K), span(p.b, p.K, p.N), p.M * p.ldc}) > kLargestSpan)
+    const bool backwards = std::min({p.a.ld, p.b.ld, p.ldc}) < 0;
+    if (backwards || std::max({span(p.a, p.M, p.K), span(p.b, p.K, p.N), p.M * p.ldc}) > kLargestSpan)
         return multiply_plainly(stream, p);
     Blas& blas = blas_of(*ctx.gpu);
     const Key key = key_of(p);

@@ -25,10 +25,7 @@ struct Product {
     int64_t batch = 1, c_batch_stride = 0;
 };
 
-// What cuBLASLt may use: what NVIDIA advises for Hopper.
-inline constexpr int64_t kProductWorkspaceBytes = int64_t{32} << 20;
-
-// Sums are f32 and their order depends on sizes, strides, types and alignment alone.
+// Sums are f32 and their order depends on sizes, strides, types and alignment alone. workspace: kProductWorkspaceBytes.
 void multiply(Ctx& ctx, const Product& p, void* workspace);
 // By the kernel that takes any strides, on FMA units: for what cuBLASLt refuses.
 void multiply_plainly(cudaStream_t stream, const Product& p);

@@ -31,6 +31,8 @@ struct GradNormProblem {
             {kTest, {100003}},
             {kBench, {1 << 20, 1 << 20, 4096}},
             {kBench, {1 << 23, 1 << 23, 4096}},
+            {kBenchCuda, {3 << 20, 1 << 19, 4096}},
+            {kBenchCuda, {64 << 20, 26 << 20, 4096}},
         };
         return all;
     }

@@ -34,7 +34,7 @@ void add_norm_forward(Ctx& ctx, const AddNormArgs& args, const TensorRef& residu
 }
 
 void add_norm_backward(Ctx& ctx, const AddNormArgs& args, const TensorRef& residual_out, const TensorRef& d_y,
-                       const TensorRef& d_residual, const TensorRef& d_weight) {
+                       const TensorRef& d_residual, const TensorRef& d_weight, const TensorRef& d_x) {
     const char* op = "add_norm_backward";
     const DType storage = storage_of(ctx, op, "d_y", d_y), S = accum_of(storage);
     expect_rank(op, "d_y", d_y, 3);
@@ -43,14 +43,17 @@ void add_norm_backward(Ctx& ctx, const AddNormArgs& args, const TensorRef& resid
     expect(op, "weight", args.weight, S, {M});
     expect(op, "d_residual", d_residual, S, {B, L, M});
     expect(op, "d_weight", d_weight, S, {M});
+    if (d_x && storage != DType::bf16) fail("[{}] d_x: expected absent where the storage type is {}", op, name_of(storage));
+    expect_optional(op, "d_x", d_x, storage, {B, L, M});
+    if (d_x && !d_x.contiguous()) fail("[{}] d_x: expected a contiguous tensor", op);
     const int64_t n = B * L * M;
     const int64_t scratch_bytes = ctx.device == Device::cuda ? cuda::add_norm_backward_scratch_bytes(B, L, M)
                                   : storage == DType::f64    ? 0
                                                              : cpu::add_norm_backward_scratch_bytes(B, L, M);
-    const OpCall call{op, {B, L, M}, {n * (size_of(storage) + 3 * size_of(S)), n * 12}};
+    const OpCall call{op, {B, L, M}, {n * ((d_x ? 2 : 1) * size_of(storage) + 3 * size_of(S)), n * 12}};
     run_op(ctx, call, scratch_bytes, [=](Ctx& c, void* scratch) {
         if (c.device == Device::cuda)
-            return cuda::add_norm_backward(c, args, {residual_out, d_y, d_residual, d_weight}, scratch);
+            return cuda::add_norm_backward(c, args, {residual_out, d_y, d_residual, d_weight, d_x}, scratch);
         if (storage == DType::f64)
             return ref::add_norm_backward<double>(
                 residual_out.as<const double, 3>("residual_out"), args.weight.as<const double, 1>("weight"),

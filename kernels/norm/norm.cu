@@ -31,6 +31,8 @@ __global__ void __launch_bounds__(kWarpRow ? kWarp * kWarpsPerBlock : kMostThrea
     const int lane = static_cast<int>(threadIdx.x) % lanes;
     const int64_t row = kWarpRow ? int64_t{blockIdx.x} * kWarpsPerBlock + threadIdx.x / kWarp : int64_t{blockIdx.x};
     if (row >= a.rows) return;
+    release_next();
+    wait_for_previous();
     const T* x = row_of(a.x, row);
     const float* residual = a.residual ? row_of(a.residual, row) : nullptr;
     float r[kPasses][V] = {}, before[kPasses][V] = {};
@@ -97,6 +99,7 @@ struct Backward {
     float eps;
     View<const T, 3> d_y;
     View<float, 3> d_residual;
+    T* d_x;  // rows are contiguous; may be absent; not with f32
     float* partial;  // (runs, M): the weight's gradient of each run
     int64_t rows, per_run;
     int M;
@@ -162,7 +165,10 @@ __global__ void __launch_bounds__(kWarpRow ? kWarp * kWarpsPerBlock : kMostThrea
                 d_weight[p][i] += g * r[p][i];
                 d[p][i] += g * weight[p][i] - row_moments.pull * r[p][i];
             }
-            if (m < a.M) store<V>(d_row + m, d[p]);
+            if (m >= a.M) continue;
+            store<V>(d_row + m, d[p]);
+            if constexpr (std::is_same_v<T, bf16>)
+                if (a.d_x) store<V>(a.d_x + row * a.M + m, d[p]);
         }
     }
     float* partial = a.partial + int64_t{blockIdx.x} * a.M;
@@ -212,7 +218,10 @@ __global__ void __launch_bounds__(kWarp* kWarpsPerBlock) backward_any(const Back
                 const float r = row_of(a.r, begin + i)[m];
                 const float g = to_float(row_of(a.d_y, begin + i)[m]) * moments[i].scale;
                 sum += g * r;
-                row_of(a.d_residual, begin + i)[m] += g * a.weight[m] - moments[i].pull * r;
+                float* d = row_of(a.d_residual, begin + i) + m;
+                *d += g * a.weight[m] - moments[i].pull * r;
+                if constexpr (std::is_same_v<T, bf16>)
+                    if (a.d_x) a.d_x[(begin + i) * a.M + m] = from_float<T>(*d);
             }
             partial[m] = sum;
         }
@@ -237,9 +246,9 @@ void forward(cudaStream_t stream, const Forward<T>& a) {
     if (!fits)
         launch(stream, grid, kWarp * kWarpsPerBlock, 0, forward_any<T>, a);
     else if (runs.warp_rows)
-        launch(stream, grid, kWarp * kWarpsPerBlock, 0, forward_rows<T, true>, a);
+        launch_early(stream, grid, kWarp * kWarpsPerBlock, 0, forward_rows<T, true>, a);
     else
-        launch(stream, blocks(a.rows), runs.threads, 0, forward_rows<T, false>, a);
+        launch_early(stream, blocks(a.rows), runs.threads, 0, forward_rows<T, false>, a);
 }
 
 template <class T>
@@ -248,7 +257,7 @@ void backward(cudaStream_t stream, Backward<T> a, float* d_weight) {
     const RowRuns runs = row_runs(a.rows, M, V, 1);
     a.per_run = runs.per_run;
     const bool fits = M <= kLongestRow<V> && packed(a.r, M) && packed(a.weight) && packed(a.d_y, M) &&
-                      packed(a.d_residual, M);
+                      packed(a.d_residual, M) && reinterpret_cast<uintptr_t>(a.d_x) % (V * sizeof(T)) == 0;
     const unsigned grid = blocks(runs.runs);
     if (!fits)
         launch(stream, grid, kWarp * kWarpsPerBlock, 0, backward_any<T>, a);
@@ -278,6 +287,7 @@ Backward<T> typed_backward(const AddNormArgs& args, const AddNormGrads& g, void*
             args.eps,
             g.d_y.as<const T, 3>("d_y"),
             g.d_residual.as<float, 3>("d_residual"),
+            g.d_x ? g.d_x.ptr<T>("d_x") : nullptr,
             static_cast<float*>(scratch),
             g.d_y.size(0) * g.d_y.size(1),
             0,

@@ -22,8 +22,9 @@ struct AddNormArgs {
 void add_norm_forward(Ctx& ctx, const AddNormArgs& args, const TensorRef& residual_out, const TensorRef& y);
 // `residual_out` as forward wrote it (args.x and args.residual are not read and may be absent). d_residual (B,L,M) S
 // holds the gradient of residual_out on entry and the gradient of both x and residual on return: the residual stream is
-// the one activation whose gradient accumulates. d_weight (M) S, +=.
+// the one activation whose gradient accumulates. d_weight (M) S, +=. d_x (B,L,M) bf16, contiguous, only where storage is bf16:
+// receives what d_residual holds on return, rounded, for the mixer that x came from; absent = not wanted.
 void add_norm_backward(Ctx& ctx, const AddNormArgs& args, const TensorRef& residual_out, const TensorRef& d_y,
-                       const TensorRef& d_residual, const TensorRef& d_weight);
+                       const TensorRef& d_residual, const TensorRef& d_weight, const TensorRef& d_x = {});
 
 }  // namespace adder

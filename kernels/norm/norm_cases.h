@@ -19,7 +19,8 @@ struct NormProblem {
     };
     static constexpr float kEps = 1e-5f;
 
-    // Rows are cut in blocks of 64; lengths go round that.
+    // Rows are cut in blocks of 64; lengths go round that. On a GPU a row is a warp's or, above 256, a block's, and
+    // blocks walk several rows of a warp from 8,448 rows on.
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
             {kTest | kGrad, 1, 1, 5, false},
@@ -30,8 +31,13 @@ struct NormProblem {
             {kTest, 1, 65, 48, false},
             {kTest | kSelftest, 3, 131, 37, true},
             {kTest, 1, 3000, 17, true},
+            {kTest, 1, 40000, 8, true},
+            {kTest, 3, 11, 300, true},
+            {kTest, 1, 5, 2056, false},
             {kBench, 1, 8192, 128, true},
             {kBench, 1, 4096, 768, true},
+            {kBenchCuda, 1, 1 << 20, 256, true},
+            {kBenchCuda, 16, 2048, 768, true},
         };
         return all;
     }

@@ -7,6 +7,7 @@ namespace adder::cuda {
 // The arguments of add_norm_backward behind AddNormArgs.
 struct AddNormGrads {
     TensorRef residual_out, d_y, d_residual, d_weight;
+    TensorRef d_x;  // may be absent
 };
 
 void add_norm_forward(Ctx& ctx, const AddNormArgs& args, const TensorRef& residual_out, const TensorRef& y);

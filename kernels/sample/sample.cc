@@ -27,9 +27,8 @@ void sample_on_cpu(const SampleArgs& args, const SampleRows& rows, uint16_t* ord
         new_position[b] = at;
         if (at >= end[b]) continue;
         const double u = random.uniform(static_cast<uint64_t>(at), static_cast<uint32_t>(record[b]));
-        TensorRef row = args.logits.slice(0, b, 1);
-        row.stride[0] = V;
-        next[b] = draw_token(row.reshape({V}), args.allowed, args.rule, u, order);
+        const TensorRef logits = args.logits.slice(0, b, 1).reshape({V});
+        next[b] = draw_token(logits, args.allowed, args.rule, u, order);
         if (tokens) tokens(b, at % tokens.shape[1]) = next[b];
         new_position[b] = at + 1;
     }

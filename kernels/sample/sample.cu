@@ -2,19 +2,19 @@
 // token below, all ones for tokens that are not allowed. Where a rank matters (top-k, top-p) the keys are sorted by a
 // bitonic network. Thread i then owns the i-th run of neighbouring places for sums and for the search.
 // Moves B V 4 bytes. Order of sums, in f64: places of a thread in order, lanes by doubling distances, warps in order.
-// Workspace: keys in shared memory up to kMostShared, else in scratch.
+// Workspace: keys in shared memory up to kMostSharedPlaces, else in scratch.
 #include "kernels/sample/sample_cuda.h"
 
 #include "core/rng.h"
 #include "kernels/common/device.cuh"
 #include "kernels/common/launch.cuh"
+#include "kernels/common/mma.cuh"
 
 namespace adder::cuda {
 
 namespace {
 
 constexpr int kMostThreads = 256;
-constexpr int kMostShared = 4096;  // keys
 constexpr uint64_t kNotAllowed = ~uint64_t{0};
 
 struct SampleProblem {
@@ -152,6 +152,8 @@ __device__ int draw(const SampleProblem& p, const uint64_t* keys, bool ranked, i
 __global__ void __launch_bounds__(kMostThreads) sample_kernel(SampleProblem p) {
     __shared__ uint64_t min_room[kMostThreads / kWarp];
     __shared__ double count_room[kMostThreads / kWarp];
+    release_next();
+    wait_for_previous();
     const int64_t b = blockIdx.x, position = p.position[b];
     if (position >= p.end[b]) {
         if (threadIdx.x == 0) p.new_position[b] = position;
@@ -196,18 +198,7 @@ __global__ void __launch_bounds__(kMostThreads) sample_kernel(SampleProblem p) {
     p.new_position[b] = position + 1;
 }
 
-int places_of(int64_t V) {
-    int n = kWarp;
-    while (n < V) n *= 2;
-    return n;
-}
-
 }  // namespace
-
-int64_t sample_scratch_bytes(int64_t B, int64_t V) {
-    const int places = places_of(V);
-    return places <= kMostShared ? 0 : B * places * static_cast<int64_t>(sizeof(uint64_t));
-}
 
 void sample(Ctx& ctx, const SampleArgs& args, const SampleRows& rows, void* scratch) {
     const int64_t B = args.logits.size(0), V = args.logits.size(1);
@@ -228,10 +219,10 @@ void sample(Ctx& ctx, const SampleArgs& args, const SampleRows& rows, void* scra
     p.seed = args.seed;
     p.rule = args.rule;
     p.V = static_cast<int>(V);
-    p.places = places_of(V);
+    p.places = sample_places(V);
     const size_t shared = scratch ? 0 : static_cast<size_t>(p.places) * sizeof(uint64_t);
     const int threads = p.places < kMostThreads ? p.places : kMostThreads;
-    launch(ctx.gpu->stream(), dim3(blocks(B)), dim3(static_cast<unsigned>(threads)), shared, sample_kernel, p);
+    launch_early(ctx.gpu->stream(), dim3(blocks(B)), dim3(static_cast<unsigned>(threads)), shared, sample_kernel, p);
 }
 
 }  // namespace adder::cuda

@@ -42,6 +42,13 @@ struct ScanProblem {
             {kBench, 1, 4096, 256, 64, kGate},
             {kBench, 1, 1024, 1536, 16, kGate},
             {kBench, 1, 4096, 256, 16, kGate | kZoh},
+            {kBenchCuda, 1, 4096, 1024, 16, kGate},
+            {kBenchCuda, 1, 65536, 1024, 16, kGate},
+            {kBenchCuda, 1, 1 << 20, 1024, 16, kGate},
+            {kBenchCuda, 8, 4096, 2048, 16, kGate},
+            {kBenchCuda, 8, 8192, 512, 16, kGate},
+            {kBenchCuda, 1, 131072, 512, 16, kGate},
+            {kBenchCuda, 1, 1 << 20, 512, 16, kGate},
         };
         return all;
     }

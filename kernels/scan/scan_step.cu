@@ -23,6 +23,7 @@ struct OneStep {
 
 template <class T>
 __global__ __launch_bounds__(kThreads) void step_states(const OneStep<T> p) {
+    release_next();
     wait_for_previous();
     release_next();
     const Inputs<T>& in = p.in;

@@ -42,12 +42,23 @@ struct SsdCases {
             {kTest, 1, 500, 3, 40, 20, 1, true},
             // Wide enough that both directions take it in several slices of time.
             {kTest, 1, 131, 8, 16, 256, 8, true},
+            // So many groups that a CUDA block takes all heads of one.
+            {kTest, 3, 66, 48, 4, 8, 16, true},
             {kTest, 1, 66, 2, 4, 16, 1, true, false, true, kChunked},
             {kTest, 3, 66, 2, 34, 40, 1, true, false, true, kRecurrence},
             {kBench, 1, 4096, 4, 64, 64, 1, true, false, false, kChunked},
             {kBench, 1, 4096, 4, 64, 64, 1, true, false, false, kRecurrence},
             {kBench, 1, 4096, 4, 64, 128, 1, true, false, false, kChunked},
             {kBench, 1, 4096, 4, 64, 128, 1, true, false, false, kRecurrence},
+            {kBenchCuda, 1, 1024, 16, 64, 128, 1, false, false, false},
+            {kBenchCuda, 1, 4096, 16, 64, 128, 1, false, false, false},
+            {kBenchCuda, 1, 65536, 16, 64, 128, 1, false, false, false},
+            {kBenchCuda, 1, 1 << 20, 16, 64, 128, 1, false, false, false},
+            {kBenchCuda, 8, 4096, 32, 64, 128, 1, false, false, false},
+            {kBenchCuda, 8, 4096, 32, 64, 64, 1, false, false, false},
+            {kBenchCuda, 1, 1 << 20, 8, 64, 128, 1, false, false, false},
+            {kBenchCuda, 1, 131072, 8, 64, 64, 1, false, false, false},
+            {kBenchCuda, 1, 1 << 20, 16, 64, 64, 1, false, false, false},
         };
         return all;
     }
@@ -85,7 +96,7 @@ struct SsdCases {
         // Backward leaves the gradient of h0 in d_hT.
         hT.differentiable = c.state;
         return {ArraySpec::activation("y", {c.B, c.L, c.H * c.P}), hT,
-                ArraySpec::saved("chunk_states", ssd_chunk_states_shape(c.B, c.L, c.H, c.P, c.N))};
+                ArraySpec::saved("chunk_states", ssd_chunk_states_shape(c.B, c.L, c.H, c.P, c.N)).storage()};
     }
 
     template <class S>

@@ -14,12 +14,18 @@ struct Cut {
     int64_t segments, segment_chunks;
 };
 
-// Segments of time, from the shape alone. In units of one block's work on one chunk: the last walk costs its longest
-// chain of chunks; the first walk `state_share` of that; the carry and two more launches about kLaunches.
-Cut cut_of(int64_t blocks_of_segment, int64_t chunks, double state_share) {
-    constexpr double kLaunches = 3, kAlone = 0.65;  // a block that has a multiprocessor for itself is faster
+// What a walk costs besides: in units of the time in which every block of a full GPU takes one chunk, about 2.5 us.
+struct Costs {
+    double states;   // the first walk's share of the last one's work
+    double carry;    // a segment's states, written, carried and read again
+    double launches = 3;
+    double alone = 0.65;  // of the time of a chunk, where a block has a multiprocessor for itself
+};
+
+// Segments of time, from the shape alone.
+Cut cut_of(int64_t blocks_of_segment, int64_t chunks, const Costs& costs) {
     const auto walk = [&](int64_t blocks, int64_t length) {
-        const double pace = 2 * blocks <= kSlots ? kAlone : 1;
+        const double pace = 2 * blocks <= kSlots ? costs.alone : 1;
         return static_cast<double>(ceil_div(blocks, kSlots) * length) * pace;
     };
     Cut best{1, chunks};
@@ -27,7 +33,8 @@ Cut cut_of(int64_t blocks_of_segment, int64_t chunks, double state_share) {
     for (int64_t wanted = 2; wanted <= std::min<int64_t>(chunks, 2 * kSlots); ++wanted) {
         const int64_t length = ceil_div(chunks, wanted), segments = ceil_div(chunks, length);
         const double cost = walk(blocks_of_segment * segments, length) +
-                            state_share * walk(blocks_of_segment * (segments - 1), length) + kLaunches;
+                            costs.states * walk(blocks_of_segment * (segments - 1), length) +
+                            costs.carry * static_cast<double>(segments) + costs.launches;
         if (segments > 1 && cost < least) least = cost, best = {segments, length};
     }
     return best;
@@ -44,8 +51,11 @@ struct Sizes {
         return storage == DType::bf16 && N % 8 == 0 && N <= kSsdChunkedMaxN && P % 8 == 0;
     }
     Cut cut(bool chunked) const {
-        if (chunked) return cut_of(B * ssd_chunked_blocks(H, P, G), chunks, 0.4);
-        return cut_of(B * H * ceil_div(P, kSsdPanel), chunks, 0.7);
+        // Four passes over f32 states at 5 TB/s.
+        const double carry = static_cast<double>(B * H * P * N) * 16 / 5e6 / 2.5;
+        if (chunked) return cut_of(B * ssd_chunked_blocks(H, P, G), chunks, {.states = 0.4, .carry = carry});
+        // By recurrence a chunk takes several times as long.
+        return cut_of(B * H * ceil_div(P, kSsdPanel), chunks, {.states = 0.7, .carry = carry / 4});
     }
 };
 
@@ -65,6 +75,8 @@ constexpr int kCarryThreads = 256;
 template <class T>
 __global__ void __launch_bounds__(kCarryThreads) carry_kernel(SsdWalk<T> w) {
     constexpr int kAhead = 8;
+    wait_for_previous();
+    release_next();
     const int64_t size = static_cast<int64_t>(w.in.P) * w.in.N, row = w.in.H * size;
     const int64_t i = static_cast<int64_t>(blockIdx.x) * kCarryThreads + threadIdx.x;
     if (i >= w.in.B * row) return;
@@ -100,18 +112,21 @@ void walk_segments(Ctx& ctx, const SsdWalk<T>& walk, int64_t count, bool chunked
 template <class T>
 void forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out, float* scratch) {
     const Sizes sizes(args);
-    SsdWalk<T> w;
+    SsdWalk<T> w{};
     w.in = ssd_inputs<T>(args);
     w.y = out.y.as<T, 3>("[ssd] y");
     w.hT = out.hT.as<float, 4>("[ssd] hT");
     w.chunk_states = out.chunk_states ? out.chunk_states.ptr<T>("[ssd] chunk_states") : nullptr;
-    const bool aligned = vector_width(w.in.x, 8) == 8 && vector_width(w.in.Bm, 8) == 8 &&
-                         vector_width(w.in.C, 8) == 8 && (!w.y || vector_width(w.y, 8) == 8);
-    const bool chunked = sizes.chunked(args.x.dtype) && aligned;
+    const bool aligned = vector_width(w.in.x, 8) == 8 && vector_width(w.in.Bm, 8) == 8 && vector_width(w.in.C, 8) == 8 &&
+                         (!w.y || vector_width(w.y, 8) == 8) && reinterpret_cast<uintptr_t>(w.chunk_states) % 16 == 0;
+    const bool chunked = sizes.chunked(args.x.dtype) && aligned && ssd_chunked_fits(sizes.N);
     const Cut cut = sizes.cut(chunked);
     const Layout layout(sizes, cut);
-    w.steps = {scratch, scratch + layout.steps, scratch + 2 * layout.steps, sizes.chunks};
-    if (chunked) w.steps.lo = nullptr;
+    float* const more = scratch + layout.steps;
+    if (chunked)
+        w.steps = {scratch, nullptr, nullptr, sizes.chunks, more};
+    else
+        w.steps = {scratch, more, more + layout.steps, sizes.chunks};
     w.states = scratch + 3 * layout.steps;
     w.decays = w.states + layout.states;
     w.segments = cut.segments, w.segment_chunks = cut.segment_chunks;
@@ -119,10 +134,11 @@ void forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out, float* scratch) {
 
     const int64_t last = w.segments - 1;
     if (last > 0) {
-        w.first = 0, w.from_zero = true;
-        walk_segments(ctx, w, last, chunked);
+        SsdWalk<T> states = w;
+        states.y = {}, states.chunk_states = nullptr, states.first = 0, states.from_zero = true;
+        walk_segments(ctx, states, last, chunked);
         const int64_t elements = sizes.B * sizes.H * sizes.P * sizes.N;
-        launch(ctx.gpu->stream(), dim3(blocks(ceil_div(elements, kCarryThreads))), dim3(kCarryThreads), 0,
+        launch_early(ctx.gpu->stream(), dim3(blocks(ceil_div(elements, kCarryThreads))), dim3(kCarryThreads), 0,
                carry_kernel<T>, w);
     }
     // Where only hT is wanted it still comes from the walk of the last segment: the same bits.

@@ -21,6 +21,8 @@ struct Step {
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads) step_kernel(Step<T> s) {
     const SsdInputs<T>& in = s.in;
+    release_next();
+    wait_for_previous();
     const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
     const int64_t row = blockIdx.x;
     const int b = static_cast<int>(row / in.H), h = static_cast<int>(row % in.H);
@@ -46,7 +48,7 @@ __global__ void __launch_bounds__(kThreads) step_kernel(Step<T> s) {
             load<V>(at, state);
 #pragma unroll
             for (int v = 0; v < V; ++v) {
-                state[v] = (starts ? 0.0f : decay * state[v]) + scalars.gain * x[r] * key[v];
+                state[v] = decay * (starts ? 0.0f : state[v]) + scalars.gain * x[r] * key[v];
                 sum[r] += state[v] * query[v];
             }
             store<V>(at, state);
@@ -64,9 +66,9 @@ void step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y)
     const Step<T> s{ssd_inputs<T>(args), h.as<float, 4>("[ssd_step] h"), y.as<T, 3>("[ssd_step] y")};
     const dim3 grid(blocks(static_cast<int64_t>(s.in.B) * s.in.H), static_cast<unsigned>(ceil_div(s.in.P, kWarps * kRows)));
     if (vector_width(s.h, s.in.N) == 4)
-        launch(ctx.gpu->stream(), grid, dim3(kThreads), 0, step_kernel<T, 4>, s);
+        launch_early(ctx.gpu->stream(), grid, dim3(kThreads), 0, step_kernel<T, 4>, s);
     else
-        launch(ctx.gpu->stream(), grid, dim3(kThreads), 0, step_kernel<T, 1>, s);
+        launch_early(ctx.gpu->stream(), grid, dim3(kThreads), 0, step_kernel<T, 1>, s);
 }
 
 }  // namespace

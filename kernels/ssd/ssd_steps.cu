@@ -3,7 +3,7 @@
 // A block makes kHeads heads of one chunk of one sequence; a warp takes every kWarps-th of them, a lane two steps that
 // follow each other. dt_raw is read along the heads and turned round in shared memory, so that reads and writes are both
 // of whole rows. The sum over a chunk is a warp scan in f64 that takes nothing from before a start.
-// Bytes: B L H (size of storage + 8, with `lo` 12). About 150 instructions for 64 steps: bound by memory.
+// Bytes: B L H (size of storage + 4 for each array wanted). About 150 instructions for 64 steps: bound by memory.
 #include "kernels/ssd/ssd_tile.cuh"
 
 namespace adder::cuda {
@@ -26,6 +26,8 @@ __device__ __forceinline__ double scan_of_warp(double x, int from) {
 template <class T>
 __global__ void __launch_bounds__(kThreads) steps_kernel(SsdInputs<T> in, SsdSteps out) {
     __shared__ float raw[kChunk][kHeads + 1];
+    wait_for_previous();
+    release_next();
     const int b = static_cast<int>(blockIdx.x / out.chunks), h0 = static_cast<int>(blockIdx.y) * kHeads;
     const int64_t chunk = blockIdx.x % out.chunks, t0 = chunk * kChunk;
     const int rows = static_cast<int>(in.L - t0 < kChunk ? in.L - t0 : kChunk);
@@ -57,7 +59,9 @@ __global__ void __launch_bounds__(kThreads) steps_kernel(SsdInputs<T> in, SsdSte
         const float hi[2] = {static_cast<float>(sum[0]), static_cast<float>(sum[1])};
         const int64_t at = out.row(b, h, in.H, chunk) + i;
         *reinterpret_cast<float2*>(out.hi + at) = make_float2(hi[0], hi[1]);
-        *reinterpret_cast<float2*>(out.gain + at) = make_float2(s[0].gain, s[1].gain);
+        if (out.gain) *reinterpret_cast<float2*>(out.gain + at) = make_float2(s[0].gain, s[1].gain);
+        if (out.column)
+            *reinterpret_cast<float2*>(out.column + at) = make_float2(hi[0] - log2f(s[0].gain), hi[1] - log2f(s[1].gain));
         if (out.lo)
             *reinterpret_cast<float2*>(out.lo + at) =
                 make_float2(static_cast<float>(sum[0] - hi[0]), static_cast<float>(sum[1] - hi[1]));
@@ -69,7 +73,7 @@ __global__ void __launch_bounds__(kThreads) steps_kernel(SsdInputs<T> in, SsdSte
 template <class T>
 void ssd_prepare_steps(Ctx& ctx, const SsdInputs<T>& in, const SsdSteps& steps) {
     const dim3 grid(blocks(in.B * steps.chunks), static_cast<unsigned>(ceil_div(in.H, kHeads)));
-    launch(ctx.gpu->stream(), grid, dim3(kThreads), 0, steps_kernel<T>, in, steps);
+    launch_early(ctx.gpu->stream(), grid, dim3(kThreads), 0, steps_kernel<T>, in, steps);
 }
 
 template void ssd_prepare_steps<float>(Ctx&, const SsdInputs<float>&, const SsdSteps&);

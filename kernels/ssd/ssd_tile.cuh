@@ -66,15 +66,18 @@ __device__ __forceinline__ SsdStepScalars ssd_step_scalars(float raw_with_bias, 
 }
 
 // The scalars of all steps, made once a call by ssd_prepare_steps and read by every kernel after it. Rows of kChunk
-// floats, row (b * H + h) * chunks + chunk; steps past L have gain 0 and the sums of the last step.
+// floats, row (b * H + h) * chunks + chunk; steps past L have gain 0 and the sums of the last
+// step.
 //   hi + lo  sum of dt A log2(e) through this step from the first step of the chunk, or of the member that began in the
 //            chunk: only sums of one member may be compared, and nothing from before a start is in them. The sum is
 //            made in f64 and split, so that the difference of two sums is as good as a sum of the terms between them.
 //            Where operands are bf16 anyway, hi alone (error 2^-25 of the sum) is enough.
 //   gain     what the input is multiplied with: dt, or (exp(dt A) - 1) / A
+//   column   hi - log2(gain): exp2(hi_i - column_j) is the decay from after step j until after step i times the gain of j
 struct SsdSteps {
-    float *hi, *lo, *gain;  // lo may be null
+    float *hi, *lo, *gain;  // lo and gain may be null
     int64_t chunks;
+    float* column = nullptr;  // may be null
 
     __device__ int64_t row(int b, int h, int H, int64_t chunk) const {
         return ((static_cast<int64_t>(b) * H + h) * chunks + chunk) * kChunk;
@@ -98,7 +101,7 @@ struct ChunkStarts {
 
     __device__ bool any() const { return bits != 0; }
     // Starts up to and including step i: two steps are of one member where these are equal.
-    __device__ int member(int i) const { return __popcll(bits & (~0ull >> (63 - i))); }
+    __device__ int member(int i) const { return __popcll(bits << (63 - i)); }
     // No start at steps j + 1 to i; j <= i.
     __device__ bool joined(int j, int i) const { return member(i) == member(j); }
     // The first step that the state before the chunk does not reach; kChunk without a start.
@@ -144,31 +147,40 @@ __device__ __forceinline__ void copy_tile_async(bf16* tile, const bf16* from, in
     }
 }
 
-// Fragments (mma.cuh says which lane holds what) from a tile of rows of W elements.
-// A (16 x 16) at rows m0, columns k0 of a tile that holds A as it is.
+// Fragments (mma.cuh says which lane holds what) from a tile of rows of W elements. Row offsets are multiples of 8, column
+// offsets of 16, so that a lane's place is one exclusive or and additions away from where it would be at (0, 0).
 template <int W>
-__device__ __forceinline__ void load_a(uint32_t (&a)[4], const bf16* tile, int m0, int k0) {
-    const int i = static_cast<int>(threadIdx.x) % kWarp;
-    load_matrix_x4(a, tile + tile_at<W>(m0 + i % 16, k0 + i / 16 * 8));
+__device__ __forceinline__ const bf16* fragment_at(const bf16* tile, int lane_row, int lane_col, int row0, int col0) {
+    const int origin = tile_at<W>(lane_row, lane_col);
+    return tile + ((origin ^ (col0 & 63)) + (col0 & ~63) + row0 * W);
+}
+__device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.x) % kWarp; }
+// A (16 x 16) at rows m0, columns k0 of a tile that holds A as it is. `i`: the lane.
+template <int W>
+__device__ __forceinline__ void load_a(uint32_t (&a)[4], const bf16* tile, int m0, int k0, int i = lane_index()) {
+    load_matrix_x4(a, fragment_at<W>(tile, i % 16, i / 16 * 8, m0, k0));
 }
 // A (16 x 16) at rows k0, columns m0 of a tile that holds A transposed.
 template <int W>
-__device__ __forceinline__ void load_a_transposed(uint32_t (&a)[4], const bf16* tile, int m0, int k0) {
-    const int i = static_cast<int>(threadIdx.x) % kWarp;
-    load_matrix_x4_transposed(a, tile + tile_at<W>(k0 + i % 8 + i / 16 * 8, m0 + i / 8 % 2 * 8));
+__device__ __forceinline__ void load_a_transposed(uint32_t (&a)[4], const bf16* tile, int m0, int k0, int i = lane_index()) {
+    load_matrix_x4_transposed(a, fragment_at<W>(tile, i % 8 + i / 16 * 8, i / 8 % 2 * 8, k0, m0));
 }
 // Two neighbouring B (16 x 8 each: columns n0 and n0 + 8) at rows k0, columns n0 of a tile that holds B as it is:
 // b[0..1] the first, b[2..3] the second.
 template <int W>
-__device__ __forceinline__ void load_b2(uint32_t (&b)[4], const bf16* tile, int k0, int n0) {
-    const int i = static_cast<int>(threadIdx.x) % kWarp;
-    load_matrix_x4_transposed(b, tile + tile_at<W>(k0 + i % 16, n0 + i / 16 * 8));
+__device__ __forceinline__ void load_b2(uint32_t (&b)[4], const bf16* tile, int k0, int n0, int i = lane_index()) {
+    load_matrix_x4_transposed(b, fragment_at<W>(tile, i % 16, i / 16 * 8, k0, n0));
 }
 // The same from a tile that holds B transposed: rows n0, columns k0.
 template <int W>
-__device__ __forceinline__ void load_b2_transposed(uint32_t (&b)[4], const bf16* tile, int k0, int n0) {
-    const int i = static_cast<int>(threadIdx.x) % kWarp;
-    load_matrix_x4(b, tile + tile_at<W>(n0 + i % 8 + i / 16 * 8, k0 + i / 8 % 2 * 8));
+__device__ __forceinline__ void load_b2_transposed(uint32_t (&b)[4], const bf16* tile, int k0, int n0, int i = lane_index()) {
+    load_matrix_x4(b, fragment_at<W>(tile, i % 8 + i / 16 * 8, i / 8 % 2 * 8, n0, k0));
+}
+// One B (16 x 8: columns n0) at rows k0, b[0..1], and the one below it at rows k0 + 16, b[2..3]; k0 a multiple of 32, the
+// tile holds B transposed.
+template <int W>
+__device__ __forceinline__ void load_b_long_transposed(uint32_t (&b)[4], const bf16* tile, int k0, int n0, int i = lane_index()) {
+    load_matrix_x4(b, fragment_at<W>(tile, i % 8, i / 8 * 8, n0, k0));
 }
 // c[0] += a b, c[1] += a (the second b).
 __device__ __forceinline__ void mma_2(float (&c0)[4], float (&c1)[4], const uint32_t (&a)[4], const uint32_t (&b)[4]) {

@@ -103,7 +103,7 @@ void* device_alloc(int64_t bytes, const char* what) {
              what, bytes_text(bytes), bytes_text(gpu_free_bytes()));
     }
     check(code, "allocation");
-    check(cudaMemset(p, 0, static_cast<size_t>(bytes)), "clearing memory");
+    zero_device_bytes(p, bytes);
     return p;
 }
 
@@ -112,6 +112,8 @@ void device_free(void* p) { cudaFree(p); }
 void copy_bytes(void* to, const void* from, int64_t bytes) {
     check(cudaDeviceSynchronize(), "work on the GPU failed");
     check(cudaMemcpy(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault), "copy");
+    // From pageable memory the call returns once the bytes are staged, and our streams do not wait for its stream.
+    check(cudaDeviceSynchronize(), "copy");
 }
 
 void zero_device_bytes(void* p, int64_t bytes) {

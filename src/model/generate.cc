@@ -1,6 +1,9 @@
 #include "model/generate.h"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
 
 #include "core/rng.h"
 #include "model/session.h"
@@ -9,6 +12,106 @@
 namespace adder {
 
 namespace {
+
+// Drawing on a GPU: a recorded step reads the last tokens, computes, and draws the next ones; what changes from step to
+// step lives on the device, and tokens come back many at a time, while the device goes on.
+class DeviceSteps {
+  public:
+    DeviceSteps(Session& session, const Compute& compute, const GenerateOptions& o, int64_t V)
+        : session_(session), o_(o), scratch_(Device::cuda, "scratch of sampling"), ctx_(compute.context(scratch_, true)),
+          B_(session.rows()), allowed_(DType::u8, {V}, Device::cuda), rows_(DType::i64, {3, B_}, Device::cuda),
+          tokens_(DType::u16, {B_, kColumns}, Device::cuda), host_rows_(DType::i64, {3, B_}) {
+        copy_bytes(allowed_.ref().data, o.sampler.allowed.data(), V);
+        draw();
+        ctx_ = compute.context(scratch_);
+        scratch_.bind(scratch_.peak_bytes());
+        for (Letter& l : letters_) l.tokens = PinnedMemory(tokens_.ref().bytes() + static_cast<int64_t>(sizeof(FaultWord)));
+    }
+
+    // Completes the first n_rows records, whose last tokens have not been read yet.
+    void run(std::vector<std::vector<uint16_t>>& records, int64_t first_record, int64_t n_rows,
+             const std::atomic<bool>* stop) {
+        begin(records, first_record, n_rows);
+        int64_t steps = 0;
+        for (int64_t b = 0; b < n_rows; ++b)
+            steps = std::max(steps, o_.n_tokens - static_cast<int64_t>(records[static_cast<size_t>(b)].size()));
+        int64_t given = 0;
+        for (size_t i = 0; given < steps; i = 1 - i) {
+            if (stop && stop->load(std::memory_order_relaxed)) throw Interrupted{};
+            const int64_t n = std::min(kColumns, steps - given);
+            for (int64_t k = 0; k < n; ++k)
+                session_.step_and([&] { draw(); });
+            given += n;
+            send(letters_[i], n);
+            receive(letters_[1 - i], records, n_rows);
+            if (given == steps) receive(letters_[i], records, n_rows);
+        }
+    }
+
+  private:
+    static constexpr int64_t kColumns = 256;  // tokens of a row on the device
+    struct Letter {
+        PinnedMemory tokens;  // and the fault word
+        Event done;
+        int64_t steps = 0;
+    };
+    TensorRef row_of(int64_t i) const { return rows_.ref().slice(0, i, 1).reshape({B_}); }
+
+    void draw() {
+        const TensorRef position = row_of(0);
+        sample(ctx_, {session_.logits(), allowed_, o_.sampler, o_.seed},
+               {position, row_of(1), row_of(2), position, session_.step_ids(), tokens_});
+    }
+
+    void begin(const std::vector<std::vector<uint16_t>>& records, int64_t first_record, int64_t n_rows) {
+        auto* at = host_rows_.ref().ptr<int64_t>("rows");
+        std::vector<uint16_t> last(static_cast<size_t>(B_));
+        for (int64_t b = 0; b < B_; ++b) {
+            // A row without a record draws nothing.
+            const auto& tokens = records[static_cast<size_t>(b)];
+            const bool used = b < n_rows;
+            at[b] = used ? static_cast<int64_t>(tokens.size()) : 0;
+            at[B_ + b] = used ? o_.n_tokens : 0;
+            at[2 * B_ + b] = used ? first_record + b : 0;
+            if (used) last[static_cast<size_t>(b)] = tokens.back();
+        }
+        copy(host_rows_, rows_);
+        copy_bytes(session_.step_ids().data, last.data(), B_ * size_of(DType::u16));
+    }
+
+    void send(Letter& letter, int64_t steps) {
+        CUstream_st* stream = ctx_.gpu->stream();
+        auto* to = letter.tokens.as<char>();
+        copy_async(to, tokens_.ref().data, tokens_.ref().bytes(), stream);
+        copy_async(to + tokens_.ref().bytes(), ctx_.gpu->fault_word(), sizeof(FaultWord), stream);
+        letter.done.record(stream);
+        letter.steps = steps;
+    }
+
+    void receive(Letter& letter, std::vector<std::vector<uint16_t>>& records, int64_t n_rows) {
+        if (letter.steps == 0) return;
+        letter.done.synchronize();
+        FaultWord fault;
+        std::memcpy(&fault, letter.tokens.as<char>() + tokens_.ref().bytes(), sizeof fault);
+        if (fault.fault != Fault::none) throw Error(describe(fault));
+        const auto* from = letter.tokens.as<uint16_t>();
+        for (int64_t b = 0; b < n_rows; ++b) {
+            auto& tokens = records[static_cast<size_t>(b)];
+            for (int64_t k = 0; k < letter.steps && static_cast<int64_t>(tokens.size()) < o_.n_tokens; ++k)
+                tokens.push_back(from[b * kColumns + static_cast<int64_t>(tokens.size()) % kColumns]);
+        }
+        letter.steps = 0;
+    }
+
+    Session& session_;
+    const GenerateOptions& o_;
+    Arena scratch_;
+    Ctx ctx_;
+    int64_t B_;
+    Tensor allowed_, rows_, tokens_;  // rows: position, end, record
+    Tensor host_rows_;
+    std::array<Letter, 2> letters_;
+};
 
 // One batch of records, all steps in lockstep; a row that is complete goes on without being read.
 class BatchRun {
@@ -31,7 +134,7 @@ class BatchRun {
         // The last known token enters as a step, which gives the first logits.
         for (int64_t t = 0; t < known - 1; t += session_.tile()) {
             if (stop && stop->load(std::memory_order_relaxed)) throw Interrupted{};
-            session_.read(row, tokens.data() + t, nullptr, std::min(session_.tile(), known - 1 - t), t);
+            session_.read({row, 1, std::min(session_.tile(), known - 1 - t), t, 0, tokens.data() + t});
         }
     }
 
@@ -55,6 +158,7 @@ class BatchRun {
         return true;
     }
 
+    std::vector<std::vector<uint16_t>>& records() { return records_; }
     std::span<const uint16_t> record(int64_t row) const { return records_[static_cast<size_t>(row)]; }
 
   private:
@@ -89,10 +193,13 @@ void generate(LanguageModel& model, const Compute& compute, const GenerateOption
 
     Session session(model, compute, std::min(o.batch, o.n_records), o.tile);
     BatchRun run(session, o, model);
+    std::optional<DeviceSteps> device;
+    if (compute.device == Device::cuda) device.emplace(session, compute, o, model.vocab());
     for (int64_t k = 0; k < o.n_records; k += session.rows()) {
         const int64_t n = std::min(session.rows(), o.n_records - k);
         for (int64_t b = 0; b < n; ++b) run.start(b, k + b, prompt_of(k + b), stop);
-        while (run.step(k, n))
+        if (device) device->run(run.records(), k, n, stop);
+        while (!device && run.step(k, n))
             if (stop && stop->load(std::memory_order_relaxed)) throw Interrupted{};
         for (int64_t b = 0; b < n; ++b) sink(k + b, run.record(b));
     }

@@ -1,7 +1,9 @@
 #include "model/model.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/gemm/gemm.h"
 #include "model/registry.h"
@@ -31,14 +33,38 @@ void LanguageModel::embed_backward(Ctx& ctx, const TensorRef& ids, const TensorR
     embedding_backward(ctx, ids, d_x, t0, embedding_.grad);
 }
 
-void LanguageModel::logits(Ctx& ctx, const TensorRef& y, int64_t t0, const TensorRef& out) const {
-    linear_forward(ctx, {y, head().value, {}, t0}, out);
+// Steps of a slice: a power of two, so that most slices begin where ops cut their sums over time; at least one.
+int64_t LanguageModel::slice_length(int64_t B) const {
+    constexpr int64_t kRows = 1 << 16, kLogits = 1 << 26;
+    const int64_t most = std::min(kRows, kLogits / vocab()) / B;
+    int64_t n = 1;
+    while (2 * n <= most) n *= 2;
+    return n;
 }
 
-void LanguageModel::logits_backward(Ctx& ctx, const TensorRef& y, const TensorRef& d_logits, int64_t t0,
-                                    const TensorRef& d_y) const {
-    linear_backward_input(ctx, {{}, head().value, {}, t0}, d_logits, d_y, false);
-    linear_backward_weight(ctx, {y, {}, {}, t0}, d_logits, head().grad, {});
+void LanguageModel::loss(Ctx& ctx, const TensorRef& y, const LossArgs& args, const LossOut& out) const {
+    const int64_t B = y.size(0), T = y.size(1), S = std::min(slice_length(B), T);
+    const DType accum = accum_of(y.dtype);
+    ArenaScope scope(*ctx.scratch);
+    const Shape shape{B, S, vocab()};
+    const TensorRef logits_room = ctx.scratch->alloc(accum, shape);
+    TensorRef d_logits_room;
+    if (out.d_y) d_logits_room = accum == y.dtype ? logits_room : ctx.scratch->alloc(y.dtype, shape);
+    for (int64_t t = 0; t < T; t += S) {
+        const int64_t n = std::min(S, T - t), t0 = args.t0 + t;
+        const auto part = [&](const TensorRef& x) { return x ? x.slice(1, t, n) : x; };
+        // A shorter last slice is contiguous too.
+        const auto room = [&](const TensorRef& x) {
+            return x ? TensorRef(x.data, x.dtype, {B, n, vocab()}, x.device) : x;
+        };
+        const TensorRef logits = room(logits_room), d_logits = room(d_logits_room);
+        linear_forward(ctx, {part(y), head().value, {}, t0}, logits);
+        cross_entropy(ctx, {logits, part(args.targets), part(args.weights), -1, t0},
+                      {out.sums, part(out.nats), d_logits, out.add_sums || t > 0});
+        if (!out.d_y) continue;
+        linear_backward_input(ctx, {{}, head().value, {}, t0}, d_logits, part(out.d_y), false);
+        linear_backward_weight(ctx, {part(y), {}, {}, t0}, d_logits, head().grad, {});
+    }
 }
 
 void LanguageModel::logits_step(Ctx& ctx, const TensorRef& y, const TensorRef& out) const {

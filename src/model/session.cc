@@ -1,25 +1,71 @@
 #include "model/session.h"
 
+#include <algorithm>
 #include <cstring>
-
-#include "kernels/cross_entropy/cross_entropy.h"
 
 namespace adder {
 
-Session::Session(LanguageModel& model, const Compute& compute, int64_t B, int64_t T)
-    : model_(model), compute_(compute), B_(B), T_(T), scratch_(compute.device, "scratch"),
-      ctx_(compute.context(scratch_)), state_(model.backbone().state_spec(B), compute.accum(), 1, compute.device),
-      logits_(compute.accum(), {B, 1, model.vocab()}, compute.device), step_ids_(DType::u16, {B, 1}, compute.device),
-      sums_(DType::f64, {2}, compute.device) {
-    ctx_.dry_run = true;
+namespace {
+
+// Tiles that may be under way to a GPU.
+constexpr size_t kLetters = 2;
+
+GraphCache::Key key_of(const TokenRows& in, bool scored) {
+    return {in.first, in.count, in.n, (scored ? 2 : 0) + (in.start ? 1 : 0)};
+}
+constexpr GraphCache::Key kStepKey{-1, 0, 0, 0};
+
+template <class T>
+void copy_rows(const T* from, int64_t stride, const TensorRef& to) {
+    if (!from) return;
+    T* at = to.ptr<T>("tokens");
+    for (int64_t r = 0; r < to.size(0); ++r) std::copy_n(from + r * stride, to.size(1), at + r * to.size(1));
+}
+
+}  // namespace
+
+Session::Session(LanguageModel& model, const Compute& compute, int64_t B, int64_t T, int64_t at_once)
+    : model_(model), compute_(compute), B_(B), T_(T), at_once_(std::min(at_once, B)),
+      scratch_(compute.device, "scratch"), ctx_(compute.context(scratch_)),
+      state_(model.backbone().state_spec(B), compute.accum(), 1, compute.device),
+      logits_(compute.accum(), {B, 1, model.vocab()}, compute.device, "logits"),
+      step_ids_(DType::u16, {B, 1}, compute.device, "a step's tokens"), sums_(DType::f64, {2}, compute.device) {
+    TokenRows largest;
+    largest.count = at_once_;
+    largest.n = T;
     const uint8_t flag = 0;
-    const uint16_t token = 0;
-    const float weight = 0;
-    double nats = 0;
-    run_tile(0, &token, &token, &weight, &flag, T, kPlanningPosition, &nats);
-    step(nullptr);
+    largest.start = &flag;
+    ctx_.dry_run = true;
+    give_step();
     ctx_.dry_run = false;
-    scratch_.bind(scratch_.peak_bytes());
+    plan(largest, false);
+    plan(largest, true);
+    if (compute.device == Device::cpu) return;
+    tokens_ = Tensor(DType::u8, {TokenTile::bytes(at_once_, T)}, compute.device, "a tile's tokens");
+    nats_ = Tensor(DType::f64, {at_once_, T}, compute.device, "a tile's scores");
+    letters_.resize(kLetters);
+    for (Letter& l : letters_) {
+        l.tokens = PinnedMemory(tokens_.ref().bytes());
+        l.nats = PinnedMemory(nats_.ref().bytes());
+        l.ids = PinnedMemory(step_ids_.ref().bytes());
+    }
+}
+
+// A shape that was not seen before may take another path inside an op, which needs more scratch.
+void Session::plan(const TokenRows& in, bool scored) {
+    if (!planned_.insert({0, in.count, in.n, key_of(in, scored)[3]}).second) return;
+    Arena count(compute_.device, "scratch");
+    const Ctx run = ctx_;
+    ctx_ = compute_.context(count, true);
+    const TensorRef nats = scored ? TensorRef(nullptr, DType::f64, {in.count, in.n}, compute_.device) : TensorRef{};
+    TokenTile tokens = TokenTile::at(nullptr, compute_.device, in.count, in.n);
+    compute_tile(in, tokens, nats);
+    ctx_ = run;
+    const int64_t need = std::max(count.peak_bytes(), scratch_.counting() ? scratch_.peak_bytes() : 0);
+    if (!scratch_.counting() && need <= scratch_.capacity_bytes()) return;
+    if (ctx_.gpu) ctx_.gpu->synchronize();
+    graphs_.clear();
+    scratch_.bind(need);
 }
 
 void Session::reset(int64_t row) {
@@ -31,46 +77,102 @@ void Session::copy_row(int64_t from, int64_t to) {
     for (size_t i = 0; i < a.size(); ++i) copy(ctx_, a[i], b[i]);
 }
 
-void Session::run_tile(int64_t row, const uint16_t* ids, const uint16_t* targets, const float* weights,
-                       const uint8_t* start, int64_t n, int64_t t0, double* nats) {
-    ArenaScope scope(scratch_);
-    auto wrap = [&](const void* p, DType dtype) {
-        return p ? TensorRef(const_cast<void*>(p), dtype, {1, n}) : TensorRef{};
-    };
-    const int64_t M = model_.config().d_model;
-    const Tile tile{{1, n}, t0, wrap(start, DType::u8)};
-    const State state = state_row(state_[0], row, row_slots_);
-    const TensorRef x = scratch_.alloc(compute_.storage, {1, n, M});
-    const TensorRef y = nats ? scratch_.alloc(compute_.storage, {1, n, M}) : TensorRef{};
-    model_.embed(ctx_, wrap(ids, DType::u16), x);
+void Session::compute_tile(const TokenRows& in, const TokenTile& tokens, const TensorRef& nats) {
+    ArenaScope scope(*ctx_.scratch);
+    const Shape shape{in.count, in.n, model_.config().d_model};
+    // Ops on a GPU get positions inside the tile, for recorded work knows no others.
+    int64_t t0 = compute_.device == Device::cuda ? 0 : in.t0;
+    if (ctx_.dry_run) t0 = kPlanningPosition;
+    const Tile tile{{in.count, in.n}, t0, in.start ? tokens.start : TensorRef{}};
+    const State state = state_row(state_[0], in.first, row_slots_, in.count);
+    const TensorRef x = ctx_.scratch->alloc(compute_.storage, shape);
+    const TensorRef y = nats ? ctx_.scratch->alloc(compute_.storage, shape) : TensorRef{};
+    model_.embed(ctx_, tokens.ids, x);
     model_.backbone().forward(ctx_, tile, x, y, state, state, nullptr);
-    if (!nats) return;
-    const TensorRef logits = scratch_.alloc(compute_.accum(), {1, n, model_.vocab()});
-    model_.logits(ctx_, y, t0, logits);
-    cross_entropy(ctx_, {logits, wrap(targets, DType::u16), wrap(weights, DType::f32), -1, t0},
-                  {sums_, wrap(nats, DType::f64), {}});
+    if (nats) model_.loss(ctx_, y, {tokens.targets, tokens.weights, t0}, {sums_, nats, {}});
 }
 
-void Session::read(int64_t row, const uint16_t* ids, const uint8_t* start, int64_t n, int64_t t0) {
-    CHECK(n >= 1 && n <= T_);
-    run_tile(row, ids, nullptr, nullptr, start, n, t0, nullptr);
+void Session::run_tile(const TokenRows& in, double* nats) {
+    CHECK(in.n >= 1 && in.n <= T_ && in.count >= 1 && in.count <= at_once_ && in.first + in.count <= B_);
+    plan(in, nats != nullptr);
+    if (compute_.device == Device::cuda) return run_on_gpu(in, nats);
+    const auto wrap = [&](const void* p, DType dtype) {
+        if (!p) return TensorRef{};
+        TensorRef t(const_cast<void*>(p), dtype, {in.count, in.n});
+        if (in.count > 1) t.stride[0] = in.stride;
+        return t;
+    };
+    compute_tile(in,
+                 {wrap(in.ids, DType::u16), wrap(in.targets, DType::u16), wrap(in.weights, DType::f32),
+                  wrap(in.start, DType::u8)},
+                 wrap(nats, DType::f64));
 }
 
-void Session::score(int64_t row, const uint16_t* ids, const uint16_t* targets, const float* weights,
-                    const uint8_t* start, int64_t n, int64_t t0, double* nats) {
-    CHECK(n >= 1 && n <= T_);
-    run_tile(row, ids, targets, weights, start, n, t0, nats);
+void Session::run_on_gpu(const TokenRows& in, double* nats) {
+    Letter& letter = letters_[next_letter_];
+    next_letter_ = (next_letter_ + 1) % letters_.size();
+    deliver(letter);
+    CUstream_st* stream = ctx_.gpu->stream();
+    const TokenTile here = TokenTile::at(letter.tokens.data(), Device::cpu, in.count, in.n);
+    copy_rows(in.ids, in.stride, here.ids);
+    copy_rows(in.targets, in.stride, here.targets);
+    copy_rows(in.weights, in.stride, here.weights);
+    copy_rows(in.start, in.stride, here.start);
+    copy_async(tokens_.ref().data, letter.tokens.data(), TokenTile::bytes(in.count, in.n), stream);
+    const TokenTile tokens = TokenTile::at(tokens_.ref().data, Device::cuda, in.count, in.n);
+    const TensorRef scores = nats ? TensorRef(nats_.ref().data, DType::f64, {in.count, in.n}, Device::cuda) : TensorRef{};
+    graphs_.run(ctx_, key_of(in, nats != nullptr), [&] { compute_tile(in, tokens, scores); });
+    if (nats) copy_async(letter.nats.data(), scores.data, scores.bytes(), stream);
+    letter.done.record(stream);
+    letter.to = nats;
+    letter.count = in.count;
+    letter.n = in.n;
+    letter.stride = in.stride;
 }
 
-TensorRef Session::step(const uint16_t* ids) {
-    ArenaScope scope(scratch_);
+// Waits until the letter may be used again and hands out the scores that came with it.
+void Session::deliver(Letter& letter) {
+    letter.done.synchronize();
+    if (!letter.to) return;
+    const auto* from = letter.nats.as<double>();
+    for (int64_t r = 0; r < letter.count; ++r) std::copy_n(from + r * letter.n, letter.n, letter.to + r * letter.stride);
+    letter.to = nullptr;
+}
+
+void Session::finish() {
+    // The oldest first, so that a place that was scored twice holds the later scores.
+    for (size_t i = 0; i < letters_.size(); ++i) deliver(letters_[(next_letter_ + i) % letters_.size()]);
+    if (ctx_.gpu) ctx_.gpu->synchronize();
+}
+
+void Session::read(const TokenRows& in) { run_tile(in, nullptr); }
+
+void Session::score(const TokenRows& in, double* nats) { run_tile(in, nats); }
+
+void Session::give_step() {
+    ArenaScope scope(*ctx_.scratch);
     const Shape shape{B_, 1, model_.config().d_model};
-    const TensorRef x = scratch_.alloc(compute_.storage, shape), y = scratch_.alloc(compute_.storage, shape);
-    if (ids) std::memcpy(step_ids_.ref().data, ids, static_cast<size_t>(step_ids_.ref().bytes()));
+    const TensorRef x = ctx_.scratch->alloc(compute_.storage, shape), y = ctx_.scratch->alloc(compute_.storage, shape);
     model_.embed(ctx_, step_ids_, x);
     model_.backbone().step(ctx_, x, y, state_[0]);
     model_.logits_step(ctx_, y, logits_);
-    return logits_.ref().reshape({B_, model_.vocab()});
+}
+
+TensorRef Session::step(const uint16_t* ids) {
+    const auto bytes = static_cast<size_t>(step_ids_.ref().bytes());
+    if (compute_.device == Device::cpu) {
+        std::memcpy(step_ids_.ref().data, ids, bytes);
+        give_step();
+        return logits();
+    }
+    Letter& letter = letters_[next_letter_];
+    next_letter_ = (next_letter_ + 1) % letters_.size();
+    deliver(letter);
+    std::memcpy(letter.ids.data(), ids, bytes);
+    copy_async(step_ids_.ref().data, letter.ids.data(), step_ids_.ref().bytes(), ctx_.gpu->stream());
+    graphs_.run(ctx_, kStepKey, [&] { give_step(); });
+    letter.done.record(ctx_.gpu->stream());
+    return logits();
 }
 
 }  // namespace adder

@@ -72,12 +72,17 @@ class Stack final : public Layer {
         const Shape shape{tile.shape.B, tile.shape.T, M_};
         // dx carries the gradient of the residual stream through all blocks.
         fill_zero(ctx, dx);
-        add_norm_backward(ctx, norm_args(norm_f_), saved.pop(), dy, dx, norm_f_.grad);
+        // Mixers read it in the storage type.
+        const bool narrow = dy.dtype != dx.dtype;
+        const TensorRef rounded = narrow ? ctx.scratch->alloc(dy.dtype, shape) : TensorRef{};
+        add_norm_backward(ctx, norm_args(norm_f_), saved.pop(), dy, dx, norm_f_.grad, rounded);
         const TensorRef d_normed = ctx.scratch->alloc(dy.dtype, shape);
         for (size_t i = blocks_.size(); i-- > 0;) {
             const TensorRef normed = saved.pop(), residual = saved.pop();
-            blocks_[i].mixer->backward(ctx, tile, normed, dx, d_normed, part(in, i), part(d_state, i), saved);
-            add_norm_backward(ctx, norm_args(blocks_[i].norm), residual, d_normed, dx, blocks_[i].norm.grad);
+            const TensorRef& d_hidden = narrow ? rounded : dx;
+            blocks_[i].mixer->backward(ctx, tile, normed, d_hidden, d_normed, part(in, i), part(d_state, i), saved);
+            add_norm_backward(ctx, norm_args(blocks_[i].norm), residual, d_normed, dx, blocks_[i].norm.grad,
+                              i > 0 ? rounded : TensorRef{});
         }
     }
 

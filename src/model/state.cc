@@ -38,14 +38,13 @@ TensorRef StateStore::bytes_of(int64_t i) const {
 }
 
 bool StateStore::equal_bits(int64_t i, int64_t j) const {
-    const TensorRef a = bytes_of(i), b = bytes_of(j);
-    CHECK(a.device == Device::cpu);
-    return std::memcmp(a.data, b.data, static_cast<size_t>(a.bytes())) == 0;
+    const HostCopy a(bytes_of(i)), b(bytes_of(j));
+    return std::memcmp(a.ref().data, b.ref().data, static_cast<size_t>(a.ref().bytes())) == 0;
 }
 
-State state_row(State state, int64_t b, std::vector<TensorRef>& storage) {
+State state_row(State state, int64_t b, std::vector<TensorRef>& storage, int64_t rows) {
     storage.clear();
-    for (const TensorRef& slot : state) storage.push_back(slot.slice(0, b, 1));
+    for (const TensorRef& slot : state) storage.push_back(slot.slice(0, b, rows));
     return storage;
 }
 

@@ -21,7 +21,7 @@ class StateStore {
     int64_t count() const { return count_; }
     int64_t bytes() const { return memory_.ref().bytes(); }
     void zero(const Ctx& ctx, int64_t i) { fill_zero(ctx, bytes_of(i)); }
-    bool equal_bits(int64_t i, int64_t j) const;  // on the CPU
+    bool equal_bits(int64_t i, int64_t j) const;  // waits for the GPU
 
   private:
     Tensor memory_;                 // (count, bytes of one)
@@ -30,7 +30,7 @@ class StateStore {
     int64_t count_ = 0;
 };
 
-// Row b of a batch state, as a state of batch 1. `storage` receives the slots and must outlive the result.
-State state_row(State state, int64_t b, std::vector<TensorRef>& storage);
+// Rows from b of a batch state, as a state of that batch. `storage` receives the slots and must outlive the result.
+State state_row(State state, int64_t b, std::vector<TensorRef>& storage, int64_t rows = 1);
 
 }  // namespace adder

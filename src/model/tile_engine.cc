@@ -2,102 +2,159 @@
 
 #include <algorithm>
 
+#include "kernels/batch/unpack_batch.h"
 #include "model/tile_step.h"
 
 namespace adder {
 
+namespace {
+
+// The host is at most this many tiles ahead of the GPU: enough that the GPU never waits, few enough that a stop is quick.
+constexpr size_t kTilesAhead = 4;
+// Slots of kept tiles whose work is recorded. A graph belongs to one slot's memory, and with many slots tiles are large,
+// so that recording would cost more than it saves.
+constexpr int64_t kRecordedSlots = 16;
+
+}  // namespace
+
 TileEngine::TileEngine(LanguageModel& model, const Compute& compute, const MemoryPlan& plan)
-    : model_(model), compute_(compute), scratch_(compute.device, "scratch"), ctx_(compute.context(scratch_)),
-      tile_sums_(DType::f64, {2}, compute.device) {
+    : model_(model), compute_(compute), scratch_(compute.device, "scratch"), ctx_(compute.context(scratch_)) {
 #ifndef NDEBUG
     verify_ = true;
 #endif
+    if (compute.device == Device::cuda) paces_.resize(kTilesAhead);
     configure(plan);
 }
 
 void TileEngine::configure(const MemoryPlan& plan) {
+    if (ctx_.gpu) ctx_.gpu->synchronize();
     plan_ = plan;
-    // What the last plan used goes first, so that the two are never in memory together.
-    borders_ = {};
-    scratch_.unbind();
-    slots_.clear();
-    const DType accum = compute_.accum();
-    const Device device = compute_.device;
-    const StateSpec spec = model_.backbone().state_spec(plan.tiles.B);
-    borders_ = StateStore(spec, accum, plan.n_tiles + 2, device, "states at tile borders");
-    state_grad_ = StateStore(spec, accum, 1, device, "the gradient of the state");
-    scratch_.bind(plan.scratch_bytes, poison_);
-    const int64_t n_slots = std::max<int64_t>(plan.tiles.keep, 1);
-    for (int64_t i = 0; i < n_slots; ++i) slots_.push_back({Saved(device), {}});
-    for (Slot& slot : slots_) slot.saved.arena.bind(plan.saved_tile_bytes, poison_);
-    sums_.assign(static_cast<size_t>(plan.n_tiles), {});
+    free_memory();  // so that two plans are never in memory together
+    if (compute_.device == Device::cpu) return allocate(plan);
+    try {
+        allocate(plan);
+    } catch (const Error& e) {
+        free_memory();
+        // Parameters and moments are there already.
+        const int64_t free = gpu_free_bytes() + plan.parameter_bytes + plan.optimizer_bytes + plan.context_bytes;
+        fail("{}; {}", e.what(), what_fits(model_, compute_, plan.tiles, free));
+    }
 }
 
-Tile TileEngine::tile_of(const Batch& batch, int64_t i) const {
-    const int64_t t0 = i * plan_.tiles.T;
-    const int64_t T = std::min(plan_.tiles.T, batch.L - t0);
-    return {{batch.B, T}, t0, batch.start.ref().slice(1, t0, T)};
+void TileEngine::free_memory() {
+    graphs_.clear();
+    borders_ = {};
+    current_ = {};
+    state_grad_ = {};
+    tokens_ = {};
+    scratch_.unbind();
+    slots_.clear();
+}
+
+void TileEngine::allocate(const MemoryPlan& plan) {
+    const Device device = compute_.device;
+    const DType accum = compute_.accum();
+    const StateSpec spec = model_.backbone().state_spec(plan.tiles.B);
+    borders_ = StateStore(spec, accum, plan.n_tiles + 1, device, "states at tile borders");
+    state_grad_ = StateStore(spec, accum, 1, device, "the gradient of the state");
+    if (device == Device::cuda && plan.n_tiles > 1)
+        current_ = StateStore(spec, accum, 2, device, "the states around a tile");
+    scratch_.bind(plan.scratch_bytes, poison_);
+    const int64_t n_slots = std::max<int64_t>(plan.tiles.keep, 1);
+    slots_.reserve(static_cast<size_t>(n_slots));
+    for (int64_t i = 0; i < n_slots; ++i) slots_.push_back({Saved(device), {}});
+    for (Slot& slot : slots_) slot.saved.arena.bind(plan.saved_tile_bytes, poison_);
 }
 
 void TileEngine::check_stop() const {
     if (stop_ && stop_->load(std::memory_order_relaxed)) throw Interrupted{};
 }
 
-void TileEngine::first_pass(const Batch& batch, int64_t i) {
-    const Tile tile = tile_of(batch, i);
-    const TileStep step{model_, ctx_, compute_.storage};
-    step.forward(tile, batch.ids.ref().slice(1, tile.t0, tile.shape.T), borders_[i], borders_[i + 1], nullptr);
+void TileEngine::keep_pace() {
+    if (!ctx_.gpu) return;
+    Event& event = paces_[static_cast<size_t>(given_++) % kTilesAhead];
+    event.synchronize();  // of the tile that many before this one; at once where there is none
+    event.record(ctx_.gpu->stream());
 }
 
-void TileEngine::forward_kept(const Batch& batch, int64_t i, Slot& slot, State out) {
-    const Tile tile = tile_of(batch, i);
-    slot.saved.clear();
-    const TileStep step{model_, ctx_, compute_.storage};
-    slot.y = step.forward(tile, batch.ids.ref().slice(1, tile.t0, tile.shape.T), borders_[i], out, &slot.saved);
+// The tokens of tile i. Those of the last tile that was loaded are gone then where batches are packed.
+TokenTile TileEngine::load(const Source& from, int64_t i) {
+    const int64_t B = plan_.tiles.B, t0 = i * plan_.tiles.T, T = std::min(plan_.tiles.T, plan_.tiles.L - t0);
+    if (from.whole) {
+        const Batch& b = *from.whole;
+        const auto part = [&](const Tensor& t) { return t.ref().slice(1, t0, T); };
+        return {part(b.ids), part(b.targets), part(b.weights), part(b.start)};
+    }
+    if (!tokens_.ref()) tokens_ = Tensor(DType::u8, {TokenTile::bytes(B, plan_.tiles.T)}, compute_.device, "a tile's tokens");
+    const TokenTile tile = TokenTile::at(tokens_.ref().data, compute_.device, B, T);
+    unpack_batch(ctx_, *from.packed, t0, tile);
+    return tile;
 }
 
-LossSums TileEngine::backward_tile(const Batch& batch, int64_t i, Slot& slot) {
-    const Tile tile = tile_of(batch, i);
-    auto part = [&](const Tensor& t) { return t.ref().slice(1, tile.t0, tile.shape.T); };
+void TileEngine::compute(Work work, const Tile& tile, const TokenTile& tokens, Slot& slot, State in, State out,
+                         const TensorRef& sums) {
     const TileStep step{model_, ctx_, compute_.storage};
-    step.backward(tile, part(batch.ids), part(batch.targets), part(batch.weights), slot.y, tile_sums_, borders_[i],
-                  state_grad_[0], slot.saved);
+    if (work == Work::first_pass) {
+        step.forward(tile, tokens, in, out, nullptr);
+        return;
+    }
+    if (work != Work::backward) {
+        slot.saved.clear();
+        slot.y = step.forward(tile, tokens, in, out, &slot.saved);
+    }
+    if (work == Work::keep) return;
+    slot.saved.rewind();
+    step.backward(tile, tokens, slot.y, sums, in, state_grad_[0], slot.saved);
     CHECK(slot.saved.empty());
-    const auto* sums = tile_sums_.ref().ptr<double>("sums");
-    return {sums[0], sums[1]};
 }
 
-LossSums TileEngine::forward_backward(const Batch& batch) {
-    CHECK(batch.B == plan_.tiles.B && batch.L == plan_.tiles.L);
+// One piece of the walk, on tile i, whose state is at border i.
+void TileEngine::run(Work work, const Source& from, int64_t i, const TensorRef& sums) {
+    check_stop();
     const int64_t n = plan_.n_tiles, first_kept = n - plan_.tiles.keep;
-    const int64_t spare = n + 1;  // the border index that no tile reads
+    const int64_t at = work == Work::first_pass ? -1 : std::max<int64_t>(i - first_kept, 0);
+    // The border behind the tile; a tile that is computed again must not touch it.
+    const int64_t behind = work == Work::again ? n : i + 1;
+    const TokenTile tokens = load(from, i);
+    const bool gpu = compute_.device == Device::cuda, copies = gpu && n > 1;
+    const Tile tile{{tokens.ids.size(0), tokens.ids.size(1)}, gpu ? 0 : i * plan_.tiles.T, tokens.start};
+    if (copies) copy(ctx_, borders_.bytes_of(i), current_.bytes_of(0));
+    const State in = copies ? current_[0] : borders_[i], out = copies ? current_[1] : borders_[behind];
+    Slot& slot = slots_[static_cast<size_t>(std::max<int64_t>(at, 0))];
+    const auto body = [&] { compute(work, tile, tokens, slot, in, out, sums); };
+    if (at < kRecordedSlots)
+        graphs_.run(ctx_, {static_cast<int64_t>(work), at, tile.shape.T, 0}, body);
+    else
+        body();
+    if (copies && work != Work::backward) copy(ctx_, current_.bytes_of(1), borders_.bytes_of(behind));
+    if (work == Work::again && verify_ && i + 1 < n) verify_border(i, behind);
+    keep_pace();
+}
+
+void TileEngine::verify_border(int64_t i, int64_t again) {
+    if (!borders_.equal_bits(i + 1, again))
+        fail("[tile_engine] tile {} gave another state when it was computed again", i);
+}
+
+void TileEngine::walk(const Source& from, const TensorRef& sums) {
+    const int64_t n = plan_.n_tiles, first_kept = n - plan_.tiles.keep;
     borders_.zero(ctx_, 0);
     state_grad_.zero(ctx_, 0);
     // The state behind tile first_kept - 1 is needed only as the input of a kept tile.
-    for (int64_t i = 0; i < std::min(first_kept, n - 1); ++i) {
-        check_stop();
-        first_pass(batch, i);
-    }
-    for (int64_t i = first_kept; i < n; ++i) {
-        check_stop();
-        forward_kept(batch, i, slots_[static_cast<size_t>(i - first_kept)], borders_[i + 1]);
-    }
-    for (int64_t i = n - 1; i >= 0; --i) {
-        check_stop();
-        Slot& slot = slots_[static_cast<size_t>(std::max<int64_t>(i - first_kept, 0))];
-        if (i < first_kept) {
-            forward_kept(batch, i, slot, borders_[spare]);
-            if (verify_ && i + 1 < n && !borders_.equal_bits(i + 1, spare))
-                fail("[tile_engine] tile {} gave another state when it was computed again", i);
-        }
-        sums_[static_cast<size_t>(i)] = backward_tile(batch, i, slot);
-    }
-    LossSums all;
-    for (const LossSums& s : sums_) {
-        all.loss += s.loss;
-        all.weight += s.weight;
-    }
-    return all;
+    for (int64_t i = 0; i < std::min(first_kept, n - 1); ++i) run(Work::first_pass, from, i, sums);
+    // The last tile goes forward and back as one.
+    for (int64_t i = first_kept; i < n - 1; ++i) run(Work::keep, from, i, sums);
+    for (int64_t i = n - 1; i >= 0; --i) run(i < first_kept || i == n - 1 ? Work::again : Work::backward, from, i, sums);
+}
+
+void TileEngine::forward_backward(const Batch& batch, const TensorRef& sums) {
+    CHECK(compute_.device == Device::cpu && batch.B == plan_.tiles.B && batch.L == plan_.tiles.L);
+    walk({&batch, nullptr}, sums);
+}
+
+void TileEngine::forward_backward(const PackedBatch& batch, const TensorRef& sums) {
+    CHECK(batch.B() == plan_.tiles.B && batch.L() == plan_.tiles.L);
+    walk({nullptr, &batch}, sums);
 }
 
 }  // namespace adder

@@ -1,7 +1,9 @@
 #include "model/tile_plan.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "core/batch.h"
 #include "kernels/common/run_op.h"
 #include "model/state.h"
 #include "model/tile_step.h"
@@ -12,10 +14,22 @@ namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-struct CountFlops : OpMeter {
-    int64_t flops = 0;
-    void planned(const OpCall& call) override { flops += call.cost.flops; }
+// CUDA's context, its modules and the workspaces of its libraries.
+constexpr int64_t kContextBytes = int64_t{512} << 20;
+
+struct Work {
+    double flops = 0, seconds = 0;
+};
+
+struct CountWork : OpMeter {
+    const Roofline* roofline = nullptr;
+    Work work;
+    void planned(const OpCall& call) override {
+        work.flops += static_cast<double>(call.cost.flops);
+        if (roofline) work.seconds += predict_seconds(call, *roofline);
+    }
     void ran(const OpCall&, double, int64_t, std::function<void(Ctx&, void*)>) override {}
+    Work take() { return std::exchange(work, {}); }
 };
 
 // State slots without memory, for a dry run.
@@ -45,68 +59,72 @@ struct BindShapes : ParamVisitor {
 };
 
 struct TileCost {
-    int64_t saved_bytes, scratch_bytes, first_flops, forward_flops, backward_flops;
+    int64_t saved_bytes, scratch_bytes;
+    Work first_pass, forward, backward;
 };
 
-TileCost dry_run(LanguageModel& model, const Compute& compute, TileShape shape) {
-    const Device device = compute.device;
+TileCost dry_run(LanguageModel& model, const Compute& compute, TileShape shape, const Roofline* roofline) {
     const auto slots = unbound_state(model.backbone().state_spec(shape.B), compute);
-    Arena scratch(device, "scratch");
-    CountFlops meter;
+    Arena scratch(compute.device, "scratch");
+    CountWork meter;
+    meter.roofline = roofline;
     Ctx ctx = compute.context(scratch, true);
     ctx.meter = &meter;
     const TileStep step{model, ctx, compute.storage};
-    const Shape bt{shape.B, shape.T};
-    const TensorRef ids(nullptr, DType::u16, bt, device), targets(nullptr, DType::u16, bt, device),
-        weights(nullptr, DType::f32, bt, device), start(nullptr, DType::u8, bt, device), sums(nullptr, DType::f64, {2}, device);
-    const Tile tile{shape, kPlanningPosition, start};
+    const TokenTile tokens = TokenTile::at(nullptr, compute.device, shape.B, shape.T);
+    const TensorRef sums(nullptr, DType::f64, {2}, compute.device);
+    const Tile tile{shape, kPlanningPosition, tokens.start};
     TileCost cost{};
-    step.forward(tile, ids, slots, slots, nullptr);
-    cost.first_flops = meter.flops;
-    Saved saved(device);
-    meter.flops = 0;
-    const TensorRef y = step.forward(tile, ids, slots, slots, &saved);
-    cost.forward_flops = meter.flops;
+    step.forward(tile, tokens, slots, slots, nullptr);
+    cost.first_pass = meter.take();
+    Saved saved(compute.device);
+    const TensorRef y = step.forward(tile, tokens, slots, slots, &saved);
+    cost.forward = meter.take();
     cost.saved_bytes = saved.arena.peak_bytes();
-    meter.flops = 0;
-    step.backward(tile, ids, targets, weights, y, sums, slots, slots, saved);
+    step.backward(tile, tokens, y, sums, slots, slots, saved);
     CHECK(saved.empty());
-    cost.backward_flops = meter.flops;
+    cost.backward = meter.take();
     cost.scratch_bytes = scratch.peak_bytes();
     return cost;
 }
 
 }  // namespace
 
-MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const TileOptions& want) {
+MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const TileOptions& want,
+                         const Roofline* roofline) {
     BindShapes shapes(compute);
     model.visit(shapes);
-    const DType accum = compute.accum();
+    const bool gpu = compute.device == Device::cuda;
     MemoryPlan p;
     p.tiles = want;
     p.tiles.T = std::clamp<int64_t>(want.T, 1, want.L);
     p.n_tiles = ceil_div(want.L, p.tiles.T);
     p.tiles.keep = std::clamp<int64_t>(want.keep, 0, p.n_tiles);
-    TileCost cost = dry_run(model, compute, {want.B, p.tiles.T});
+    TileCost cost = dry_run(model, compute, {want.B, p.tiles.T}, roofline);
     if (const int64_t tail = want.L % p.tiles.T; tail != 0) {
         // A shorter last tile may take another path inside an op.
-        const TileCost last = dry_run(model, compute, {want.B, tail});
+        const TileCost last = dry_run(model, compute, {want.B, tail}, nullptr);
         cost.saved_bytes = std::max(cost.saved_bytes, last.saved_bytes);
         cost.scratch_bytes = std::max(cost.scratch_bytes, last.scratch_bytes);
     }
     p.parameters = shapes.sizes.count;
     p.parameter_bytes = shapes.sizes.bytes(compute.storage, true);
-    p.optimizer_bytes = 2 * shapes.sizes.elements * size_of(accum);
-    // Borders before each tile and behind the last, the gradient of the state, and the recomputed state.
-    p.border_bytes = (p.n_tiles + 3) *
-                     state_bytes(model.backbone().state_spec(want.B), accum, compute.device);
+    p.optimizer_bytes = 2 * shapes.sizes.elements * size_of(compute.accum());
+    // Borders, a state that nobody needs and the gradient of the state; on a GPU the states around the present tile.
+    const int64_t states = p.n_tiles + 2 + (gpu && p.n_tiles > 1 ? 2 : 0);
+    p.border_bytes = states * state_bytes(model.backbone().state_spec(want.B), compute.accum(), compute.device);
     p.saved_tile_bytes = cost.saved_bytes;
     p.saved_bytes = std::max<int64_t>(p.tiles.keep, 1) * cost.saved_bytes;
     p.scratch_bytes = cost.scratch_bytes;
     p.batch_bytes = want.B * want.L * (2 + 2 + 4 + 1);
-    const int64_t again = p.n_tiles - p.tiles.keep;
-    p.step_flops = static_cast<double>(again) * static_cast<double>(cost.first_flops) +
-                   static_cast<double>(p.n_tiles) * static_cast<double>(cost.forward_flops + cost.backward_flops);
+    if (gpu) {
+        p.batch_bytes = 2 * PackedBatch::bytes(model.vocab(), want.B, want.L) + TokenTile::bytes(want.B, p.tiles.T);
+        p.context_bytes = kContextBytes;
+    }
+    // What a ragged last tile saves is not worth a word.
+    const auto n = static_cast<double>(p.n_tiles), again = static_cast<double>(p.n_tiles - p.tiles.keep);
+    p.step_flops = again * cost.first_pass.flops + n * (cost.forward.flops + cost.backward.flops);
+    p.step_seconds = again * cost.first_pass.seconds + n * (cost.forward.seconds + cost.backward.seconds);
     return p;
 }
 
@@ -134,6 +152,31 @@ MemoryPlan choose_tiles(LanguageModel& model, const Compute& compute, const Tile
              memory_bytes, p.tiles.T, want.B, want.L, p.total_bytes(),
              want.T > 0 ? "a smaller --tile" : "a smaller model");
     return p;
+}
+
+std::string what_fits(LanguageModel& model, const Compute& compute, const TileOptions& want, int64_t memory_bytes) {
+    const auto largest = [&](auto set) {
+        int64_t best = 0;
+        for (int64_t n = 1; n <= int64_t{1} << 40; n *= 2) {
+            TileOptions o = want;
+            o.T = 0;
+            o.keep = -1;
+            set(o, n);
+            try {
+                choose_tiles(model, compute, o, memory_bytes);
+            } catch (const Error&) {
+                break;
+            }
+            best = n;
+        }
+        return best;
+    };
+    const int64_t length = largest([](TileOptions& o, int64_t n) { o.L = n; });
+    const int64_t batch = largest([](TileOptions& o, int64_t n) { o.B = n; });
+    if (length == 0 && batch == 0) return "no length fits at this batch; hint: a smaller model";
+    std::string text = length > 0 ? fmt::format("a length of {} at this batch", length) : "";
+    if (batch > 0) text += fmt::format("{}a batch of {} at this length", length > 0 ? " or " : "", batch);
+    return text + " fits";
 }
 
 }  // namespace adder

@@ -2,9 +2,11 @@
 // any allocation.
 #pragma once
 #include <cstdint>
+#include <string>
 
 #include "core/ctx.h"
 #include "model/model.h"
+#include "model/roofline.h"
 
 namespace adder {
 
@@ -24,9 +26,10 @@ struct MemoryPlan {
     int64_t border_bytes = 0;     // states at tile borders: grows with L / T
     int64_t saved_tile_bytes = 0, saved_bytes = 0;  // of one kept tile, of all
     int64_t scratch_bytes = 0;
-    int64_t batch_bytes = 0;      // tokens, targets, weights, flags: grows with L
+    int64_t batch_bytes = 0;      // tokens, targets, weights, flags: grows with L; on a GPU two packed batches and a tile
     int64_t context_bytes = 0;    // GPU only: what CUDA and its libraries take for themselves
-    double step_flops = 0;        // recomputation included
+    double step_flops = 0;        // of a micro-batch, recomputation included
+    double step_seconds = 0;      // the same, as predicted; 0 where no Roofline was given
     int64_t parameters = 0;       // elements
     int64_t total_bytes() const {
         return parameter_bytes + optimizer_bytes + border_bytes + saved_bytes + scratch_bytes + batch_bytes +
@@ -35,9 +38,12 @@ struct MemoryPlan {
 };
 
 // The plan for exactly these tiles (T >= 1, keep >= 0 are clamped to what the length allows).
-MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const TileOptions& tiles);
+MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const TileOptions& tiles,
+                         const Roofline* roofline = nullptr);
 // Fills in T and keep where they are open: one tile if that fits into `memory_bytes`, else the longest power of two that
 // does, keeping as many tiles as fit. Throws Error with the need of the smallest plan when nothing fits.
 MemoryPlan choose_tiles(LanguageModel& model, const Compute& compute, const TileOptions& tiles, int64_t memory_bytes);
+// "a length of 65536 at this batch or a batch of 2 at this length fits": powers of two.
+std::string what_fits(LanguageModel& model, const Compute& compute, const TileOptions& tiles, int64_t memory_bytes);
 
 }  // namespace adder

@@ -141,7 +141,7 @@ void save_checkpoint(const std::string& path, const LanguageModel& model, const 
     write_items(to + "/model.safetensors", parameter_items(params, HostCopy(params.masters()).ref()));
     Tensor counters(DType::i64, {kCounters}), best(DType::f64, {1});
     const int64_t values[] = {state.step,         state.consumed_batches, state.tokens,
-                              state.bad_in_a_row, state.best_step,        state.evaluated_step,   optimizer.updates};
+                              state.bad_in_a_row, state.best_step,        state.evaluated_step,   optimizer.updates()};
     std::memcpy(counters.ref().data, values, sizeof values);
     *best.ref().ptr<double>("best") = state.best_valid_loss;
     write_items(to + "/trainer.safetensors", trainer_items(params, HostCopy(optimizer.moments()).ref(), counters, best));
@@ -249,7 +249,7 @@ TrainerState load_trainer(const std::string& checkpoint, const ParamStore& param
     const HostCopy moments(optimizer.moments());
     read_items(file, trainer_items(params, moments.ref(), counters, best));
     moments.upload();
-    optimizer.updates = counters.ref().ptr<int64_t>("counters")[6];
+    optimizer.set_updates(counters.ref().ptr<int64_t>("counters")[6]);
     return state_of(counters, best);
 }
 

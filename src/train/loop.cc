@@ -1,5 +1,6 @@
 #include "train/loop.h"
 
+#include <array>
 #include <chrono>
 #include <cmath>
 
@@ -18,7 +19,7 @@ class Loop {
     Loop(LanguageModel& model, ParamStore& params, Trainer& trainer, TrainerState& state, const LoopOptions& options,
          const LoopHooks& hooks)
         : model_(model), params_(params), trainer_(trainer), state_(state), o_(options), hooks_(hooks),
-          saved_step_(state.step), saved_evaluation_(state.evaluated_step) {}
+          submitted_(state.step), saved_step_(state.step), saved_evaluation_(state.evaluated_step) {}
 
     LoopEnd run() {
         trainer_.engine().set_stop_flag(hooks_.stop);
@@ -28,16 +29,21 @@ class Loop {
             if (best.step > state_.best_step) remove_checkpoint(best.path);
         try {
             // A run that was stopped during an evaluation makes up for it, so that it equals one never stopped.
-            if (evaluation_due()) evaluate();
-            while (state_.step < o_.steps) {
+            if (evaluation_due(state_.step)) evaluate();
+            while (submitted_ < o_.steps) {
                 if (hooks_.stop && hooks_.stop->load()) throw Interrupted{};
-                if (o_.stop_after > 0 && state_.step >= o_.stop_after) throw Interrupted{};
-                one_step();
+                if (o_.stop_after > 0 && submitted_ >= o_.stop_after) throw Interrupted{};
+                submit();
                 trainer_.engine().set_verify(false);
-                if (evaluation_due()) evaluate();
-                if (save_due()) save();
+                // On a GPU a step is reported while the next one runs.
+                const bool wait = evaluation_due(submitted_) || save_due(submitted_);
+                collect_until(trainer_.compute().device == Device::cpu || wait ? 0 : 1);
+                if (!wait) continue;
+                if (evaluation_due(state_.step)) evaluate();
+                if (save_due(state_.step)) save();
             }
         } catch (const Interrupted&) {
+            collect_until(0);
             save();
             return LoopEnd::stopped;
         }
@@ -46,22 +52,51 @@ class Loop {
     }
 
   private:
-    void one_step() {
-        const MemoryPlan& plan = hooks_.plan(state_.step);
-        trainer_.configure(plan);
-        const double lr = hooks_.lr(state_.step);
-        const auto begin = Clock::now();
-        const StepResult r = trainer_.step(state_.step, o_.accumulation, lr, hooks_.fill);
-        const double took = seconds_since(begin);
+    // What was submitted and not yet collected: at most as much as the trainer allows.
+    struct Submitted {
+        double lr;
+        int64_t tokens;
+    };
 
-        if (!r.bad_parameter.empty())
-            fail("step {}: the update made {} non-finite; the last good checkpoint is kept; hint: a smaller --lr",
-                 state_.step + 1, r.bad_parameter);
-        state_.step += 1;
-        state_.consumed_batches += o_.accumulation;
-        const int64_t read = o_.accumulation * plan.tiles.B * plan.tiles.L;
-        state_.tokens += read;
-        report(r, lr, static_cast<double>(read) / took);
+    void submit() {
+        const MemoryPlan& plan = hooks_.plan(submitted_);
+        if (!(plan.tiles == tiles_)) collect_until(0);
+        tiles_ = plan.tiles;
+        Submitted& s = under_way_[static_cast<size_t>(submitted_) % under_way_.size()];
+        s = {hooks_.lr(submitted_), o_.accumulation * plan.tiles.B * plan.tiles.L};
+        naming_checkpoint([&] {
+            trainer_.configure(plan);
+            trainer_.submit(submitted_, o_.accumulation, s.lr, hooks_.fill);
+        });
+        submitted_ += 1;
+    }
+
+    void collect_until(int64_t pending) {
+        while (trainer_.pending() > pending) {
+            StepResult r;
+            naming_checkpoint([&] { r = trainer_.collect(); });
+            if (!r.bad_parameter.empty())
+                fail("step {}: the update made {} non-finite; the last good checkpoint is kept; hint: a smaller --lr",
+                     state_.step + 1, r.bad_parameter);
+            const Submitted& s = under_way_[static_cast<size_t>(state_.step) % under_way_.size()];
+            state_.step += 1;
+            state_.consumed_batches += o_.accumulation;
+            state_.tokens += s.tokens;
+            report(r, s.lr, 1e3 * static_cast<double>(s.tokens) / (r.ms + r.idle_ms));
+        }
+    }
+
+    // Runs `work`; after an error on a GPU nothing there is trusted any more: the message says what is left.
+    template <class Work>
+    void naming_checkpoint(Work work) {
+        try {
+            work();
+        } catch (const Error& e) {
+            if (trainer_.compute().device == Device::cpu) throw;
+            const auto found = list_checkpoints(o_.folder, CheckpointKind::step);
+            if (found.empty()) fail("step {}: {}; there is no checkpoint yet", state_.step + 1, e.what());
+            fail("step {}: {}; the last checkpoint is {}", state_.step + 1, e.what(), found.back().path);
+        }
     }
 
     void report(const StepResult& r, double lr, double tokens_per_s) {
@@ -83,9 +118,9 @@ class Loop {
                                        state_.step));
     }
 
-    bool evaluation_due() const {
-        if (!hooks_.evaluate || state_.step == 0 || state_.evaluated_step == state_.step) return false;
-        return state_.step >= o_.steps || (o_.eval_every > 0 && state_.step % o_.eval_every == 0);
+    bool evaluation_due(int64_t step) const {
+        if (!hooks_.evaluate || step == 0 || state_.evaluated_step == step) return false;
+        return step >= o_.steps || (o_.eval_every > 0 && step % o_.eval_every == 0);
     }
 
     void evaluate() {
@@ -108,9 +143,9 @@ class Loop {
         }
     }
 
-    bool save_due() const {
-        if (state_.step >= o_.steps || state_.bad_in_a_row > 0) return false;
-        return o_.save_every > 0 ? state_.step % o_.save_every == 0 : seconds_since(last_save_) >= o_.save_seconds;
+    bool save_due(int64_t step) const {
+        if (step >= o_.steps || state_.bad_in_a_row > 0) return false;
+        return o_.save_every > 0 ? step % o_.save_every == 0 : seconds_since(last_save_) >= o_.save_seconds;
     }
 
     void save() {
@@ -134,6 +169,9 @@ class Loop {
     TrainerState& state_;
     const LoopOptions& o_;
     const LoopHooks& hooks_;
+    int64_t submitted_;
+    TileOptions tiles_;  // of the last submitted step
+    std::array<Submitted, Trainer::kMostPending + 1> under_way_{};  // by step
     int64_t saved_step_, saved_evaluation_;
     Clock::time_point last_save_ = Clock::now();
 };

@@ -1,25 +1,45 @@
 #include "train/trainer.h"
 
+#include <chrono>
+
 namespace adder {
+
+namespace {
+bool on_gpu(const Compute& compute) { return compute.device == Device::cuda; }
+}  // namespace
 
 Trainer::Trainer(LanguageModel& model, ParamStore& params, const OptimizerOptions& options, const Compute& compute,
                  const MemoryPlan& plan)
-    : params_(params), optimizer_(params, options), engine_(model, compute, plan),
-      batch_(plan.tiles.B, plan.tiles.L), plan_(plan), scratch_(compute.device, "scratch of the update"),
-      ctx_(compute.context(scratch_)) {
+    : compute_(compute), params_(params), vocab_(model.vocab()), optimizer_(params, options),
+      engine_(model, compute, plan), scratch_(compute.device, "scratch of the update"), ctx_(compute.context(scratch_)),
+      sums_(DType::f64, {2}, compute.device) {
     ctx_.dry_run = true;
-    optimizer_.step(ctx_, 0, 1);
-    optimizer_.updates = 0;
+    on_gpu(compute) ? optimizer_.give(ctx_, sums_) : void(optimizer_.step(ctx_, 0, 1));
     ctx_.dry_run = false;
     scratch_.bind(scratch_.peak_bytes());
+    if (on_gpu(compute)) {
+        letters_ = PinnedMemory(kPlaces * static_cast<int64_t>(sizeof(Letter)));
+        for (Place& p : places_) {
+            p.begin = std::make_unique<Event>();
+            p.end = std::make_unique<Event>();
+        }
+    }
+    plan_.tiles = {0, 0, 0, 0};
+    configure(plan);
 }
 
 void Trainer::configure(const MemoryPlan& plan) {
     if (plan.tiles == plan_.tiles) return;
+    CHECK(pending() == 0);
+    const bool first = plan_.tiles.B == 0;
     plan_ = plan;
     batch_ = {};
-    engine_.configure(plan);
-    batch_ = Batch(plan.tiles.B, plan.tiles.L);
+    feed_.reset();
+    if (!first) engine_.configure(plan);
+    if (on_gpu(compute_))
+        feed_ = std::make_unique<BatchFeed>(*compute_.gpu, vocab_, plan.tiles.B, plan.tiles.L);
+    else
+        batch_ = Batch(plan.tiles.B, plan.tiles.L);
 }
 
 void Trainer::set_meter(OpMeter* meter) {
@@ -27,21 +47,75 @@ void Trainer::set_meter(OpMeter* meter) {
     ctx_.meter = meter;
 }
 
-StepResult Trainer::step(int64_t step, int64_t accumulation, double lr, const FillBatch& fill) {
-    StepResult r;
+void Trainer::submit(int64_t step, int64_t accumulation, double lr, const FillBatch& fill) {
+    CHECK(pending() < kMostPending);
+    on_gpu(compute_) ? submit_on_gpu(step, accumulation, lr, fill) : submit_on_cpu(step, accumulation, lr, fill);
+    submitted_ += 1;
+}
+
+void Trainer::submit_on_cpu(int64_t step, int64_t accumulation, double lr, const FillBatch& fill) {
+    const auto begin = std::chrono::steady_clock::now();
     params_.zero_gradients(ctx_);
+    sums_.zero();
     for (int64_t micro = 0; micro < accumulation; ++micro) {
         fill(step, micro, batch_);
-        const LossSums sums = engine_.forward_backward(batch_);
-        r.sums.loss += sums.loss;
-        r.sums.weight += sums.weight;
+        engine_.forward_backward(batch_, sums_);
     }
-    if (r.sums.weight == 0) return r;
-    Optimizer::Result o = optimizer_.step(ctx_, lr, r.sums.weight);
-    r.grad_norm = o.grad_norm;
-    r.updated = o.bad_gradient.empty();
-    r.bad_gradient = std::move(o.bad_gradient);
-    r.bad_parameter = std::move(o.bad_parameter);
+    const auto* sums = sums_.ref().ptr<double>("sums");
+    StepResult& r = place(submitted_).result;
+    r = {};
+    r.sums = {sums[0], sums[1]};
+    if (r.sums.weight != 0) {
+        UpdateResult u = optimizer_.step(ctx_, lr, r.sums.weight);
+        r.grad_norm = u.grad_norm;
+        r.updated = u.updated;
+        r.bad_gradient = std::move(u.bad_gradient);
+        r.bad_parameter = std::move(u.bad_parameter);
+    }
+    r.ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+}
+
+void Trainer::submit_on_gpu(int64_t step, int64_t accumulation, double lr, const FillBatch& fill) {
+    Gpu& gpu = *compute_.gpu;
+    CUstream_st* stream = gpu.stream();
+    Place& p = place(submitted_);
+    Letter& l = letter(submitted_);
+    p.follows = pending() > 0;
+    p.begin->record(stream);
+    params_.zero_gradients(ctx_);
+    fill_zero(ctx_, sums_);
+    for (int64_t micro = 0; micro < accumulation; ++micro) {
+        const PackedBatch& batch = feed_->take(step, micro, fill);
+        engine_.forward_backward(batch, sums_);
+        feed_->done();
+        if (micro + 1 < accumulation) feed_->prepare(step, micro + 1, fill);
+    }
+    l.lr = lr;
+    static_assert(offsetof(UpdateState, lr) == 0);
+    copy_async(optimizer_.state().data, &l.lr, sizeof l.lr, stream);
+    graphs_.run(ctx_, {}, [&] { optimizer_.give(ctx_, sums_); });
+    copy_async(&l.record, optimizer_.record().data, sizeof l.record, stream);
+    copy_async(&l.fault, gpu.fault_word(), sizeof l.fault, stream);
+    p.end->record(stream);
+    feed_->prepare(step + 1, 0, fill);
+}
+
+StepResult Trainer::collect() {
+    CHECK(pending() > 0);
+    Place& p = place(collected_);
+    if (!on_gpu(compute_)) {
+        collected_ += 1;
+        return std::move(p.result);
+    }
+    p.end->synchronize();
+    const Letter& l = letter(collected_);
+    if (l.fault.fault != Fault::none) throw Error(describe(l.fault));
+    UpdateResult u = optimizer_.result_of(l.record);
+    StepResult r{{l.record.loss, l.record.weight}, u.grad_norm, u.updated, std::move(u.bad_gradient),
+                 std::move(u.bad_parameter)};
+    r.ms = p.end->ms_since(*p.begin);
+    if (p.follows) r.idle_ms = p.begin->ms_since(*place(collected_ + kPlaces - 1).end);
+    collected_ += 1;
     return r;
 }
 

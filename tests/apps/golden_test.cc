@@ -73,7 +73,7 @@ TEST_P(Golden, in_double_precision_they_agree_to_rounding) {
         std::vector<double> nats(static_cast<size_t>(n));
         const BatchRow row = row_of(batch, 0);
         session.reset(0);
-        session.score(0, row.ids, row.targets, row.weights, row.start, n, 0, nats.data());
+        session.score({0, 1, n, 0, 0, row.ids, row.targets, row.weights, row.start}, nats.data());
         LossSums sums;
         for (int64_t t = 0; t < n; ++t) {
             sums.weight += static_cast<double>(row.weights[t]);

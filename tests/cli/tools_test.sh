@@ -29,7 +29,7 @@ logs '16 tiles of 1024, 1 kept'
 
 succeeds "$ADDER" selftest --threads 3
 [ "$(grep -c ' ok$' "$W/out")" -eq "$(($(wc -l <"$W/out") - 1))" ] || wrong "expected one line an op, all ok"
-for op in conv1d embedding gemm norm scan ssd gated_norm cross_entropy adamw grad_norm; do says "^$op .*ok$"; done
+for op in conv1d embedding gemm norm scan ssd gated_norm cross_entropy adamw grad_norm sample; do says "^$op .*ok$"; done
 for isa in $("$ADDER" info --json | sed -E 's/.*"isas":\[([^]]*)\].*/\1/; s/[",]/ /g'); do
     succeeds "$ADDER" selftest --isa "$isa" --threads 1
     logs "isa $isa, threads 1"
@@ -50,6 +50,7 @@ refused 2 "unknown op 'scna'; the nearest is 'scan'" "$ADDER" bench scna
 refused 2 'op' "$ADDER" bench
 refused 1 'no case' "$ADDER" bench scan --filter nothing
 refused 1 'cuda' "$ADDER" bench scan --device cuda
+refused 2 'dtype: expected f32' "$ADDER" bench scan --dtype bf16
 
 for mixer in mamba1 mamba2; do
     succeeds "$ADDER" train --profile --domain dna --input "$phage" --mixer $mixer --d-model 18 --layers 1 --length 300 --batch 1

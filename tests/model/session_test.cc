@@ -15,14 +15,19 @@ namespace {
 class SessionOfEveryMixer : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Mixers, SessionOfEveryMixer, testing::ValuesIn(mixer_names()));
 
+// Steps [t, t + n) of all rows.
+TokenRows rows_of(const Batch& batch, int64_t t, int64_t n) {
+    return {0, batch.B, n, t, batch.L, batch.ids.ref().ptr<uint16_t>("ids") + t,
+            batch.targets.ref().ptr<uint16_t>("targets") + t, batch.weights.ref().ptr<float>("weights") + t,
+            batch.start.ref().ptr<uint8_t>("start") + t};
+}
+
 std::vector<double> nats_by_tiles(ToyModel& toy, const Batch& batch, int64_t T) {
     ThreadPool pool(2);
-    Session session(toy.model, {.storage = toy.storage, .pool = &pool}, 1, T);
-    std::vector<double> nats(static_cast<size_t>(batch.L));
+    Session session(toy.model, {.storage = toy.storage, .pool = &pool}, batch.B, T, batch.B);
+    std::vector<double> nats(static_cast<size_t>(batch.B * batch.L));
     for (int64_t t = 0; t < batch.L; t += T)
-        session.score(0, batch.ids.ref().ptr<uint16_t>("ids") + t, batch.targets.ref().ptr<uint16_t>("targets") + t,
-                      batch.weights.ref().ptr<float>("weights") + t, batch.start.ref().ptr<uint8_t>("start") + t,
-                      std::min(T, batch.L - t), t, nats.data() + t);
+        session.score(rows_of(batch, t, std::min(T, batch.L - t)), nats.data() + t);
     return nats;
 }
 
@@ -53,6 +58,19 @@ TEST_P(SessionOfEveryMixer, scores_do_not_depend_on_the_tile) {
     const Batch batch = toy_batch(1, 300, {0, 65, 66, 127});
     const std::vector<double> whole = nats_by_tiles(toy, batch, 300);
     for (int64_t T : {1, 3, 64, 100, 256}) EXPECT_LE(relative_rms(nats_by_tiles(toy, batch, T), whole), 1e-5) << T;
+}
+
+TEST_P(SessionOfEveryMixer, rows_that_are_read_together_score_as_alone) {
+    ToyModel toy(GetParam(), DType::f32);
+    const Batch batch = toy_batch(3, 90, {0, 30, 64});
+    const std::vector<double> together = nats_by_tiles(toy, batch, 40);
+    for (int64_t b = 0; b < 3; ++b) {
+        Batch row(1, 90);
+        for (auto [from, to] : {std::pair{&batch.ids, &row.ids}, {&batch.targets, &row.targets},
+                                {&batch.weights, &row.weights}, {&batch.start, &row.start}})
+            copy(from->ref().slice(0, b, 1), *to);
+        EXPECT_EQ(nats_by_tiles(toy, row, 40), std::vector<double>(together.begin() + b * 90, together.begin() + (b + 1) * 90));
+    }
 }
 
 TEST_P(SessionOfEveryMixer, training_loss_equals_scored_loss) {
@@ -116,7 +134,7 @@ TEST_P(SessionOfEveryMixer, samples_follow_the_models_probabilities) {
     const std::vector<std::vector<uint16_t>> prompts{{7, 10, 8}};
     ThreadPool pool(1);
     Session session(toy.model, {.pool = &pool}, 1, 8);
-    session.read(0, prompts[0].data(), nullptr, 2, 0);
+    session.read({0, 1, 2, 0, 0, prompts[0].data()});
     const TensorRef logits = session.step(&prompts[0][2]);
     double total = 0, p[16] = {};
     for (int id = 7; id <= 10; ++id) total += p[id] = std::exp(ToyModel::get(logits, id));

@@ -13,16 +13,19 @@ namespace adder {
 
 struct ToyModel {
     ToyModel(const std::string& mixer, DType storage_, int64_t d_model = 8, int64_t n_layer = 2,
-             Discretization discretization = Discretization::euler)
+             Discretization discretization = Discretization::euler, Device device = Device::cpu)
         : storage(storage_), model(config(mixer, d_model, n_layer, discretization)),
-          params([this](ParamVisitor& v) { model.visit(v); }, storage_, true) {
+          params([this](ParamVisitor& v) { model.visit(v); }, storage_, true, device) {
         params.initialise(7);
+        const HostCopy masters(params.masters());
         // Away from the initial values, so that every parameter matters: the initial embedding is nearly zero, and the
         // initial skips, norms and biases are constant.
         const Philox random(3, Stream::test);
         uint64_t i = 0;
         for (const auto& e : params.entries())
-            for (int64_t k = 0; k < e.spec.shape.numel(); ++k) add(e.param->value, k, 0.3 * random.normal(i++));
+            for (int64_t k = 0; k < e.spec.shape.numel(); ++k) add(masters.ref(), e.offset + k, 0.3 * random.normal(i++));
+        masters.upload();
+        params.refresh_copies();
     }
 
     static ModelConfig config(const std::string& mixer, int64_t d_model, int64_t n_layer, Discretization d) {
@@ -49,11 +52,14 @@ struct ToyModel {
             static_cast<float*>(t.data)[k] = static_cast<float>(get(t, k) + x);
     }
 
-    // All gradients, one after the other.
-    std::vector<double> gradients() const {
+    // All gradients, all parameters, one after the other.
+    std::vector<double> gradients() const { return elements(params.gradients()); }
+    std::vector<double> values() const { return elements(params.masters()); }
+    std::vector<double> elements(const TensorRef& buffer) const {
+        const HostCopy host(buffer);
         std::vector<double> all;
         for (const auto& e : params.entries())
-            for (int64_t k = 0; k < e.spec.shape.numel(); ++k) all.push_back(get(e.param->grad, k));
+            for (int64_t k = 0; k < e.spec.shape.numel(); ++k) all.push_back(get(host.ref(), e.offset + k));
         return all;
     }
 
@@ -83,6 +89,37 @@ inline Batch toy_batch(int64_t B, int64_t L, const std::vector<int64_t>& starts,
     return batch;
 }
 
+// The same, where every target is the next token of its row: what a packed batch can hold.
+inline Batch next_token_batch(int64_t B, int64_t L, const std::vector<int64_t>& starts, uint64_t seed = 1) {
+    Batch batch = toy_batch(B, L, starts, seed);
+    const auto* ids = batch.ids.ref().ptr<uint16_t>("ids");
+    auto* targets = batch.targets.ref().ptr<uint16_t>("targets");
+    for (int64_t i = 0; i + 1 < B * L; ++i)
+        if (i % L + 1 < L) targets[i] = ids[i + 1];
+    return batch;
+}
+
+inline void copy_batch(const Batch& from, Batch& to) {
+    copy(from.ids, to.ids);
+    copy(from.targets, to.targets);
+    copy(from.weights, to.weights);
+    copy(from.start, to.start);
+}
+
+// A packed batch in memory of its own.
+struct PackedCopy {
+    PackedCopy(const Batch& batch, int64_t vocab, Device device) {
+        const int64_t bytes = PackedBatch::bytes(vocab, batch.B, batch.L);
+        Tensor host(DType::u8, {bytes});
+        pack(batch, vocab, PackedBatch::at(host.ref().data, Device::cpu, vocab, batch.B, batch.L));
+        memory = Tensor(DType::u8, {bytes}, device, "a packed batch");
+        copy(host, memory);
+        at = PackedBatch::at(memory.ref().data, device, vocab, batch.B, batch.L);
+    }
+    Tensor memory;
+    PackedBatch at;
+};
+
 struct ToyRun {
     LossSums sums;
     std::vector<double> gradients;
@@ -97,8 +134,10 @@ inline ToyRun run_tiles(ToyModel& toy, const Batch& batch, int64_t T, int64_t ke
     engine.set_poison(true);
     engine.configure(plan);
     toy.params.zero_gradients({});
+    const Tensor sums(DType::f64, {2});
+    engine.forward_backward(batch, sums);
     ToyRun run;
-    run.sums = engine.forward_backward(batch);
+    run.sums = {sums.ref().ptr<double>("sums")[0], sums.ref().ptr<double>("sums")[1]};
     run.gradients = toy.gradients();
     return run;
 }

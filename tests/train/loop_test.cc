@@ -156,7 +156,7 @@ TEST(Loop, one_non_finite_gradient_is_skipped_and_named) {
     loop.bad_to = 5;
     EXPECT_EQ(loop.run(), LoopEnd::finished);
     EXPECT_EQ(loop.losses.size(), 8u);
-    EXPECT_EQ(loop.trainer.optimizer().updates, 6);
+    EXPECT_EQ(loop.trainer.optimizer().updates(), 6);
     ASSERT_EQ(loop.words.size(), 2u);
     EXPECT_THAT(loop.words[1], HasSubstr("step 5: the gradient of backbone.embedding.weight is not finite"));
 }
@@ -229,7 +229,7 @@ TEST(Checkpoint, every_layout_so_far_is_read) {
         const TrainerState state = load_trainer(checkpoint, params, optimizer);
         EXPECT_EQ(state.step, 2);
         EXPECT_EQ(state.tokens, 128);
-        EXPECT_EQ(optimizer.updates, 2);
+        EXPECT_EQ(optimizer.updates(), 2);
         EXPECT_EQ(load_run(checkpoint)["options"]["seed"], 3);
         EXPECT_NE(ToyModel::get(optimizer.tensors()[0].v, 7 * 8), 0);
     }

@@ -19,13 +19,6 @@ void fill(int64_t step, int64_t micro, Batch& batch) {
     copy(made.start, batch.start);
 }
 
-std::vector<double> values(const ToyModel& toy) {
-    std::vector<double> all;
-    for (const auto& e : toy.params.entries())
-        for (int64_t k = 0; k < e.spec.shape.numel(); ++k) all.push_back(ToyModel::get(e.param->value, k));
-    return all;
-}
-
 struct ToyTrainer {
     ToyTrainer(const std::string& mixer, const TileOptions& tiles, int threads = 1, int64_t d_model = 8)
         : toy(mixer, DType::f32, d_model), pool(threads),
@@ -56,8 +49,8 @@ TEST_P(TrainerOfEveryMixer, ten_steps_have_the_same_bits_at_any_thread_count) {
     for (int threads : {1, 2, 3, 7}) {
         ToyTrainer t(GetParam(), {3, 300, 130, 1}, threads, 24);
         for (int64_t step = 0; step < 10; ++step) t.trainer.step(step, 1, 1e-2, fill);
-        if (threads == 1) one = values(t.toy);
-        EXPECT_EQ(values(t.toy), one) << threads;
+        if (threads == 1) one = t.toy.values();
+        EXPECT_EQ(t.toy.values(), one) << threads;
     }
 }
 
@@ -85,7 +78,7 @@ TEST_P(TrainerOfEveryMixer, accumulated_micro_batches_equal_one_large_batch) {
 
 TEST(Trainer, a_non_finite_gradient_updates_nothing_and_names_the_tensor) {
     ToyTrainer t("mamba2", {1, 20, 20, 1});
-    const std::vector<double> before = values(t.toy);
+    const std::vector<double> before = t.toy.values();
     auto bad = [](int64_t step, int64_t micro, Batch& batch) {
         fill(step, micro, batch);
         batch.weights.ref().ptr<float>("w")[3] = std::numeric_limits<float>::infinity();
@@ -93,35 +86,35 @@ TEST(Trainer, a_non_finite_gradient_updates_nothing_and_names_the_tensor) {
     const StepResult r = t.trainer.step(0, 1, 1e-2, bad);
     EXPECT_FALSE(r.updated);
     EXPECT_EQ(r.bad_gradient, "backbone.embedding.weight");
-    EXPECT_EQ(values(t.toy), before);
-    EXPECT_EQ(t.trainer.optimizer().updates, 0);
+    EXPECT_EQ(t.toy.values(), before);
+    EXPECT_EQ(t.trainer.optimizer().updates(), 0);
     EXPECT_TRUE(t.trainer.step(1, 1, 1e-2, fill).updated);
 }
 
 TEST(Trainer, a_batch_without_counted_tokens_updates_nothing) {
     ToyTrainer t("mamba1", {1, 20, 20, 1});
-    const std::vector<double> before = values(t.toy);
+    const std::vector<double> before = t.toy.values();
     const StepResult r = t.trainer.step(0, 1, 1e-2, [](int64_t step, int64_t micro, Batch& batch) {
         fill(step, micro, batch);
         batch.weights.zero();
     });
     EXPECT_FALSE(r.updated);
     EXPECT_EQ(r.sums.weight, 0);
-    EXPECT_EQ(values(t.toy), before);
+    EXPECT_EQ(t.toy.values(), before);
 }
 
 TEST(Trainer, the_stop_flag_drops_the_unfinished_step) {
     ToyTrainer t("mamba1", {1, 40, 10, 1});
-    const std::vector<double> before = values(t.toy);
+    const std::vector<double> before = t.toy.values();
     std::atomic<bool> stop{true};
     t.trainer.engine().set_stop_flag(&stop);
     EXPECT_THROW(t.trainer.step(0, 1, 1e-2, fill), Interrupted);
-    EXPECT_EQ(values(t.toy), before);
+    EXPECT_EQ(t.toy.values(), before);
     stop = false;
     ToyTrainer fresh("mamba1", {1, 40, 10, 1});
     t.trainer.step(0, 1, 1e-2, fill);
     fresh.trainer.step(0, 1, 1e-2, fill);
-    EXPECT_EQ(values(t.toy), values(fresh.toy));
+    EXPECT_EQ(t.toy.values(), fresh.toy.values());
 }
 
 TEST(Trainer, length_warm_up_changes_shapes_between_steps) {

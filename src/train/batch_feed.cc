@@ -1,0 +1,50 @@
+#include "train/batch_feed.h"
+
+namespace adder {
+
+BatchFeed::BatchFeed(Gpu& gpu, int64_t vocab, int64_t B, int64_t L) : gpu_(gpu), vocab_(vocab), filled_(B, L) {
+    const int64_t bytes = PackedBatch::bytes(vocab, B, L);
+    for (Place& p : places_) {
+        p.pinned = PinnedMemory(bytes);
+        p.memory = Tensor(DType::u8, {bytes}, Device::cuda, "packed batches");
+        p.on_host = PackedBatch::at(p.pinned.data(), Device::cpu, vocab, B, L);
+        p.on_device = PackedBatch::at(p.memory.ref().data, Device::cuda, vocab, B, L);
+    }
+}
+
+void BatchFeed::make(Place& place, int64_t step, int64_t micro, const FillBatch& fill) {
+    place.step = -1;
+    fill(step, micro, filled_);
+    place.uploaded.synchronize();  // the last batch has left this memory
+    pack(filled_, vocab_, place.on_host);
+    place.consumed.wait_in(gpu_.copy_stream());
+    copy_async(place.memory.ref().data, place.pinned.data(), place.memory.ref().bytes(), gpu_.copy_stream());
+    place.uploaded.record(gpu_.copy_stream());
+    place.step = step;
+    place.micro = micro;
+}
+
+const PackedBatch& BatchFeed::take(int64_t step, int64_t micro, const FillBatch& fill) {
+    present_ = 1 - present_;
+    Place& place = places_[present_];
+    if (place.step != step || place.micro != micro) make(place, step, micro, fill);
+    place.uploaded.wait_in(gpu_.stream());
+    return place.on_device;
+}
+
+void BatchFeed::done() {
+    places_[present_].consumed.record(gpu_.stream());
+    places_[present_].step = -1;
+}
+
+void BatchFeed::prepare(int64_t step, int64_t micro, const FillBatch& fill) {
+    try {
+        make(places_[1 - present_], step, micro, fill);
+    } catch (const Error&) {
+        // Said again when the batch is wanted: it may never be.
+    } catch (const std::logic_error&) {
+        // The step has another length, for which there will be another feed.
+    }
+}
+
+}  // namespace adder

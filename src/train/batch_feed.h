@@ -1,0 +1,44 @@
+// BatchFeed: micro-batches on their way to a GPU. While the device computes on one, the next is filled and packed into
+// page-locked memory and copied beside the computation; two of each are enough, because the device never needs a third.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <functional>
+
+#include "core/batch.h"
+#include "core/ctx.h"
+
+namespace adder {
+
+// Fills micro-batch `micro` of step `step` (both from 0): a function of these two numbers alone.
+using FillBatch = std::function<void(int64_t step, int64_t micro, Batch& batch)>;
+
+class BatchFeed {
+  public:
+    BatchFeed(Gpu& gpu, int64_t vocab, int64_t B, int64_t L);
+
+    // The batch on the device; what the ops' stream is given from now on finds it there. Valid until `done`.
+    const PackedBatch& take(int64_t step, int64_t micro, const FillBatch& fill);
+    // The ops' stream has been given everything that reads the batch.
+    void done();
+    // Makes the batch that the next `take` asks for, as long as nothing goes wrong: what does is said by that `take`.
+    void prepare(int64_t step, int64_t micro, const FillBatch& fill);
+
+  private:
+    struct Place {
+        PinnedMemory pinned;
+        Tensor memory;
+        PackedBatch on_host, on_device;
+        Event uploaded, consumed;
+        int64_t step = -1, micro = -1;
+    };
+    void make(Place& place, int64_t step, int64_t micro, const FillBatch& fill);
+
+    Gpu& gpu_;
+    int64_t vocab_;
+    Batch filled_;
+    std::array<Place, 2> places_;
+    size_t present_ = 0;
+};
+
+}  // namespace adder

@@ -1,0 +1,139 @@
+// The tile engine on a GPU: the promises of tile_engine_test.cc, and that it computes what the CPU computes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "toy.h"
+
+namespace adder {
+namespace {
+
+struct GpuRunOptions {
+    int64_t T = 0, keep = 1;
+    bool graphs = true;
+    int times = 1;  // that the batch is run, gradients added up
+};
+
+class EngineOnGpu : public testing::TestWithParam<std::string> {
+  protected:
+    void SetUp() override {
+        if (const std::string problem = gpu_problem(); !problem.empty()) GTEST_SKIP() << "skipped: no GPU: " << problem;
+        gpu_ = std::make_unique<Gpu>();
+    }
+    ToyModel toy(DType storage, int64_t d_model = 8) const {
+        return {GetParam(), storage, d_model, 2, Discretization::euler, Device::cuda};
+    }
+    ToyRun run(ToyModel& toy, const Batch& batch, const GpuRunOptions& o) const {
+        const Compute compute{Device::cuda, toy.storage, nullptr, gpu_.get()};
+        const MemoryPlan plan = plan_training(toy.model, compute, {batch.B, batch.L, o.T, o.keep});
+        TileEngine engine(toy.model, compute, plan);
+        engine.set_verify(true);
+        engine.set_graphs(o.graphs);
+        Arena scratch(Device::cuda, "scratch");
+        toy.params.zero_gradients(compute.context(scratch));
+        const Tensor sums(DType::f64, {2}, Device::cuda);
+        const PackedCopy packed(batch, toy.model.vocab(), Device::cuda);
+        for (int i = 0; i < o.times; ++i) engine.forward_backward(packed.at, sums);
+        gpu_->synchronize();
+        ToyRun run;
+        const HostCopy host(sums);
+        run.sums = {host.ref().ptr<double>("sums")[0], host.ref().ptr<double>("sums")[1]};
+        run.gradients = toy.gradients();
+        return run;
+    }
+
+    std::unique_ptr<Gpu> gpu_;
+};
+INSTANTIATE_TEST_SUITE_P(CudaMixers, EngineOnGpu, testing::ValuesIn(mixer_names()));
+
+TEST_P(EngineOnGpu, equals_the_cpu) {
+    ToyModel here(GetParam(), DType::f32);
+    ToyModel there = toy(DType::f32), narrow = toy(DType::bf16);
+    EXPECT_EQ(there.values(), here.values());
+    EXPECT_EQ(narrow.values(), here.values());
+    const Batch batch = next_token_batch(2, 75, {0, 33, 34});
+    const ToyRun a = run_tiles(here, batch, 75, 1), b = run(there, batch, {75}), c = run(narrow, batch, {75});
+    EXPECT_LE(relative_rms(b.gradients, a.gradients), 1e-5);
+    EXPECT_NEAR(b.sums.loss, a.sums.loss, 1e-6 * a.sums.loss);
+    EXPECT_EQ(b.sums.weight, a.sums.weight);
+    // A model of eight channels averages little of the rounding away.
+    EXPECT_LE(relative_rms(c.gradients, a.gradients), 4e-2);
+    EXPECT_NEAR(c.sums.loss, a.sums.loss, 2e-2 * a.sums.loss);
+    EXPECT_EQ(c.sums.weight, a.sums.weight);
+}
+
+TEST_P(EngineOnGpu, tiled_equals_untiled) {
+    for (DType dtype : {DType::f32, DType::bf16}) {
+        ToyModel model = toy(dtype);
+        const int64_t L = 23;
+        for (const std::vector<int64_t>& starts :
+             {std::vector<int64_t>{0}, {0, 1, 2, 9, 10, 21, 22}, {0, 6, 13}}) {
+            const Batch batch = next_token_batch(3, L, starts);
+            const ToyRun whole = run(model, batch, {L});
+            for (int64_t T : {1, 2, 3, 7, 16, 22}) {
+                const ToyRun tiled = run(model, batch, {T});
+                const double tolerance = dtype == DType::f32 ? 1e-5 : 2e-2;
+                EXPECT_LE(relative_rms(tiled.gradients, whole.gradients), tolerance) << name_of(dtype) << " T=" << T;
+                EXPECT_NEAR(tiled.sums.loss, whole.sums.loss, tolerance * whole.sums.loss);
+                EXPECT_EQ(tiled.sums.weight, whole.sums.weight);
+            }
+        }
+    }
+}
+
+TEST_P(EngineOnGpu, packed_members_equal_separate_sequences) {
+    ToyModel model = toy(DType::f32);
+    const std::vector<int64_t> starts{0, 1, 4, 20};
+    const int64_t L = 31;
+    const Batch packed = next_token_batch(1, L, starts);
+    const ToyRun together = run(model, packed, {7});
+    LossSums sums;
+    std::vector<double> gradients(together.gradients.size());
+    for (size_t m = 0; m < starts.size(); ++m) {
+        const int64_t begin = starts[m], n = (m + 1 < starts.size() ? starts[m + 1] : L) - begin;
+        Batch alone(1, n);
+        copy(packed.ids.ref().slice(1, begin, n), alone.ids);
+        copy(packed.targets.ref().slice(1, begin, n), alone.targets);
+        copy(packed.weights.ref().slice(1, begin, n), alone.weights);
+        const ToyRun one = run(model, alone, {n});
+        sums.loss += one.sums.loss;
+        sums.weight += one.sums.weight;
+        for (size_t i = 0; i < gradients.size(); ++i) gradients[i] += one.gradients[i];
+    }
+    EXPECT_NEAR(sums.loss, together.sums.loss, 1e-6 * sums.loss);
+    EXPECT_EQ(sums.weight, together.sums.weight);
+    EXPECT_LE(relative_rms(gradients, together.gradients), 1e-5);
+}
+
+TEST_P(EngineOnGpu, keep_graphs_and_repetition_change_no_bit) {
+    for (DType dtype : {DType::f32, DType::bf16}) {
+        ToyModel model = toy(dtype);
+        const Batch batch = next_token_batch(2, 75, {0, 17, 50});
+        const ToyRun none = run(model, batch, {16, 0, false, 3});
+        for (int64_t keep : {0, 1, 2, 99}) {
+            const ToyRun with = run(model, batch, {16, keep, true, 3});
+            EXPECT_EQ(with.gradients, none.gradients) << name_of(dtype) << " keep " << keep;
+            EXPECT_EQ(with.sums.loss, none.sums.loss);
+        }
+        const ToyRun whole = run(model, batch, {75, 1, false, 3}), recorded = run(model, batch, {75, 1, true, 3});
+        EXPECT_EQ(recorded.gradients, whole.gradients) << name_of(dtype);
+    }
+}
+
+TEST(CudaPlan, a_plan_that_is_too_large_is_an_error_that_says_what_fits) {
+    if (const std::string problem = gpu_problem(); !problem.empty()) GTEST_SKIP() << "skipped: no GPU: " << problem;
+    Gpu gpu;
+    const Compute compute{Device::cuda, DType::bf16, nullptr, &gpu};
+    ToyModel toy("mamba2", DType::bf16, 64, 2, Discretization::euler, Device::cuda);
+    int64_t L = 1 << 20;
+    while (plan_training(toy.model, compute, {1, L, L, 1}).total_bytes() < gpu_free_bytes()) L *= 2;
+    try {
+        TileEngine engine(toy.model, compute, plan_training(toy.model, compute, {1, L, L, 1}));
+        FAIL();
+    } catch (const Error& e) {
+        EXPECT_THAT(std::string(e.what()), testing::HasSubstr("out of GPU memory: "));
+        EXPECT_THAT(std::string(e.what()), testing::HasSubstr("a length of "));
+    }
+}
+
+}  // namespace
+}  // namespace adder

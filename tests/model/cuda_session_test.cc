@@ -1,0 +1,119 @@
+// Reading and generating on a GPU.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "model/generate.h"
+#include "model/session.h"
+#include "toy.h"
+
+namespace adder {
+namespace {
+
+class SessionOnGpu : public testing::TestWithParam<std::string> {
+  protected:
+    void SetUp() override {
+        if (const std::string problem = gpu_problem(); !problem.empty()) GTEST_SKIP() << "skipped: no GPU: " << problem;
+        gpu = std::make_unique<Gpu>();
+    }
+    ToyModel toy(DType storage) const { return {GetParam(), storage, 8, 2, Discretization::euler, Device::cuda}; }
+    Compute compute(DType storage) const { return {Device::cuda, storage, nullptr, gpu.get()}; }
+    std::unique_ptr<Gpu> gpu;
+};
+INSTANTIATE_TEST_SUITE_P(CudaMixers, SessionOnGpu, testing::ValuesIn(mixer_names()));
+
+std::vector<double> nats_by_tiles(ToyModel& toy, const Compute& compute, const Batch& batch, int64_t T) {
+    Session session(toy.model, compute, batch.B, T, batch.B);
+    std::vector<double> nats(static_cast<size_t>(batch.B * batch.L));
+    // Twice: the second time from recorded work.
+    for (int time = 0; time < 2; ++time) {
+        for (int64_t b = 0; b < batch.B; ++b) session.reset(b);
+        for (int64_t t = 0; t < batch.L; t += T)
+            session.score({0, batch.B, std::min(T, batch.L - t), t, batch.L, batch.ids.ref().ptr<uint16_t>("ids") + t,
+                           batch.targets.ref().ptr<uint16_t>("targets") + t,
+                           batch.weights.ref().ptr<float>("weights") + t, batch.start.ref().ptr<uint8_t>("start") + t},
+                          nats.data() + t);
+        session.finish();
+    }
+    return nats;
+}
+
+TEST_P(SessionOnGpu, scores_equal_those_of_the_cpu_at_any_tile) {
+    ThreadPool pool(1);
+    ToyModel here(GetParam(), DType::f32);
+    const Batch batch = toy_batch(2, 70, {0, 30, 31});
+    const std::vector<double> exact = nats_by_tiles(here, {.pool = &pool}, batch, 70);
+    for (DType storage : {DType::f32, DType::bf16}) {
+        ToyModel there = toy(storage);
+        for (int64_t T : {1, 16, 70})
+            EXPECT_LE(relative_rms(nats_by_tiles(there, compute(storage), batch, T), exact),
+                      storage == DType::f32 ? 1e-5 : 2e-2)
+                << name_of(storage) << T;
+    }
+}
+
+TEST_P(SessionOnGpu, steps_equal_tiles) {
+    ToyModel model = toy(DType::f32);
+    const int64_t L = 20, V = model.model.vocab();
+    const Batch batch = toy_batch(1, L, {0});
+    const std::vector<double> nats = nats_by_tiles(model, compute(DType::f32), batch, L);
+    Session session(model.model, compute(DType::f32), 1, 1);
+    for (int64_t t = 0; t < L; ++t) {
+        const HostCopy logits(session.step(batch.ids.ref().ptr<uint16_t>("ids") + t));
+        if (batch.weights.ref().ptr<float>("weights")[t] == 0) continue;
+        double sum = 0;
+        for (int64_t v = 0; v < V; ++v) sum += std::exp(ToyModel::get(logits.ref(), v));
+        const int64_t target = batch.targets.ref().ptr<uint16_t>("targets")[t];
+        EXPECT_NEAR(std::log(sum) - ToyModel::get(logits.ref(), target), nats[static_cast<size_t>(t)], 1e-4) << t;
+    }
+}
+
+std::vector<std::vector<uint16_t>> generated(ToyModel& toy, const Compute& compute, GenerateOptions o) {
+    const std::vector<std::vector<uint16_t>> prompts{{7, 8, 9, 10, 7, 7, 7}, {}, {10}, {8, 8, 9}};
+    o.sampler.allowed.assign(static_cast<size_t>(toy.model.vocab()), 0);
+    for (size_t id : {7, 8, 9, 10}) o.sampler.allowed[id] = 1;
+    std::vector<std::vector<uint16_t>> records;
+    generate(
+        toy.model, compute, o,
+        [&](int64_t k) { return std::span<const uint16_t>(prompts[static_cast<size_t>(k) % prompts.size()]); },
+        [&](int64_t, std::span<const uint16_t> tokens) { records.emplace_back(tokens.begin(), tokens.end()); });
+    return records;
+}
+
+TEST_P(SessionOnGpu, a_generated_record_depends_on_seed_and_number_alone) {
+    for (DType storage : {DType::f32, DType::bf16}) {
+        ToyModel model = toy(storage);
+        GenerateOptions o;
+        o.n_tokens = 40;
+        o.n_records = 7;
+        o.seed = 5;
+        o.batch = 1;
+        o.tile = 3;
+        o.sampler.temperature = 2;
+        const auto alone = generated(model, compute(storage), o);
+        for (const auto& record : alone) EXPECT_EQ(record.size(), 40u);
+        o.batch = 3;
+        EXPECT_EQ(generated(model, compute(storage), o), alone) << name_of(storage);
+        o.seed = 6;
+        EXPECT_NE(generated(model, compute(storage), o), alone);
+    }
+}
+
+TEST_P(SessionOnGpu, a_long_record_comes_back_whole) {
+    ThreadPool pool(1);
+    ToyModel here(GetParam(), DType::f32), there = toy(DType::f32);
+    GenerateOptions o;
+    o.n_tokens = 600;  // more than the device holds at a time
+    o.n_records = 2;
+    o.batch = 2;
+    o.sampler.temperature = 0;
+    const auto record = generated(there, compute(DType::f32), o);
+    ASSERT_EQ(record.size(), 2u);
+    EXPECT_EQ(record[1].size(), 600u);
+    o.n_tokens = 60;
+    const auto exact = generated(here, {.pool = &pool}, o);
+    for (size_t k = 0; k < 2; ++k)
+        EXPECT_TRUE(std::equal(exact[k].begin(), exact[k].end(), record[k].begin())) << k;
+}
+
+}  // namespace
+}  // namespace adder

@@ -1,0 +1,149 @@
+// Cases past 2^31 elements and past 2^31 bytes of workspace on a GPU with 80 GB; the same checks on small ones.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "kernels/conv1d/conv1d_cases.h"
+#include "kernels/cross_entropy/cross_entropy_cases.h"
+#include "kernels/embedding/embedding_cases.h"
+#include "kernels/gated_norm/gated_norm_cases.h"
+#include "kernels/gemm/gemm_cases.h"
+#include "kernels/norm/norm_cases.h"
+#include "kernels/scan/scan_cases.h"
+#include "kernels/ssd/ssd_cases.h"
+#include "tests/ops/sampled_case.h"
+
+namespace adder {
+namespace {
+
+// Ends and middle of [0, n).
+std::vector<int64_t> ends_of(int64_t n, int64_t count) {
+    std::vector<int64_t> some;
+    for (int64_t i = 0; i < count; ++i) some.push_back(i < count / 2 ? i : n - count + i);
+    return some;
+}
+
+// Channels of a scan are independent, but for B and C.
+SampledCase scan_case(int64_t L, int64_t D, int64_t channels) {
+    const unsigned flags = ScanProblem::kGate | ScanProblem::kState;
+    return {op_case<ScanProblem>({kTest, 1, L, D, 16, flags}), op_case<ScanProblem>({kTest, 1, L, channels, 16, flags}),
+            {{D, ends_of(D, channels)}}, {"d_B", "d_C"}};
+}
+SampledCase conv1d_case(int64_t L, int64_t D) {
+    return {op_case<Conv1dProblem>({kTest, 1, L, D, 4, true, true, false, true}),
+            op_case<Conv1dProblem>({kTest, 1, L, 8, 4, true, true, false, true}), {{D, ends_of(D, 8)}}, {}};
+}
+// So are the rows of a head's state, but for what belongs to the head.
+SampledCase ssd_case(int64_t L, int64_t H, int64_t P, int64_t N) {
+    const int64_t head = H - 1;
+    const std::vector<int64_t> rows = ends_of(P, 2);
+    return {op_case<SsdCases>({kTest, 1, L, H, P, N, 1, true, false, false}),
+            op_case<SsdCases>({kTest, 1, L, 1, 2, N, 1, true, false, false}),
+            {{H * P, {head * P + rows[0], head * P + rows[1]}}, {H, {head}}, {P, rows}},
+            {"d_dt_raw", "d_B", "d_C", "d_A_log", "d_D", "d_dt_bias"}};
+}
+// The rows of these are independent, but for the parameters.
+constexpr int64_t kRows = 64;
+SampledCase norm_case(int64_t L, int64_t M) {
+    return {op_case<NormProblem>({kTest, 1, L, M, true}), op_case<NormProblem>({kTest, 1, kRows, M, true}),
+            {{L, ends_of(L, kRows)}}, {"d_weight"}};
+}
+SampledCase gated_norm_case(int64_t L, int64_t D) {
+    return {op_case<GatedNormProblem>({kTest, 1, L, D, 1}), op_case<GatedNormProblem>({kTest, 1, kRows, D, 1}),
+            {{L, ends_of(L, kRows)}}, {"d_weight"}};
+}
+SampledCase gemm_case(int64_t L, int64_t I, int64_t O) {
+    return {op_case<LinearProblem>({kTest, 1, L, I, O, true}), op_case<LinearProblem>({kTest, 1, kRows, I, O, true}),
+            {{L, ends_of(L, kRows)}}, {"d_weight", "d_bias"}};
+}
+SampledCase embedding_case(int64_t L, int64_t V, int64_t M) {
+    return {op_case<EmbeddingProblem>({kTest, 1, L, V, M}), op_case<EmbeddingProblem>({kTest, 1, kRows, V, M}),
+            {{L, ends_of(L, kRows)}}, {"d_weight"}};
+}
+SampledCase cross_entropy_case(int64_t L, int64_t V) {
+    return {op_case<CrossEntropyProblem>({kTest, 1, L, V}), op_case<CrossEntropyProblem>({kTest, 1, kRows, V}),
+            {{L, ends_of(L, kRows)}}, {"sums"}};
+}
+
+class OnGpu : public testing::Test {
+  protected:
+    void SetUp() override {
+        if (const std::string problem = gpu_problem(); !problem.empty()) GTEST_SKIP() << "skipped: no GPU: " << problem;
+        gpu_ = std::make_unique<Gpu>();
+    }
+    void expect_right(const SampledCase& c, DType storage, int64_t need_gb = 0) {
+        if (gpu_free_bytes() < need_gb * 1'000'000'000)
+            GTEST_SKIP() << "skipped: needs " << need_gb << " GB of GPU memory";
+        const CheckReport report = check_sampled(c, storage, *gpu_);
+        for (size_t i = 0; i < std::min<size_t>(10, report.failures.size()); ++i) ADD_FAILURE() << report.failures[i];
+        EXPECT_GT(report.comparisons, 0);
+        std::printf("  %s: worst error / allowed %.2f at %s\n", name_of(storage), report.worst_ratio,
+                    report.worst_at.c_str());
+    }
+    std::unique_ptr<Gpu> gpu_;
+};
+
+// That the checks themselves are right, for every op.
+class CudaSampled : public OnGpu {};
+TEST_F(CudaSampled, scan) {
+    for (const DType t : {DType::f32, DType::bf16}) expect_right(scan_case(300, 40, 8), t);
+}
+TEST_F(CudaSampled, conv1d) {
+    for (const DType t : {DType::f32, DType::bf16}) expect_right(conv1d_case(300, 40), t);
+}
+TEST_F(CudaSampled, ssd) {
+    for (const DType t : {DType::f32, DType::bf16}) expect_right(ssd_case(300, 3, 32, 16), t);
+}
+TEST_F(CudaSampled, norm) {
+    for (const DType t : {DType::f32, DType::bf16}) expect_right(norm_case(300, 40), t);
+}
+TEST_F(CudaSampled, gated_norm) {
+    for (const DType t : {DType::f32, DType::bf16}) expect_right(gated_norm_case(300, 40), t);
+}
+TEST_F(CudaSampled, gemm) {
+    for (const DType t : {DType::f32, DType::bf16}) expect_right(gemm_case(300, 40, 24), t);
+}
+TEST_F(CudaSampled, embedding) {
+    for (const DType t : {DType::f32, DType::bf16}) expect_right(embedding_case(300, 16, 40), t);
+}
+TEST_F(CudaSampled, cross_entropy) {
+    expect_right(cross_entropy_case(300, 17), DType::f32);
+}
+
+// L D just past 2^31.
+class CudaHugeSlow : public OnGpu {};
+TEST_F(CudaHugeSlow, scan) {
+    expect_right(scan_case((1 << 20) + 64, 2048, 8), DType::bf16, 50);
+}
+// The workspace of backward grows with L and not with D.
+TEST_F(CudaHugeSlow, scan_of_few_channels) {
+    SampledCase c = scan_case((1 << 25) + 64, 64, 2);
+    c.part = {};  // its reference would take minutes
+    expect_right(c, DType::bf16, 60);
+}
+TEST_F(CudaHugeSlow, conv1d) {
+    expect_right(conv1d_case((1 << 20) + 64, 2048), DType::bf16, 25);
+}
+// Its states between the chunks are more than 2^31 elements too.
+TEST_F(CudaHugeSlow, ssd) {
+    expect_right(ssd_case((1 << 20) + 64, 32, 64, 128), DType::bf16, 60);
+}
+TEST_F(CudaHugeSlow, norm) {
+    expect_right(norm_case((1 << 23) + 64, 256), DType::bf16, 45);
+}
+TEST_F(CudaHugeSlow, gated_norm) {
+    expect_right(gated_norm_case((1 << 22) + 64, 512), DType::bf16, 30);
+}
+TEST_F(CudaHugeSlow, gemm) {
+    expect_right(gemm_case((1 << 22) + 64, 512, 512), DType::bf16, 25);
+}
+TEST_F(CudaHugeSlow, embedding) {
+    expect_right(embedding_case((1 << 22) + 64, 16, 512), DType::bf16, 12);
+}
+TEST_F(CudaHugeSlow, cross_entropy) {
+    expect_right(cross_entropy_case((1 << 21) + 64, 1024), DType::f32, 20);
+}
+
+}  // namespace
+}  // namespace adder
