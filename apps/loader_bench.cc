@@ -27,7 +27,7 @@ ModelTiming time_loader(const ModelCase& c, int64_t runs) {
     const std::vector<TokenRecord> records = made_up_contigs();
     TokenRules rules;
     rules.weight.fill(1);
-    const WindowSampler sampler(records, whole_records(records), rules, {{0, c.L, c.B}}, 1, 1);
+    const WindowSampler sampler(records, whole_records(records), rules, {{1, c.L, c.B}}, 1, 1);
     Batch batch(c.B, c.L);
     const Tensor memory(DType::u8, {PackedBatch::bytes(kBenchVocabulary, c.B, c.L)});
     const PackedBatch packed = PackedBatch::at(memory.ref().data, Device::cpu, kBenchVocabulary, c.B, c.L);

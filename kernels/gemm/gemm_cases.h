@@ -19,8 +19,8 @@ struct LinearProblem {
         bool wide = false;  // y is of type S: logits
     };
 
-    // Rows are cut at 256, sums over time at 1,024, outputs at multiples of 16 near 256; sizes go round
-    // those.
+    // Rows are cut at 256, sums over time at 1,024, outputs at multiples of 16 near 256, on a GPU at the last
+    // multiple of 128 over many rows; sizes go round those.
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
             {kTest | kGrad, 1, 1, 5, 3, true},
@@ -35,6 +35,7 @@ struct LinearProblem {
             {kTest, 3, 2, 530, 390, false},
             {kTest, 3, 131, 64, 16, false, true},
             {kTest, 1, 300, 37, 5, true, true},
+            {kTest, 1, 2049, 8, 516, true},
             {kBench, 1, 8192, 128, 512, false},
             {kBench, 1, 8192, 256, 128, false},
             {kBench, 1, 8192, 256, 40, false},
@@ -49,6 +50,7 @@ struct LinearProblem {
             {kBenchCuda, 1, 1 << 20, 256, 1288, false},
             {kBenchCuda, 1, 1 << 20, 256, 16, false},
             {kBenchCuda, 16, 2048, 768, 3072, false},
+            {kBenchCuda, 16, 2048, 768, 3352, false},
             {kBenchCuda, 16, 2048, 1536, 768, false},
         };
         return all;
