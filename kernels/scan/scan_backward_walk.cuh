@@ -183,7 +183,7 @@ struct BackwardWalk {
         const auto walk = [&](bool cut) {
 #pragma unroll
             for (int n = 0; n < kStates; ++n) {
-                const float x2 = dt * A2[n], a = exp2_approx(x2);
+                const float x2 = dt * A2[n], a = decay_of<T>(x2);
                 to[0][n] = fmaf(a, cut ? 0.0f : from[0][n], input(n, B[n], x2, a));
             }
         };
@@ -291,7 +291,7 @@ struct BackwardWalk {
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
                 const int n = q + j;
-                const float x2 = dt * A2[n], a = exp2_approx(x2);
+                const float x2 = dt * A2[n], a = decay_of<T>(x2);
                 g[0][n] = fmaf(d_out, C[j], g[0][n]);
                 out = fmaf(C[j], h[0][n], out);
                 d_C[j] = d_out * h[0][n];

@@ -136,7 +136,7 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
                     for (int j = 0; j < 4; ++j)
 #pragma unroll
                         for (int c = 0; c < V; ++c) {
-                            const float x2 = dt[c] * A2[c][q + j], a = exp2_approx(x2);
+                            const float x2 = dt[c] * A2[c][q + j], a = decay_of<T>(x2);
                             const float weighted =
                                 kZoh ? v[c] * zoh_weight(dt[c], x2, a, A2[c][q + j]) : v[c];
                             h[c][q + j] = fmaf(a, h[c][q + j], weighted * B[j]);

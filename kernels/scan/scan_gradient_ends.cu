@@ -85,7 +85,7 @@ __global__ __launch_bounds__(kMaxThreads, 4) void walk_ends(const Backward<T> p)
                     load<4>(row + q, C);
 #pragma unroll
                     for (int j = 0; j < 4; ++j)
-                        g[0][q + j] = fmaf(d_out, C[j], g[0][q + j]) * exp2_approx(dt * A2[q + j]);
+                        g[0][q + j] = fmaf(d_out, C[j], g[0][q + j]) * decay_of<T>(dt * A2[q + j]);
                 }
                 zero_if(cuts >> (s + k) & 1, g);
             }

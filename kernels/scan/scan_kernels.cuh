@@ -244,6 +244,24 @@ __device__ __forceinline__ float sum_over_states(float x, int lanes_log2) {
     return x;
 }
 
+// 2^x2, a state's decay over a step, x2 <= 0. The instruction errs by up to two units in the last place, always to the same
+// side near x2 = 0: over the hundreds of steps that a slow state remembers this shows in f32 storage, which therefore
+// takes its Taylor series about the nearest whole number (relative error 5e-9 before rounding).
+template <class T>
+__device__ __forceinline__ float decay_of(float x2) {
+    if constexpr (!std::is_same_v<T, float>) return exp2_approx(x2);
+    if (!(x2 > -126.0f)) return exp2_approx(x2);
+    const float whole = rintf(x2), f = x2 - whole;
+    float p = 1.5252734e-5f;
+    p = fmaf(p, f, 1.5403530e-4f);
+    p = fmaf(p, f, 1.3333558e-3f);
+    p = fmaf(p, f, 9.6181291e-3f);
+    p = fmaf(p, f, 5.5504109e-2f);
+    p = fmaf(p, f, 2.4022651e-1f);
+    p = fmaf(p, f, 6.9314718e-1f);
+    return fmaf(p, f, 1.0f) * exp2_approx(whole);
+}
+
 // A of 16 states times log2(e); zero for those past N, whose B and C are zero too.
 template <class T>
 __device__ __forceinline__ void load_rates(const Inputs<T>& in, const Place& at, int d,

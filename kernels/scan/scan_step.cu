@@ -36,7 +36,7 @@ __global__ __launch_bounds__(kThreads) void step_states(const OneStep<T> p) {
         const float dt = step_size(to_float(in.dt_raw(b, 0, d)) + in.dt_bias(d));
         u = to_float(in.u(b, 0, d));
         for (int n = lane; n < in.N; n += kLanes) {
-            const float A2 = -expf(in.A_log(d, n)) * kLog2e, x2 = dt * A2, a = exp2_approx(x2);
+            const float A2 = -expf(in.A_log(d, n)) * kLog2e, x2 = dt * A2, a = decay_of<T>(x2);
             const float weight = in.zoh ? zoh_weight(dt, x2, a, A2) : dt;
             const float before = start ? 0.0f : p.h(b, d, n);
             const float h = fmaf(a, before, weight * u * to_float(in.B(b, 0, n)));

@@ -38,7 +38,7 @@ __global__ __launch_bounds__(kThreads) void carry_states(const Carry c) {
         for (int k = 0; k < kAhead; ++k) {
             if (s0 + k >= c.segments) break;
             c.ends[place(k) * plane + static_cast<int64_t>(n) * c.n_channels + d] = h;
-            h = sum[k] == kCut ? end[k] : fmaf(exp2_approx(sum[k] * A2), h, end[k]);
+            h = sum[k] == kCut ? end[k] : fmaf(decay_of<float>(sum[k] * A2), h, end[k]);
         }
     }
     if (c.last) c.last(b, d, n) = h;
