@@ -55,10 +55,10 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     std::string table = "name\ttokens\tnats\n";
     const int64_t tile = std::min(o.tile.value_or(score_tile(compute.device, loaded.model.config())),
                                   std::max<int64_t>(n_tokens(segments), 1));
-    SegmentScorer scorer(loaded.model, compute, loaded.domain.rules(), tile);
+    const auto scorer = make_scorer(loaded.model, compute, loaded.domain.rules(), tile);
     LossSums sums;
     try {
-        sums = scorer.score(
+        sums = scorer->score(
             data.records, segments,
             [&](size_t i, const LossSums& own) {
                 const std::string& name = data.records[static_cast<size_t>(segments[i].record)].name;

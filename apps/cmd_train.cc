@@ -111,7 +111,7 @@ class TrainCommand {
         EventFile events(folder_.path(), state.step);
         const LearningRate rate{o_.optimizer.lr, loop.steps, o_.optimizer.warmup, o_.optimizer.lr_final};
         const std::vector<LengthStage> stages = o_.tiles.stages();
-        std::optional<SegmentScorer> scorer;
+        std::unique_ptr<SegmentScorer> scorer;
         const auto began = Clock::now();
         const int64_t first = state.step;
 
@@ -143,7 +143,7 @@ class TrainCommand {
         if (!data_.valid.empty()) {
             // Less than training took, so that it fits beside it.
             const int64_t most = std::max<int64_t>(4096, plans.back().tiles.B * plans.back().tiles.T / 8);
-            scorer.emplace(model, compute_, domain_.rules(), std::min(most, score_tile(compute_.device, model.config())));
+            scorer = make_scorer(model, compute_, domain_.rules(), std::min(most, score_tile(compute_.device, model.config())));
             hooks.evaluate = [&](bool whole) {
                 const auto part = first_tokens(data_.valid, kPeriodicEvaluationTokens);
                 HeldOut h;
