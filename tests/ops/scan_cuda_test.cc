@@ -24,9 +24,9 @@ TEST_F(CudaScan, final_state_has_the_same_bits_without_output_and_without_chunk_
                 const auto expected = run.bytes("hT");
                 for (const auto& [y, states] : {std::pair{false, true}, {true, false}, {false, false}}) {
                     OpCase part = whole;
-                    part.forward = [&, y = y, states = states](Ctx& ctx, TensorBag& a) {
+                    part.forward = [&, y = y, states = states](Ctx& to, TensorBag& a) {
                         scan_forward(
-                            ctx, ScanProblem::args(c, a),
+                            to, ScanProblem::args(c, a),
                             {y ? a["y"] : TensorRef(), a["hT"], states ? a["chunk_states"] : TensorRef()});
                     };
                     Instance again(part, numbers, on(storage));
@@ -34,8 +34,8 @@ TEST_F(CudaScan, final_state_has_the_same_bits_without_output_and_without_chunk_
                     EXPECT_EQ(again.bytes("hT"), expected) << name_of(storage) << " L " << L << " y " << y;
                 }
                 OpCase in_place = whole;
-                in_place.forward = [&](Ctx& ctx, TensorBag& a) {
-                    scan_forward(ctx, ScanProblem::args(c, a), {TensorRef(), a["h0"], TensorRef()});
+                in_place.forward = [&](Ctx& to, TensorBag& a) {
+                    scan_forward(to, ScanProblem::args(c, a), {TensorRef(), a["h0"], TensorRef()});
                 };
                 Instance again(in_place, numbers, on(storage));
                 again.forward(pool);
