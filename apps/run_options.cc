@@ -88,7 +88,7 @@ OptionList GenerateOptions::list() {
 
 OptionList BenchOptions::list() {
     OptionList l;
-    l.add({.name = "op", .value = &op, .unit = "OP", 
+    l.add({.name = "op", .value = &op, .unit = "OP",
            .help = "an op, train_step, embed_forward, decode_cuda_graph, loader, or all", .required = true,
            .positional = true});
     l.add({.name = "repeats", .value = &repeats, .unit = "N", .help = "the best of N runs counts",

@@ -41,13 +41,17 @@ std::vector<Compared> compared_gradients(const OpCase& c) {
     return all;
 }
 
-// What the reference computes in S, unrounded.
+// What the reference computes in S. `saved`: the storage type of what it keeps for backward, where it keeps what the op
+// keeps; f32 = unrounded.
 template <class S>
 Values reference(const OpCase& c, const Bag<double>& inputs, const std::function<void(Bag<S>&)>& forward,
-                 const std::function<void(Bag<S>&)>& backward) {
+                 const std::function<void(Bag<S>&)>& backward, DType saved = DType::f32) {
     Bag<S> bag = inputs.as<S>();
     add_outputs(c, bag);
     forward(bag);
+    for (const ArraySpec& s : c.outputs)
+        if (s.kind == Kind::saved && s.dtype_in(saved) == DType::bf16 && bag.has(s.name))
+            for (S& x : bag.at(s.name)) x = static_cast<S>(rounded_to(DType::bf16, static_cast<double>(x)));
     Values v;
     for (const Compared& o : compared_outputs(c))
         v[o.name].assign(bag.at(o.name).begin(), bag.at(o.name).end());
@@ -59,12 +63,10 @@ Values reference(const OpCase& c, const Bag<double>& inputs, const std::function
     return v;
 }
 
-// Storage-typed results of the reference in float, as an op must round them.
-Values rounded(Values values, const OpCase& c, DType storage) {
-    if (storage != DType::bf16) return values;
-    const auto types = array_types(c, storage);
-    for (auto& [name, v] : values)
-        if (types.at(name) == DType::bf16)
+// Results of the reference in float, as an op may round them.
+Values rounded(Values values, DType storage) {
+    if (storage == DType::bf16)
+        for (auto& [name, v] : values)
             for (double& x : v) x = rounded_to(DType::bf16, x);
     return values;
 }
@@ -153,10 +155,11 @@ CheckReport check_layouts(const OpCase& c, std::initializer_list<Layout> layouts
     CheckReport report;
     const Bag<double> inputs = make_inputs(c, on.storage);
     const Values exact = reference<double>(c, inputs, c.ref_forward.f64, c.ref_backward.f64);
-    const Values in_float =
-        rounded(reference<float>(c, inputs, c.ref_forward.f32, c.ref_backward.f32), c, on.storage);
     // A case without storage-typed arrays is an f32 case.
-    const Tolerance tolerance = tolerance_of(has_storage(c) ? on.storage : DType::f32);
+    const DType precision = has_storage(c) ? on.storage : DType::f32;
+    const Values in_float =
+        rounded(reference<float>(c, inputs, c.ref_forward.f32, c.ref_backward.f32, precision), precision);
+    const Tolerance tolerance = tolerance_of(precision);
     ThreadPool pool(on.threads);
     for (const Layout layout : layouts) {
         const char* names[] = {"contiguous", "strided", "huge strides"};
@@ -181,9 +184,16 @@ CheckReport check_layouts(const OpCase& c, std::initializer_list<Layout> layouts
 
 }  // namespace
 
+void CheckReport::note(double ratio, const std::string& at) {
+    // A NaN is worse than any number.
+    if (ratio <= worst_ratio || std::isnan(worst_ratio)) return;
+    worst_ratio = ratio;
+    worst_at = at;
+}
+
 void CheckReport::add(const CheckReport& other) {
     comparisons += other.comparisons;
-    if (!(other.worst_ratio <= worst_ratio)) worst_ratio = other.worst_ratio, worst_at = other.worst_at;
+    note(other.worst_ratio, other.worst_at);
     failures.insert(failures.end(), other.failures.begin(), other.failures.end());
 }
 
@@ -214,7 +224,7 @@ void judge(const std::string& at, const std::string& name, const std::vector<dou
     const double rms_limit = std::min(std::max(2 * r.rms, tolerance.rms), tolerance.cap);
     const double peak_limit = std::min(std::max(4 * r.peak, tolerance.peak), tolerance.cap);
     const double ratio = std::max(e.rms / rms_limit, e.peak / peak_limit);
-    if (!(ratio <= report.worst_ratio)) report.worst_ratio = ratio, report.worst_at = at + " " + name;
+    report.note(ratio, at + " " + name);
     if (!(ratio <= 1))
         report.failures.push_back(
             fmt::format("{}: {} rms error {:.2e} (allowed {:.2e}), largest {:.2e} (allowed {:.2e})", at, name, e.rms,
@@ -296,8 +306,7 @@ CheckReport check_gradients(const OpCase& c) {
         ++report.comparisons;
         const double error = std::abs(got - want) / std::max({std::abs(want), scale, 1e-300});
         const double ratio = error / kAllowed;
-        if (!(ratio <= report.worst_ratio))
-            report.worst_ratio = ratio, report.worst_at = c.title() + " " + what;
+        report.note(ratio, c.title() + " " + what);
         if (!(error <= kAllowed))
             report.failures.push_back(
                 fmt::format("{}: {} is {:.12g}, the complex step gives {:.12g}", c.title(), what, got, want));

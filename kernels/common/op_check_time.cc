@@ -28,7 +28,7 @@ void expect_equal(const std::string& at, const std::vector<double>& got, const s
                   DType real, CheckReport& report) {
     const double e = errors_of(got, want).rms, ratio = e / allowed(real);
     ++report.comparisons;
-    if (!(ratio <= report.worst_ratio)) report.worst_ratio = ratio, report.worst_at = at;
+    report.note(ratio, at);
     if (!(ratio <= 1))
         report.failures.push_back(fmt::format("{} ({}): relative rms difference {:.2e}, allowed {:.0e}", at,
                                               name_of(real), e, allowed(real)));

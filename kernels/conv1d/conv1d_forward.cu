@@ -88,8 +88,8 @@ __global__ void __launch_bounds__(kConvThreads) step_rows(const ConvArgs<T> in, 
     const int64_t D = in.x.shape[2], index = int64_t{blockIdx.x} * kConvThreads + threadIdx.x;
     const int64_t b = index / D, d = index - b * D;
     if (b >= in.x.shape[0]) return;
-    wait_for_previous();
     release_next();
+    wait_for_previous();
     const bool starts = in.start && in.start.data[b * in.start.stride[0]];
     const float* weight = in.weight + d * in.K;
     const float x = to_float(in.x.data[b * in.x.stride[0] + d]);

@@ -40,8 +40,8 @@ __global__ void __launch_bounds__(kWarpRow ? kWarp * kWarpsPerBlock : kMostRowTh
     if (row >= a.rows) return;
     const int64_t position = row / a.G;
     const int first = static_cast<int>(row - position * a.G) * a.n;
-    wait_for_previous();
     release_next();
+    wait_for_previous();
     const T* x = row_of(a.x, position) + first;
     const T* z = row_of(a.z, position) + first;
     float g[kPasses][V] = {}, gate[kPasses][V] = {};

@@ -16,10 +16,11 @@ struct LinearProblem {
         unsigned use;
         int64_t B, L, I, O;
         bool bias;
+        bool wide = false;  // y is of type S: logits
     };
 
-    // Rows are cut at 256, sums over time at 1,024, outputs at multiples of 16 near 256; sizes go round
-    // those.
+    // Rows are cut at 256, sums over time at 1,024, outputs at multiples of 16 near 256, on a GPU at the last
+    // multiple of 128 over many rows; sizes go round those.
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
             {kTest | kGrad, 1, 1, 5, 3, true},
@@ -32,6 +33,9 @@ struct LinearProblem {
             {kTest, 1, 3000, 19, 5, true},
             {kTest, 1, 1025, 20, 300, false},
             {kTest, 3, 2, 530, 390, false},
+            {kTest, 3, 131, 64, 16, false, true},
+            {kTest, 1, 300, 37, 5, true, true},
+            {kTest, 1, 2049, 8, 516, true},
             {kBench, 1, 8192, 128, 512, false},
             {kBench, 1, 8192, 256, 128, false},
             {kBench, 1, 8192, 256, 40, false},
@@ -46,12 +50,13 @@ struct LinearProblem {
             {kBenchCuda, 1, 1 << 20, 256, 1288, false},
             {kBenchCuda, 1, 1 << 20, 256, 16, false},
             {kBenchCuda, 16, 2048, 768, 3072, false},
+            {kBenchCuda, 16, 2048, 768, 3352, false},
             {kBenchCuda, 16, 2048, 1536, 768, false},
         };
         return all;
     }
     static std::string name(const Case& c) {
-        return fmt::format("B{} L{} I{} O{}{}", c.B, c.L, c.I, c.O, c.bias ? " bias" : "");
+        return fmt::format("B{} L{} I{} O{}{}{}", c.B, c.L, c.I, c.O, c.bias ? " bias" : "", c.wide ? " wide" : "");
     }
     static Case part(Case c, int64_t B, int64_t L, bool) {
         c.B = B;
@@ -66,7 +71,9 @@ struct LinearProblem {
         return all;
     }
     static std::vector<ArraySpec> outputs(const Case& c) {
-        return {ArraySpec::activation("y", {c.B, c.L, c.O})};
+        ArraySpec y = ArraySpec::activation("y", {c.B, c.L, c.O});
+        if (c.wide) y.precision = Precision::accum, y.gradient_precision = Precision::storage;
+        return {y};
     }
 
     template <class S>

@@ -31,8 +31,8 @@ __global__ void __launch_bounds__(kWarpRow ? kWarp * kWarpsPerBlock : kMostThrea
     const int lane = static_cast<int>(threadIdx.x) % lanes;
     const int64_t row = kWarpRow ? int64_t{blockIdx.x} * kWarpsPerBlock + threadIdx.x / kWarp : int64_t{blockIdx.x};
     if (row >= a.rows) return;
-    wait_for_previous();
     release_next();
+    wait_for_previous();
     const T* x = row_of(a.x, row);
     const float* residual = a.residual ? row_of(a.residual, row) : nullptr;
     float r[kPasses][V] = {}, before[kPasses][V] = {};

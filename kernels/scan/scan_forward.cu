@@ -1,15 +1,15 @@
 // The scan forward, see scan_kernels.cuh for how time is cut.
 //
-// Mapping: a thread owns V neighbouring channels of one row and segment with 16 of their states (all of them up to
-// N = 16) in registers and walks the segment's steps in order; lanes that share a channel add their parts of y by
-// shuffles. V = 2 (bf16, rows aligned to pairs, enough channels to fill the GPU) halves the reads of B and C from shared
-// memory, where a block keeps the rows of 32 steps as f32, twice: while one tile is used, each batch of steps brings the
-// same rows of the next.
-// Bytes: u, dt, z in, y out, 4 s B L D with s = 2 or 4, plus u, dt once more with more than one segment; chunk_states
-// 4 B L D N / 64. Floor: one exponential for each (t, d, n) and pass at 16 a clock and multiprocessor, 5 issue slots each
-// (4 in the pass that needs no y).
-// Any B, L, D, N, strides. Order of sums over states: even and odd states apart, then blocks of 16.
-// hT comes from the walk when there is one segment, else from the carry; neither depends on which outputs are wanted.
+// Mapping: a thread owns V neighbouring channels of one row and segment with 16 of their states (all of them
+// up to N = 16) in registers and walks the segment's steps in order; lanes that share a channel add their
+// parts of y by shuffles. V = 2 (bf16, rows aligned to pairs, enough channels to fill the GPU) halves the
+// reads of B and C from shared memory, where a block keeps the rows of 32 steps as f32, twice: while one tile
+// is used, each batch of steps brings the same rows of the next. Bytes: u, dt, z in, y out, 4 s B L D with s
+// = 2 or 4, plus u, dt once more with more than one segment; chunk_states 4 B L D N / 64. Floor: one
+// exponential for each (t, d, n) and pass at 16 a clock and multiprocessor, 5 issue slots each (4 in the pass
+// that needs no y). Any B, L, D, N, strides. Order of sums over states: even and odd states apart, then
+// blocks of 16. hT comes from the walk when there is one segment, else from the carry; neither depends on
+// which outputs are wanted.
 #include "kernels/scan/scan_kernels.cuh"
 
 namespace adder::cuda {
@@ -22,43 +22,33 @@ using namespace scan;
 constexpr int kTile = 32;
 // Blocks of 128 threads with V = 2 that a multiprocessor holds, by registers.
 constexpr int kResident = 4;
-// Fewer segments than this many steps long cost more in the carry than they gain.
-constexpr int64_t kLeastSteps = 32;
-// Two passes against one.
-constexpr double kSplitCost = 1.85;
+constexpr SplitCost kSplitCost{kResident * kMultiprocessors, 16, 0.55, 1.85};
 
 template <class T>
 struct Forward {
     Inputs<T> in;
-    View<T, 3> y;                // may be absent
+    View<T, 3> y;                 // may be absent
     View<float, 4> chunk_states;  // may be absent
-    View<const float, 3> h0;     // may be absent
-    View<float, 3> hT;           // with one segment
-    float* ends;                 // with more than one, as in Carry
+    View<const float, 3> h0;      // may be absent
+    View<float, 3> hT;            // with one segment
+    float* ends;                  // with more than one, as in Carry
     float* sum_dt;
     bool ends_only;  // the first pass
 };
 
 template <class T, int V>
 struct Steps {
-    Pack<T, V> u, dt, z;
+    Raw<T, V> u, dt, z;
 };
-
-// V channels of one row at step `t` of the segment, zero past its end.
-template <int V, class T>
-__device__ __forceinline__ Pack<T, V> load_step(const T* p, int64_t stride, int t, bool valid) {
-    Pack<T, V> zero{};
-    return valid ? *reinterpret_cast<const Pack<T, V>*>(p + t * stride) : zero;
-}
 
 template <class T, int V, bool kZoh, bool kOut>
 __device__ __forceinline__ void walk(const Forward<T>& p) {
     constexpr int kBatch = 4 / V;
     const Inputs<T>& in = p.in;
-    const Place at(in, V);
-    const bool active = at.d < in.n_channels;
-    const Rows<T> rows(in, at.b, at.t0, 1);
-    const int row_floats = rows.row_floats(), padded = row_floats / 2;
+    const int lanes_log2 = V == 2 ? 0 : in.lanes_log2;
+    const Place at(in, V, lanes_log2);
+    const bool active = at.d < in.n_channels, gate = kOut && in.z;
+    const int padded = kStates << lanes_log2, row_floats = 2 * padded;
     float* const shared = dynamic_shared<float>();
     const int tid = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x), lane = tid % kWarp;
 
@@ -69,56 +59,48 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
         bias[c] = active ? in.dt_bias(at.d + c) : 0.0f;
         skip[c] = active ? in.D(at.d + c) : 0.0f;
 #pragma unroll
-        for (int n = 0; n < kStates; ++n) {
-            h[c][n] = 0.0f;
-            if (!active || at.n0 + n >= in.N || p.ends_only) continue;
-            if (p.ends)
-                h[c][n] = p.ends[(static_cast<int64_t>(at.row) * in.N + at.n0 + n) * in.n_channels + at.d + c];
-            else if (p.h0)
-                h[c][n] = p.h0(at.b, at.d + c, at.n0 + n);
-        }
+        for (int n = 0; n < kStates; ++n) h[c][n] = 0.0f;
     }
-    const T* const u = &in.u(at.b, at.t0, at.d);
-    const T* const dt_raw = &in.dt_raw(at.b, at.t0, at.d);
-    const bool gate = kOut && in.z;
-    const T* const z = gate ? &in.z(at.b, at.t0, at.d) : nullptr;
-    T* const y = kOut ? &p.y(at.b, at.t0, at.d) : nullptr;
-    const uint8_t* const start = in.start ? &in.start(at.b, at.t0) : nullptr;
+    if (p.ends && !p.ends_only)
+        at.plane(p.ends, in.N, in.n_channels).load(h);
+    else if (!p.ends)
+        at.plane(p.h0).load(h);
 
+    Cursor<T> u{&in.u(at.b, at.t0, at.d_read), in.u.stride[1]};
+    Cursor<T> dt_raw{&in.dt_raw(at.b, at.t0, at.d_read), in.dt_raw.stride[1]};
+    Cursor<T> z{gate ? &in.z(at.b, at.t0, at.d_read) : nullptr, in.z.stride[1]};
+    T* y = kOut ? &p.y(at.b, at.t0, at.d) : nullptr;
     const auto load_steps = [&](int t) {
-        const bool valid = active && t < at.steps;
+        const bool valid = t < at.steps;
         Steps<T, V> s;
-        s.u = load_step<V>(u, in.u.stride[1], t, valid);
-        s.dt = load_step<V>(dt_raw, in.dt_raw.stride[1], t, valid);
-        if (kOut) s.z = load_step<V>(z, in.z.stride[1], t, valid && gate);
+        s.u = u.template next<V>(valid);
+        s.dt = dt_raw.template next<V>(valid);
+        if (kOut) s.z = z.template next<V>(valid && gate);
         return s;
     };
+    const uint8_t* const start = in.start ? &in.start(at.b, at.t0) : nullptr;
     const auto flag_at = [&](int t) { return start && t < at.steps && start[t] != 0; };
 
-    const auto element = [&](int e, int t) { return !kOut && (e & padded) ? 0.0f : rows(e, t, at.steps); };
-    for (int e = tid; e < kTile * row_floats; e += threads) shared[e] = element(e, 0);
+    const Rows<T> rows(in, at.b, at.t0, 1, kOut);
+    for (int e = tid; e < kTile * row_floats; e += threads) shared[e] = rows(e, 0, at.steps);
+    RowCursor<T> incoming(rows, tid, kTile, kBatch);
     bool flag = flag_at(lane);
     Steps<T, V> ahead[kBatch];
 #pragma unroll
     for (int k = 0; k < kBatch; ++k) ahead[k] = load_steps(k);
     LongSum total[V];
-    bool cut = false;
+    bool any_cut = false;
     __syncthreads();
 
     for (int tile = 0; tile < at.steps; tile += kTile) {
-        const uint32_t cuts = __ballot_sync(kFullWarp, flag);
-        cut |= cuts != 0;
+        const uint32_t cuts = uniform_ballot(flag);
+        any_cut |= cuts != 0;
         flag = flag_at(tile + kTile + lane);
-        const float* const now = shared + (tile / kTile % 2) * kTile * row_floats;
-        float* const next = shared + ((tile / kTile + 1) % 2) * kTile * row_floats;
-        const bool more = tile + kTile < at.steps;
-        if (p.chunk_states && !p.ends_only && (at.t0 + tile) % kScanChunk == 0 && active) {
-            float* const kept = &p.chunk_states(at.b, (at.t0 + tile) / kScanChunk, 0, at.d);
-#pragma unroll
-            for (int n = 0; n < kStates; ++n)
-                if (at.n0 + n < in.N)
-#pragma unroll
-                    for (int c = 0; c < V; ++c) kept[(at.n0 + n) * p.chunk_states.stride[2] + c] = h[c][n];
+        const float* row = shared + (tile / kTile % 2) * kTile * row_floats + at.n0;
+        float* next = shared + ((tile / kTile + 1) % 2) * kTile * row_floats;
+        if (p.chunk_states && !p.ends_only && (at.t0 + tile) % kScanChunk == 0) {
+            float* const kept = &p.chunk_states(at.b, (at.t0 + tile) / kScanChunk, at.n0, at.d);
+            StatePlane<float>{kept, p.chunk_states.stride[2], 1, at.count}.store(h);
         }
         float tile_dt[V] = {};
 #pragma unroll 1
@@ -129,28 +111,22 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
                 batch[k] = ahead[k];
                 ahead[k] = load_steps(tile + s + kBatch + k);
             }
-            // The same rows of the next tile: the first of this thread's elements is on its way during the steps.
-            float incoming = 0.0f;
-            if (more && tid < kBatch * row_floats) incoming = element(tid, tile + kTile + s);
+            // The same rows of the next tile: the first of this thread's elements is on its way during the
+            // steps.
+            const float first = incoming.next(tile + kTile + s, at.steps);
 #pragma unroll
-            for (int k = 0; k < kBatch; ++k) {
-                const int t = tile + s + k;
+            for (int k = 0; k < kBatch; ++k, row += row_floats) {
+                const bool valid = tile + s + k < at.steps;
                 float dt[V], u_t[V], v[V], even[V], odd[V];
 #pragma unroll
                 for (int c = 0; c < V; ++c) {
-                    u_t[c] = to_float(batch[k].u.item[c]);
-                    dt[c] = t < at.steps ? step_size(to_float(batch[k].dt.item[c]) + bias[c]) : 0.0f;
+                    u_t[c] = batch[k].u[c];
+                    dt[c] = valid ? step_size(batch[k].dt[c] + bias[c]) : 0.0f;
                     v[c] = kZoh ? u_t[c] : dt[c] * u_t[c];
                     tile_dt[c] += dt[c];
                     even[c] = odd[c] = 0.0f;
                 }
-                if (cuts >> (s + k) & 1) {
-#pragma unroll
-                    for (int c = 0; c < V; ++c)
-#pragma unroll
-                        for (int n = 0; n < kStates; ++n) h[c][n] = 0.0f;
-                }
-                const float* const row = now + (s + k) * row_floats + at.n0;
+                zero_if(cuts >> (s + k) & 1, h);
 #pragma unroll
                 for (int q = 0; q < kStates; q += 4) {
                     float B[4], C[4] = {};
@@ -160,8 +136,9 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
                     for (int j = 0; j < 4; ++j)
 #pragma unroll
                         for (int c = 0; c < V; ++c) {
-                            const float x2 = dt[c] * A2[c][q + j], a = exp2_approx(x2);
-                            const float weighted = kZoh ? v[c] * zoh_weight(dt[c], x2, a, A2[c][q + j]) : v[c];
+                            const float x2 = dt[c] * A2[c][q + j], a = decay_of<T>(x2);
+                            const float weighted =
+                                kZoh ? v[c] * zoh_weight(dt[c], x2, a, A2[c][q + j]) : v[c];
                             h[c][q + j] = fmaf(a, h[c][q + j], weighted * B[j]);
                             if (kOut) {
                                 float& sum = j % 2 == 0 ? even[c] : odd[c];
@@ -173,46 +150,37 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
                     float out[V];
 #pragma unroll
                     for (int c = 0; c < V; ++c) {
-                        out[c] = fmaf(skip[c], u_t[c], sum_over_states(even[c] + odd[c], in.lanes_log2));
-                        if (gate) {
-                            const float z_t = to_float(batch[k].z.item[c]);
-                            out[c] *= z_t * logistic(z_t);
-                        }
+                        out[c] = fmaf(skip[c], u_t[c], sum_over_states(even[c] + odd[c], lanes_log2));
+                        const float z_t = batch[k].z[c];
+                        if (gate) out[c] *= z_t * logistic(z_t);
                     }
-                    if (active && at.n0 == 0 && t < at.steps) store(y + t * p.y.stride[1], out);
+                    if (active && at.n0 == 0 && valid) store(y, out);
+                    y += p.y.stride[1];
                 }
             }
-            if (more) {
-                if (tid < kBatch * row_floats) next[s * row_floats + tid] = incoming;
-                for (int e = tid + threads; e < kBatch * row_floats; e += threads)
-                    next[s * row_floats + e] = element(e, tile + kTile + s);
-            }
+            incoming.put(first, next + s * row_floats, tile + kTile + s, at.steps);
         }
 #pragma unroll
         for (int c = 0; c < V; ++c) total[c].add(tile_dt[c]);
         __syncthreads();
     }
 
-    if (!active) return;
+    if (p.ends_only)
+        at.plane(p.ends, in.N, in.n_channels).store(h);
+    else if (!p.ends)
+        at.plane(p.hT).store(h);
+    if (p.ends_only && active && at.n0 == 0)
 #pragma unroll
-    for (int c = 0; c < V; ++c) {
-#pragma unroll
-        for (int n = 0; n < kStates; ++n) {
-            if (at.n0 + n >= in.N) continue;
-            if (p.ends_only)
-                p.ends[(static_cast<int64_t>(at.row) * in.N + at.n0 + n) * in.n_channels + at.d + c] = h[c][n];
-            else if (!p.ends)
-                p.hT(at.b, at.d + c, at.n0 + n) = h[c][n];
-        }
-        if (p.ends_only && at.n0 == 0)
-            p.sum_dt[static_cast<int64_t>(at.row) * in.n_channels + at.d + c] = cut ? kCut : total[c].value();
-    }
+        for (int c = 0; c < V; ++c)
+            p.sum_dt[static_cast<int64_t>(at.row) * in.n_channels + at.d + c] =
+                any_cut ? kCut : total[c].value();
 }
 
 // Without y only the states are walked; their arithmetic is the same.
 template <class T, int V, bool kZoh>
-__global__ __launch_bounds__(kMaxThreads, V == 2 ? kResident : 5) void walk_forward(const Forward<T> p) {
+__global__ __launch_bounds__(kMaxThreads, kResident) void walk_forward(const Forward<T> p) {
     wait_for_previous();
+    release_next();
     if (p.y && !p.ends_only)
         walk<T, V, kZoh, true>(p);
     else
@@ -231,9 +199,10 @@ Plan plan_forward(const ScanArgs& a) {
         return std::max<int64_t>(B * lanes.groups * lanes.threads / kMaxThreads, 1);
     };
     Plan plan{false, {L, 1}};
-    const bool can = N <= kStates && D % 2 == 0 && a.u.dtype == DType::bf16 && a.discretization == Discretization::euler;
-    const TimeSplit single = split_time(L, blocks_of(1), kResident * kMultiprocessors, kLeastSteps, kSplitCost);
-    const TimeSplit paired = split_time(L, blocks_of(2), kResident * kMultiprocessors, kLeastSteps, kSplitCost);
+    const bool can =
+        N <= kStates && D % 2 == 0 && a.u.dtype == DType::bf16 && a.discretization == Discretization::euler;
+    const TimeSplit single = split_time(L, blocks_of(1), kSplitCost);
+    const TimeSplit paired = split_time(L, blocks_of(2), kSplitCost);
     plan.split = single;
     if (can && blocks_of(2) * paired.count >= 2 * kMultiprocessors) plan = {true, paired};
     return plan;
@@ -268,7 +237,8 @@ void forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out, const TimeSplit
     CUstream_st* const stream = ctx.gpu->stream();
     launch_early(stream, grid, threads, shared, walk_forward<T, V, kZoh>, p);
     if (split.count == 1) return;
-    carry(stream, {p.ends, p.sum_dt, p.in.A_log, p.h0, p.hT, p.in.segments, p.in.n_channels, p.in.N, p.in.n_batch, false});
+    carry(stream, {p.ends, p.sum_dt, p.in.A_log, p.h0, p.hT, p.in.segments, p.in.n_channels, p.in.N,
+                   p.in.n_batch, false});
     p.ends_only = false;
     if (p.y || p.chunk_states) launch_early(stream, grid, threads, shared, walk_forward<T, V, kZoh>, p);
 }
@@ -288,8 +258,11 @@ void scan_forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out, void* scra
         return zoh ? forward<float, 1, true>(ctx, args, out, plan.split, room)
                    : forward<float, 1, false>(ctx, args, out, plan.split, room);
     if (zoh) return forward<bf16, 1, true>(ctx, args, out, plan.split, room);
-    const auto even = [&](const TensorRef& t) { return vector_width(t.as<const bf16, 3>("[scan_forward]"), t.size(2)) >= 2; };
-    const bool pairs = plan.pairs && even(args.u) && even(args.dt_raw) && (!args.z || even(args.z)) && (!out.y || even(out.y));
+    const auto even = [&](const TensorRef& t) {
+        return vector_width(t.as<const bf16, 3>("[scan_forward]"), t.size(2)) >= 2;
+    };
+    const bool pairs = plan.pairs && even(args.u) && even(args.dt_raw) && (!args.z || even(args.z)) &&
+                       (!out.y || even(out.y));
     return pairs ? forward<bf16, 2, false>(ctx, args, out, plan.split, room)
                  : forward<bf16, 1, false>(ctx, args, out, plan.split, room);
 }

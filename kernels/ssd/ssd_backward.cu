@@ -1,13 +1,11 @@
-// The CUDA backward of ssd.h: how a call is cut, and the two kernels that add up what blocks leave in
-// scratch.
+// The CUDA backward of ssd.h: how a call is cut, and the two kernels that add up what blocks leave in scratch.
 //
-// carry: a thread owns one element of the state of one head and walks the segments of time from the end, in
-// order.
-//   Bytes: 8 B segments H P width.
-// sums: the first 3 H blocks each add one parameter gradient of one head over all chunks (thread i takes
-// chunks i, i + 256,
-//   ...; then a tree, in f64) to what is there. The others own one element of d_B or d_C a thread and add the
-//   sets of heads in order. Bytes: 12 H B chunks + (4 sets + storage) 2 B L G N.
+// carry: a thread owns one element of the state of one head and walks the segments of time from the end, in order.
+// Bytes: 8 B segments H P width.
+//
+// sums: the first 3 H blocks each add one parameter gradient of one head over all chunks (thread i takes chunks i,
+// i + 256, ...; then a tree, in f64) to what is there. The others own one element of d_B or d_C a thread and add the sets
+// of heads in order. Bytes: 12 H B chunks + (4 sets + storage) 2 B L G N.
 #include <algorithm>
 
 #include "kernels/ssd/ssd_backward.cuh"
@@ -18,9 +16,9 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kTensorMaxN = 128;
-// Blocks that fill the GPU this is laid out for: 132 multiprocessors, three blocks of `states` or two of
+// Blocks that fill the GPU this is laid out for: 132 multiprocessors, three blocks of `states` or one of
 // `chunk` each.
-constexpr int64_t kFullStates = 3 * 132, kFullChunk = 2 * 132;
+constexpr int64_t kFullStates = 3 * 132, kFullChunk = 132;
 constexpr int64_t kMinSegment = 2;
 
 struct CarryArgs {

@@ -1,24 +1,23 @@
 // What the kernels of the CUDA backward of ssd.h share. In order, all on one stream:
-//   1 ssd_prepare_steps       gains and sums of log decays of every step (ssd_tile.cuh)
-//   2 ..._states, local       d_state before a segment of time from zero after it: what the segment adds  }
-//   more than 3 ssd_carry_d_states      d_state after every segment } one segment 4 ..._states d_state after
-//   every chunk, in storage type; d_h 5 ..._chunk               everything else, one block for a chunk of a
-//   group (of a set of its heads) 6 ssd_sum_partials        parameters; d_B and d_C where a group's heads
-//   were shared among blocks
-// "tensor" kernels (ssd_backward_tensor.cu): bf16 storage and N <= 128. "general" ones: everything else.
+//   1 ssd_prepare_steps   gains and sums of log decays of every step (ssd_tile.cuh)
+//   2 states, local       what a segment of time adds to d_state; only where time is cut into segments
+//   3 carry               d_state after every segment; only there
+//   4 states              d_state after every chunk, in storage type; d_h
+//   5 chunk               everything else: a block has a chunk of a group, or of a set of the heads of a group
+//   6 sums                parameters; d_B and d_C where sets of heads were summed apart
+// Tensor kernels (ssd_backward_states.cu, ssd_backward_chunk.cu): bf16 storage and N <= 128. General ones
+// (ssd_backward_general.cu): everything else.
 //
-// With s the sum of log decays from a chunk's begin, gain b, L[i,j] = exp(s_i - s_j) for i >= j, e_i =
-// exp(s_i), f_j = exp(s_end - s_j), h the state before the chunk, dH the gradient of the state after it
-// (P,N):
+// With s the sum of log decays from a chunk's begin, gain b, L[i,j] = exp(s_i - s_j) for i >= j, e_i = exp(s_i),
+// f_j = exp(s_end - s_j), h the state before the chunk, dH the gradient of the state after it (P,N):
 //   G[i,j] = C_i B_j     M[i,j] = dy_i x_j     dG = L b_j M     W = dG G
-//   u_j  = sum over i of (L G)[i,j] dy_i + f_j dH B_j          dx_j = b_j u_j + D dy_j     d_b_j = x_j u_j
-//   dC_i = sum over j of dG[i,j] B_j + e_i h^T dy_i            z_i = e_i C_i h^T dy_i
-//   dB_j = sum over i of dG[i,j] C_i + f_j b_j dH^T x_j        v_j = f_j b_j B_j dH^T x_j
-//   d(log decay)_k = sum over j < k <= i of W[i,j] + sum over i >= k of z_i + sum over j < k of v_j + e_end
-//   <h, dH>
-// dG is summed over the heads of a group before it meets B and C. A start splits its chunk into runs; a run
-// is done like a chunk whose other steps are zero, with h for the first run and dH for the last only. Nothing
-// is multiplied with what a start has cut. Source: Dao & Gu 2024 (arXiv 2405.21060), section 6.
+//   u_j  = sum over i of (L G)[i,j] dy_i + f_j dH B_j     dx_j = b_j u_j + D dy_j     d_b_j = x_j u_j
+//   dC_i = sum over j of dG[i,j] B_j + e_i h^T dy_i       z_i = e_i C_i h^T dy_i
+//   dB_j = sum over i of dG[i,j] C_i + f_j b_j dH^T x_j   v_j = f_j b_j B_j dH^T x_j
+//   d(log decay)_k = sum over j < k <= i of W[i,j], over i >= k of z_i, over j < k of v_j; + e_end <h, dH>
+// dG is summed over the heads of a group before it meets B and C. A start splits its chunk into runs; a run is done
+// like a chunk whose other steps are zero, with h for the first run and dH for the last only. Nothing is multiplied
+// with what a start has cut. Source: Dao & Gu 2024 (arXiv 2405.21060), section 6.
 #pragma once
 #include "kernels/ssd/ssd_tile.cuh"
 

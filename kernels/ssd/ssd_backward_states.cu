@@ -3,8 +3,11 @@
 // A block of 128 threads carries 64 channels x N of one head's d_state, in f32 accumulators, from the end of a segment
 // of time to its begin; a warp has 16 channels. Per chunk: d_state -> bf16 -> scratch, then d_state = decay d_state +
 // (e o dy)^T C, with e o dy in two parts. Tiles of the chunk before are on their way meanwhile. Three blocks a
-// multiprocessor. Per head and step: 4 P N flops (twice with segments); bytes 2 P (dy) + 2 P N / 64 (d_states), C from
-// cache. Steps past the end and from the first start on, channels past P and columns past N are zeros in shared memory.
+// multiprocessor, 49 KiB of shared memory each.
+//
+// Per head and step: 4 P N flops (twice with segments); bytes 2 P (dy) + 2 P N / 64 (d_states), C from cache.
+//
+// Steps past the end and from the first start on, channels past P and columns past N are zeros in shared memory.
 #include "kernels/ssd/ssd_backward_tensor.cuh"
 
 namespace adder::cuda {
@@ -49,11 +52,11 @@ __device__ __forceinline__ void bring_states(const SsdBackwardArgs<bf16>& a, con
     }
 }
 
-// acc += (e o dy)^T C; a warp has channels [m0, m0 + 16).
+// acc += (e o dy)^T C, late steps, whose share has decayed, first; a warp has channels [m0, m0 + 16).
 __device__ __forceinline__ void add_chunk(StatesAccumulator& acc, const StatesTiles& tiles, int m0, int N) {
     const int pair = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll 2
-    for (int k0 = 0; k0 < kChunk; k0 += 16) {
+    for (int k0 = kChunk - 16; k0 >= 0; k0 -= 16) {
         uint32_t d_y[4], rest[4];
         load_a_transposed<kTileP>(d_y, tiles.d_y, m0, k0);
 #pragma unroll

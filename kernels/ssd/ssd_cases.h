@@ -42,6 +42,8 @@ struct SsdCases {
             {kTest, 1, 500, 3, 40, 20, 1, true},
             // Wide enough that both directions take it in several slices of time.
             {kTest, 1, 131, 8, 16, 256, 8, true},
+            // So many groups that a CUDA block takes all heads of one.
+            {kTest, 3, 66, 48, 4, 8, 16, true},
             {kTest, 1, 66, 2, 4, 16, 1, true, false, true, kChunked},
             {kTest, 3, 66, 2, 34, 40, 1, true, false, true, kRecurrence},
             {kBench, 1, 4096, 4, 64, 64, 1, true, false, false, kChunked},

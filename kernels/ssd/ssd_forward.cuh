@@ -38,9 +38,11 @@ struct SsdWalk {
 // By recurrence: any shape, f32 arithmetic.
 template <class T>
 void ssd_walk_recurrence(Ctx& ctx, const SsdWalk<T>& walk, int64_t count);
-// By products of chunks on tensor cores: N <= 128, N and P multiples of 8, addresses and rows of x, B, C, y aligned to 16
-// bytes.
+// By products of chunks on tensor cores: N <= 128, N and P multiples of 8, addresses and rows of x, B, C, y and
+// chunk_states aligned to 16 bytes.
 void ssd_walk_chunked(Ctx& ctx, const SsdWalk<bf16>& walk, int64_t count);
+// Whether the GPU in use has the shared memory for it: 80 KiB where N <= 64, else 113 KiB.
+bool ssd_chunked_fits(int64_t N);
 
 inline constexpr int kSsdChunkedMaxN = 128;
 // Channels of a head that the chunked walk takes at once, and how many such panels of one group share a block.

@@ -13,8 +13,6 @@ namespace adder::cuda {
 namespace {
 
 constexpr int kThreads = 256, kSteps = 16, kWide = 256, kGroups = kWide / 64;
-// Instead of a decay: the step begins a member.
-constexpr float kCutStep = -1;
 
 struct alignas(16) Tiles {
     float x[kSteps][kSsdPanel];
@@ -46,12 +44,7 @@ struct Panel {
     }
 
     __device__ void begin() {
-#pragma unroll
-        for (int r = 0; r < 4; ++r)
-#pragma unroll
-            for (int k = 0; k < kGroups; ++k)
-#pragma unroll
-                for (int v = 0; v < 4; ++v) state[r][k][v] = 0;
+        clear();
         if (w.from_zero) return;
         const float* from = w.segments > 1 ? w.state(b, segment, h) : nullptr;
         each([&](int p, int n, float& s) {
@@ -62,13 +55,14 @@ struct Panel {
         });
     }
 
-    // The scalars of a chunk's steps. Returns the chunk's log decay in bits, for what has no start.
+    // The scalars of a chunk's steps. Returns the chunk's log decay in bits, for what has no start. A sum that begins with
+    // a start is that of one step, so that the decay of every step is known, and NaN where A is.
     __device__ double load_scalars(int64_t chunk, const ChunkStarts& starts) {
         const int64_t row = w.steps.row(b, h, w.in.H, chunk);
         if (const int t = static_cast<int>(threadIdx.x); t < kChunk) {
             float hi = w.steps.hi[row + t], lo = w.steps.lo[row + t];
-            if (t > 0) hi -= w.steps.hi[row + t - 1], lo -= w.steps.lo[row + t - 1];
-            tiles.decay[t] = starts.bits >> t & 1 ? kCutStep : fast_exp2(hi + lo);
+            if (t > 0 && !(starts.bits >> t & 1)) hi -= w.steps.hi[row + t - 1], lo -= w.steps.lo[row + t - 1];
+            tiles.decay[t] = fast_exp2(hi + lo);
             tiles.gain[t] = w.steps.gain[row + t];
         }
         return static_cast<double>(w.steps.hi[row + kChunk - 1]) + w.steps.lo[row + kChunk - 1];
@@ -90,12 +84,20 @@ struct Panel {
         }
     }
 
+    __device__ void clear() {
+#pragma unroll
+        for (int r = 0; r < 4; ++r)
+#pragma unroll
+            for (int k = 0; k < kGroups; ++k)
+#pragma unroll
+                for (int v = 0; v < 4; ++v) state[r][k][v] = 0;
+    }
+
     __device__ void advance(int row, float decay, float gain, float (&y)[4]) {
         float x[4];
         load<4>(&tiles.x[row][4 * i], x);
 #pragma unroll
         for (int r = 0; r < 4; ++r) x[r] *= gain, y[r] = 0;
-        const bool cut = decay == kCutStep;
 #pragma unroll
         for (int k = 0; k < kGroups; ++k) {
             if (k >= groups) break;
@@ -107,7 +109,7 @@ struct Panel {
 #pragma unroll
                 for (int v = 0; v < 4; ++v) {
                     float& s = state[r][k][v];
-                    s = (cut ? 0.0f : decay * s) + x[r] * key[v];
+                    s = decay * s + x[r] * key[v];
                     y[r] += s * query[v];
                 }
         }
@@ -126,10 +128,11 @@ struct Panel {
     }
 
     // The steps [t0, t0 + rows) of a chunk, which lie in the tiles.
-    __device__ void walk_tiles(int64_t t0, int rows) {
+    __device__ void walk_tiles(int64_t t0, int rows, const ChunkStarts& starts) {
         for (int row = 0; row < rows; ++row) {
             const int in_chunk = static_cast<int>(t0 % kChunk) + row;
             float y[4];
+            if (starts.bits >> in_chunk & 1) clear();
             advance(row, tiles.decay[in_chunk], tiles.gain[in_chunk], y);
             if (!w.y) continue;
             const float sum = sum_over_states(y);
@@ -174,7 +177,7 @@ __global__ void __launch_bounds__(kThreads, 2) recurrence_kernel(SsdWalk<T> w) {
             __syncthreads();
             a.load_tiles(t0, rows);
             __syncthreads();
-            a.walk_tiles(t0, rows);
+            a.walk_tiles(t0, rows, starts);
         }
     }
     if (w.from_zero) {

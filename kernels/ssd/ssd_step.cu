@@ -21,8 +21,8 @@ struct Step {
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads) step_kernel(Step<T> s) {
     const SsdInputs<T>& in = s.in;
-    wait_for_previous();
     release_next();
+    wait_for_previous();
     const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
     const int64_t row = blockIdx.x;
     const int b = static_cast<int>(row / in.H), h = static_cast<int>(row % in.H);
@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kThreads) step_kernel(Step<T> s) {
             load<V>(at, state);
 #pragma unroll
             for (int v = 0; v < V; ++v) {
-                state[v] = (starts ? 0.0f : decay * state[v]) + scalars.gain * x[r] * key[v];
+                state[v] = decay * (starts ? 0.0f : state[v]) + scalars.gain * x[r] * key[v];
                 sum[r] += state[v] * query[v];
             }
             store<V>(at, state);

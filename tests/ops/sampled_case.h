@@ -69,10 +69,17 @@ class SampledRun {
 
     // Calls f(linear index in an array of this shape) for all combinations, in order.
     template <class F>
-    static void for_indices(const Shape& shape, const Indices& at, F f, int d = 0, int64_t base = 0) {
-        for (const int64_t i : at[static_cast<size_t>(d)]) {
-            const int64_t here = base * shape[d] + i;
-            d + 1 == shape.rank ? f(here) : for_indices(shape, at, f, d + 1, here);
+    static void for_indices(const Shape& shape, const Indices& at, F f) {
+        int64_t rows = 1;
+        for (size_t d = 0; d + 1 < at.size(); ++d) rows *= std::ssize(at[d]);
+        for (int64_t row = 0; row < rows; ++row) {
+            int64_t base = 0, step = shape[shape.rank - 1], rest = row;
+            for (size_t d = at.size() - 1; d-- > 0;) {
+                base += step * at[d][static_cast<size_t>(rest % std::ssize(at[d]))];
+                rest /= std::ssize(at[d]);
+                step *= shape[static_cast<int>(d)];
+            }
+            for (const int64_t i : at.back()) f(base + i);
         }
     }
 
@@ -166,11 +173,12 @@ class SampledRun {
         Values in_float = reference<float>(inputs, p.ref_forward.f32, p.ref_backward.f32);
         for (const auto& [name, shape] : results(p)) {
             if (std::find(c_.mixed.begin(), c_.mixed.end(), name) != c_.mixed.end()) continue;
-            for (double& x : in_float[name])
-                if (types_.at(name) == DType::bf16) x = rounded_to(DType::bf16, x);
+            const DType precision = has_storage(p) ? storage_ : DType::f32;
+            if (precision == DType::bf16)
+                for (double& x : in_float[name]) x = rounded_to(DType::bf16, x);
             const TensorRef t = arrays_.bag()[name];
             judge(c_.whole.title(), name, gather(t, indices_in_whole(t.shape, shape)), in_float.at(name), exact.at(name),
-                  tolerance_of(has_storage(p) ? storage_ : DType::f32), report);
+                  tolerance_of(precision), report);
         }
     }
 
@@ -239,7 +247,7 @@ class SampledRun {
             const double ratio = errors_of(got, want.at(name)).rms / allowed;
             const std::string at = c_.whole.title() + ", halves: " + name;
             ++report.comparisons;
-            if (!(ratio <= report.worst_ratio)) report.worst_ratio = ratio, report.worst_at = at;
+            report.note(ratio, at);
             if (!(ratio <= 1)) report.failures.push_back(fmt::format("{}: {:.2e} of what is allowed", at, ratio));
         }
     }
