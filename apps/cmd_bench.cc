@@ -1,6 +1,7 @@
 #include "apps/cmd_bench.h"
 
-#include <memory>
+#include <fmt/ranges.h>
+
 #include <nlohmann/json.hpp>
 
 #include "apps/command_line.h"
@@ -14,8 +15,9 @@ namespace adder {
 
 namespace {
 
-constexpr CommandText kText = {"bench", kBenchSummary, "adder bench scan --threads 1\nadder bench all --json"};
-constexpr const char* kModelRows[] = {"train_step", "embed_forward", "decode_cuda_graph"};
+constexpr CommandText kText = {"bench", kBenchSummary,
+                               "adder bench scan --threads 1\nadder bench all --json\n"
+                               "adder bench train_step --mixer mamba2 --d-model 512 --layers 4 --length 65536"};
 
 using Json = nlohmann::ordered_json;
 
@@ -28,13 +30,21 @@ void check_name(const std::string& name) {
         throw UsageError(fmt::format("bench: unknown op '{}'; the nearest is '{}'", name, nearest_name(name, names)));
 }
 
+bool misses(const ModelTiming& t) { return t.parity > kParity; }
+
 // The keys by which rows of other programs are joined: case layer d n B L tok_s.
 Json model_row(const ModelCase& c, const ModelTiming& t) {
-    Json row = {{"case", c.what}, {"layer", std::string_view(c.mixer) == "mamba1" ? "Mamba1" : "Mamba2"},
-                {"d", c.d_model}, {"n", c.n_layer}, {"B", c.B}};
+    Json row = {{"case", c.what}};
+    if (!c.mixer.empty()) {
+        row["layer"] = c.mixer == "mamba1" ? "Mamba1" : "Mamba2";
+        row["d"] = c.d_model;
+        row["n"] = c.n_layer;
+    }
+    row["B"] = c.B;
     if (c.L > 0) row["L"] = c.L;
-    if (c.tile > 0) row["tile"] = c.tile;
-    row["params"] = t.parameters;
+    if (t.tile > 0) row["tile"] = t.tile;
+    if (t.keep >= 0) row["keep"] = t.keep;
+    if (t.parameters > 0) row["params"] = t.parameters;
     if (c.L > 0)
         row["ms"] = t.best_ms;
     else
@@ -43,23 +53,54 @@ Json model_row(const ModelCase& c, const ModelTiming& t) {
     row["median_ms"] = t.median_ms;
     row["runs"] = t.runs;
     if (t.memory_bytes > 0) row["peak_GB"] = 1e-9 * static_cast<double>(t.memory_bytes);
+    if (t.idle_pct >= 0) row["idle_pct"] = t.idle_pct;
+    if (t.parity >= 0) {
+        row["parity_max_rel"] = t.parity;
+        row["parity_steps"] = t.parity_steps;
+        row["parity"] = !misses(t);
+    }
     return row;
 }
 
-std::string bench_models(App& app, const cli::BenchOptions& o, const BenchMachine& machine, ThreadPool& pool) {
+std::string model_line(const ModelCase& c, const ModelTiming& t) {
+    std::string text = fmt::format("{:<46} {:>9} {:>12.0f}", c.title(), milliseconds(t.best_ms), t.tokens_per_s);
+    if (t.tile > 0) text += fmt::format("  tile {}", t.tile);
+    if (t.keep >= 0) text += fmt::format(" keep {}", t.keep);
+    if (t.memory_bytes > 0) text += fmt::format("  {:.2f} GB", 1e-9 * static_cast<double>(t.memory_bytes));
+    if (t.idle_pct >= 0) text += fmt::format("  idle {:.1f} %", t.idle_pct);
+    if (t.parity >= 0)
+        text += fmt::format("  {} f32 within {:.2g} over {} steps", misses(t) ? "NOT" : "as", t.parity, t.parity_steps);
+    return text;
+}
+
+std::string bench_models(App& app, const cli::BenchOptions& o, const BenchMachine& machine, const Compute& compute,
+                         std::vector<std::string>& problems) {
     std::string text;
-    for (const ModelCase& c : model_cases()) {
+    for (const ModelCase& c : model_cases(o, compute.device)) {
         if (!chosen(o, c.what, c.title())) continue;
         app.console.line("timing " + c.title());
-        const ModelTiming t = time_model(c, {.pool = &pool}, o.repeats);
+        ModelTiming t;
+        try {
+            t = time_model(c, compute, o);
+        } catch (const Error& e) {
+            // The other rows are wanted all the same.
+            app.console.line(e.what());
+            problems.push_back(c.title());
+            continue;
+        }
+        const std::string line = model_line(c, t);
+        // Seen even where a later row ends the program.
+        if (machine.gpu) app.console.line(line);
+        if (misses(t)) problems.push_back(c.title());
         if (o.json) {
             Json row = model_row(c, t);
             row["device"] = machine.device;
             row["isa"] = machine.isa;
             row["threads"] = machine.threads;
+            row["dtype"] = name_of(compute.storage);
             text += row.dump() + '\n';
         } else {
-            text += fmt::format("{:<46} {:>9} {:>12.0f}\n", c.title(), milliseconds(t.best_ms), t.tokens_per_s);
+            text += line + '\n';
         }
     }
     if (text.empty() || o.json) return text;
@@ -73,27 +114,27 @@ void run_bench(App& app, const std::vector<std::string>& args) {
     OptionList list = o.list();
     const CommandLine line = parse_command_line(kText, args, list);
     if (line.help) return void(app.results = help_text(kText, list));
+    if (line.print_config) o.machine.show();
     if (line.print_config) return void(app.results = config_text(list));
     require_all(list);
     check_name(o.op);
-    const Device device = o.machine.prepare(true);
-    if (!o.dtype.empty() && o.dtype != "f32" && (o.dtype != "bf16" || device == Device::cpu))
-        throw UsageError(fmt::format("--dtype: expected {}, got '{}'", device == Device::cpu ? "f32" : "f32 or bf16", o.dtype));
+    o.check();
+    Machine on(o.machine, app.console);
+    const Compute compute = on.compute();
 
-    BenchMachine machine{o.machine.device, current_isa(), *o.machine.threads, nullptr};
-    std::string head = fmt::format("device {}, isa {}, threads {}, OpenBLAS {}, best of {}\n", machine.device, machine.isa,
-                                   machine.threads, openblas_core(), o.repeats);
-    std::unique_ptr<Gpu> gpu;
-    if (device == Device::cuda) {
-        gpu = std::make_unique<Gpu>();
-        const GpuInfo& info = gpu->info();
-        machine.gpu = gpu.get();
-        machine.isa = fmt::format("sm_{}{}", info.major, info.minor);
-        head = fmt::format("device {}, {}, best of {}\n", machine.device, info.name, o.repeats);
+    const BenchMachine machine{o.machine.device, on.isa(), *o.machine.threads, on.gpu()};
+    const std::string head =
+        on.gpu() ? fmt::format("device {}, {}, best of {}\n", machine.device, on.name(), o.repeats)
+                 : fmt::format("device {}, isa {}, threads {}, OpenBLAS {}, best of {}\n", machine.device, machine.isa,
+                               machine.threads, openblas_core(), o.repeats);
+    std::vector<std::string> problems;
+    std::string text = bench_ops(app, o, machine, on.pool());
+    text += bench_models(app, o, machine, compute, problems);
+    if (!problems.empty()) {
+        app.console.line(text);
+        fail("bench: {} rows failed or differ from f32 by more than {}: {}", problems.size(), kParity,
+             fmt::join(problems, "; "));
     }
-    ThreadPool pool(static_cast<int>(machine.threads));
-    std::string text = bench_ops(app, o, machine, pool);
-    if (device == Device::cpu) text += bench_models(app, o, machine, pool);
     if (text.empty())
         fail("bench: no case of {} on {} has '{}' in its name; hint: leave --filter out", o.op, machine.device, o.filter);
     app.results = o.json ? std::move(text) : head + text;

@@ -36,27 +36,29 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     OptionList list = o.list();
     const CommandLine line = parse_command_line(kText, args, list);
     if (line.help) return void(app.results = help_text(kText, list));
+    if (line.print_config) o.machine.show();
     if (line.print_config) return void(app.results = config_text(list));
     require_all(list);
     o.check();
-    o.machine.prepare();
+    Machine machine(o.machine, app.console);
+    const Compute compute = machine.compute();
 
-    LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best);
+    LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
     DataOptions data_options;
     data_options.input = o.input;
     data_options.split = {o.valid_fraction, o.gap_bp, {}};
     const Dataset data = loaded.domain.load(data_options);
     report(app.console, data);
 
-    ThreadPool pool(static_cast<int>(*o.machine.threads));
     const StopSignals signals;
     const std::vector<Segment>& segments = o.valid_fraction > 0 ? data.valid : data.train;
     std::string table = "name\ttokens\tnats\n";
-    const int64_t tile = std::min(o.tile.value_or(cli::kScoreTile), std::max<int64_t>(n_tokens(segments), 1));
-    SegmentScorer scorer(loaded.model, {.pool = &pool}, loaded.domain.rules(), tile);
+    const int64_t tile = std::min(o.tile.value_or(score_tile(compute.device, loaded.model.config())),
+                                  std::max<int64_t>(n_tokens(segments), 1));
+    const auto scorer = make_scorer(loaded.model, compute, loaded.domain.rules(), tile);
     LossSums sums;
     try {
-        sums = scorer.score(
+        sums = scorer->score(
             data.records, segments,
             [&](size_t i, const LossSums& own) {
                 const std::string& name = data.records[static_cast<size_t>(segments[i].record)].name;

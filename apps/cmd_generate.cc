@@ -2,6 +2,7 @@
 
 #include "apps/command_line.h"
 #include "apps/run_options.h"
+#include "apps/scoring.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
 #include "io/file.h"
@@ -30,11 +31,13 @@ void run_generate(App& app, const std::vector<std::string>& args) {
     OptionList list = o.list();
     const CommandLine line = parse_command_line(kText, args, list);
     if (line.help) return void(app.results = help_text(kText, list));
+    if (line.print_config) o.machine.show();
     if (line.print_config) return void(app.results = config_text(list));
     require_all(list);
-    o.machine.prepare();
+    Machine machine(o.machine, app.console);
+    const Compute compute = machine.compute();
 
-    LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best);
+    LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
     std::vector<uint16_t> prompt;
     if (!o.prompt.empty())
         for (uint8_t id : loaded.domain.read_prompt(o.prompt)) prompt.push_back(id);
@@ -44,21 +47,21 @@ void run_generate(App& app, const std::vector<std::string>& args) {
     g.n_records = o.num;
     g.seed = static_cast<uint64_t>(o.seed);
     g.batch = std::min(o.num, o.batch.value_or(16));
-    g.tile = std::min<int64_t>(o.tile.value_or(cli::kScoreTile), std::max<int64_t>(1, static_cast<int64_t>(prompt.size())));
+    g.tile = std::min(o.tile.value_or(score_tile(compute.device, loaded.model.config())),
+                      std::max<int64_t>(1, static_cast<int64_t>(prompt.size())));
     g.sampler.temperature = o.temperature;
     g.sampler.top_k = o.top_k.value_or(0);
     g.sampler.top_p = o.top_p.value_or(0);
     g.sampler.allowed.assign(static_cast<size_t>(loaded.model.vocab()), 0);
     for (uint16_t id : loaded.domain.alphabet(o.allow_n)) g.sampler.allowed[id] = 1;
 
-    ThreadPool pool(static_cast<int>(*o.machine.threads));
     const StopSignals signals;
     std::optional<AtomicFile> file;
     if (o.out != "-") file.emplace(o.out);
     std::string text;
     try {
         generate(
-            loaded.model, {.pool = &pool}, g, [&](int64_t) { return std::span<const uint16_t>(prompt); },
+            loaded.model, compute, g, [&](int64_t) { return std::span<const uint16_t>(prompt); },
             [&](int64_t record, std::span<const uint16_t> tokens) {
                 loaded.domain.append_sample(text, header(o, record, prompt.size()), tokens);
                 if (!file) return;

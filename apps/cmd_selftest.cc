@@ -2,8 +2,6 @@
 
 #include <fmt/ranges.h>
 
-#include <memory>
-
 #include "apps/command_line.h"
 #include "apps/run_options.h"
 #include "kernels/common/isa.h"
@@ -43,16 +41,16 @@ void run_selftest(App& app, const std::vector<std::string>& args) {
     OptionList list = o.list();
     const CommandLine line = parse_command_line(kText, args, list);
     if (line.help) return void(app.results = help_text(kText, list));
+    if (line.print_config) o.machine.show();
     if (line.print_config) return void(app.results = config_text(list));
-    std::unique_ptr<Gpu> gpu;
-    if (o.machine.prepare(true) == Device::cuda) gpu = std::make_unique<Gpu>();
-
-    app.console.line(gpu ? fmt::format("device cuda, {}", gpu->info().name)
-                         : fmt::format("device cpu, isa {}, threads {}, OpenBLAS {}", current_isa(), *o.machine.threads,
-                                       openblas_core()));
+    Machine machine(o.machine, app.console);
+    Gpu* gpu = machine.gpu();
+    if (!gpu)
+        app.console.line(fmt::format("device cpu, isa {}, threads {}, OpenBLAS {}", current_isa(), *o.machine.threads,
+                                     openblas_core()));
     std::string table = fmt::format("{:<18} {:>5} {:>12} {:>14}\n", "op", "cases", "comparisons", "error/allowed");
     std::vector<std::string> missed;
-    for (const RunOn& on : runs(o, gpu.get()))
+    for (const RunOn& on : runs(o, gpu))
         for (const OpEntry& op : all_ops()) {
             CheckReport report;
             int64_t n_cases = 0;

@@ -30,18 +30,17 @@ constexpr int64_t kPeriodicEvaluationTokens = 1 << 18;
 
 class TrainCommand {
   public:
-    TrainCommand(App& app, cli::TrainOptions& options, OptionList& list, RunFolder& folder)
-        : app_(app), o_(options), list_(list), folder_(folder), domain_(find_domain(o_.data.domain)),
-          pool_(static_cast<int>(*o_.machine.threads)), compute_{.pool = &pool_} {}
+    TrainCommand(App& app, cli::TrainOptions& options, OptionList& list, RunFolder& folder, Machine& machine)
+        : app_(app), o_(options), list_(list), folder_(folder), machine_(machine), compute_(machine.compute()),
+          domain_(find_domain(o_.data.domain)) {}
 
     void run() {
         data_ = load_training_data(o_.data, domain_, app_.console);
         folder_.check_data(data_);
         LanguageModel model(model_config(o_.model, domain_.vocabulary));
         set_resolved(o_.model, model.config());
-        // The tile of a run decides its bits, so that it is recorded and taken again, whatever memory there is then.
-        const int64_t chosen = folder_.stored().is_null() ? 0 : folder_.stored().value("tile", int64_t{0});
-        const std::vector<MemoryPlan> plans = stage_plans(model, compute_, o_.tiles, o_.tiles.tile.value_or(chosen));
+        const int64_t recorded = folder_.stored().is_null() ? 0 : folder_.stored().value("tile", int64_t{0});
+        const std::vector<MemoryPlan> plans = resumed_plans(model, compute_, o_.tiles, recorded);
         say(plan_text(model, plans, o_.tiles.accumulation));
         ParamStore params([&](ParamVisitor& v) { model.visit(v); }, compute_.storage, true, compute_.device);
         const auto& a = o_.optimizer;
@@ -103,14 +102,16 @@ class TrainCommand {
         loop.save_every = o_.save_every.value_or(0);
         loop.stop_after = o_.stop_after.value_or(0);
         loop.folder = folder_.path();
-        loop.run = run_record(list_, data_, plans.back().tiles.T, o_.machine.device);
+        loop.run = run_record(list_, data_, plans.back().tiles.T, machine_);
+        if (const std::string change = machine_change(folder_.stored(), loop.run); !change.empty())
+            say(fmt::format("going on is exact only to rounding: {}", change));
         folder_.prepare(loop.run);
 
         MetricsLog log(folder_.path(), state.step, state.evaluated_step);
         EventFile events(folder_.path(), state.step);
         const LearningRate rate{o_.optimizer.lr, loop.steps, o_.optimizer.warmup, o_.optimizer.lr_final};
         const std::vector<LengthStage> stages = o_.tiles.stages();
-        std::optional<SegmentScorer> scorer;
+        std::unique_ptr<SegmentScorer> scorer;
         const auto began = Clock::now();
         const int64_t first = state.step;
 
@@ -140,7 +141,9 @@ class TrainCommand {
                             r.valid_loss / std::numbers::ln2, domain_.token, r.tokens, domain_.token));
         };
         if (!data_.valid.empty()) {
-            scorer.emplace(model, compute_, domain_.rules(), cli::kScoreTile);
+            // Less than training took, so that it fits beside it.
+            const int64_t most = std::max<int64_t>(4096, plans.back().tiles.B * plans.back().tiles.T / 8);
+            scorer = make_scorer(model, compute_, domain_.rules(), std::min(most, score_tile(compute_.device, model.config())));
             hooks.evaluate = [&](bool whole) {
                 const auto part = first_tokens(data_.valid, kPeriodicEvaluationTokens);
                 HeldOut h;
@@ -164,9 +167,9 @@ class TrainCommand {
     cli::TrainOptions& o_;
     OptionList& list_;
     RunFolder& folder_;
-    const Domain& domain_;
-    ThreadPool pool_;
+    Machine& machine_;
     Compute compute_;
+    const Domain& domain_;
     Dataset data_;
 };
 
@@ -179,18 +182,19 @@ void run_train(App& app, const std::vector<std::string>& args) {
     if (line.help) return void(app.results = help_text(kText, list));
     if (!o.data.domain.empty()) apply_json(list, find_domain(o.data.domain).defaults(), line.given, "defaults");
     o.resolve();
+    if (line.print_config) o.machine.show();
     if (line.print_config) return void(app.results = config_text(list));
     if (o.profile && (o.resume || o.overwrite || !o.out.empty()))
         throw UsageError("--profile: writes nothing, so it takes no --out, --resume or --overwrite");
     if (o.profile) o.out = "-";
     if (o.out.empty()) require_all(list);
-    o.machine.prepare();
+    Machine machine(o.machine, app.console);
     make_paths_absolute(list);
     RunFolder folder(o.profile ? "" : o.out, o.resume, o.overwrite);
     if (!folder.stored().is_null())
         restore_options(list, folder.stored().at("options"), line.given, folder.path() + "/run.json");
     require_all(list);
-    TrainCommand(app, o, list, folder).run();
+    TrainCommand(app, o, list, folder, machine).run();
 }
 
 }  // namespace adder

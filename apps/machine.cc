@@ -21,9 +21,13 @@ int64_t physical_memory_bytes() {
     return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE));
 }
 
+int64_t default_memory_bytes(Device device) {
+    return device == Device::cuda ? gpu_free_bytes() / 10 * 9 : physical_memory_bytes() / 2;
+}
+
 void MachineOptions::add_to(OptionList& list) {
     list.add({.name = "device", .value = &device, .unit = "cpu|cuda", .help = "where to compute",
-              .on_resume = OnResume::any});
+              .on_resume = OnResume::any, .derived = "cuda where there is a usable GPU, else cpu"});
     list.add({.name = "threads", .value = &threads, .unit = "N",
               .help = "processor threads; their number never changes a result", .range = between(1, 1024),
               .on_resume = OnResume::any, .derived = "all cores"});
@@ -32,15 +36,52 @@ void MachineOptions::add_to(OptionList& list) {
               .on_resume = OnResume::any, .derived = "the best"});
 }
 
-Device MachineOptions::prepare(bool computes_on_gpu) {
-    const bool cuda = device == "cuda";
-    if (cuda) {
+void MachineOptions::add_dtype_to(OptionList& list) {
+    list.add({.name = "dtype", .value = &dtype, .unit = "f32|bf16", .help = "storage of weights and activations",
+              .derived = "f32 on the CPU, bf16 on a GPU"});
+}
+
+void MachineOptions::choose_device() {
+    if (device.empty()) device = name_of(gpu_problem().empty() ? Device::cuda : Device::cpu);
+    if (device == "cpu" && dtype == "bf16")
+        throw UsageError("--dtype: expected f32, the type of --device cpu, got 'bf16'");
+}
+
+void MachineOptions::show() {
+    choose_device();
+    if (dtype.empty()) dtype = device == "cuda" ? "bf16" : "f32";
+}
+
+namespace {
+
+int decide(MachineOptions& o) {
+    o.choose_device();
+    if (o.device == "cuda")
         if (const std::string problem = gpu_problem(); !problem.empty()) fail("--device cuda: {}", problem);
-        if (!computes_on_gpu) fail("--device cuda: this command computes on the CPU; hint: leave --device out");
-    }
-    if (!isa.empty()) force_isa(isa);
-    if (!threads) threads = usable_cores();
-    return cuda ? Device::cuda : Device::cpu;
+    if (!o.isa.empty()) force_isa(o.isa);
+    if (!o.threads) o.threads = usable_cores();
+    return static_cast<int>(*o.threads);
+}
+
+}  // namespace
+
+Machine::Machine(MachineOptions& options, Console& console) : options_(options), pool_(decide(options)) {
+    if (options.device != "cuda") return;
+    gpu_ = std::make_unique<Gpu>();
+    console.line("device cuda: " + gpu_->info().name);
+}
+
+Compute Machine::compute() {
+    const bool bf16 = gpu_ && options_.dtype != "f32";
+    return compute(bf16 ? DType::bf16 : DType::f32);
+}
+
+Compute Machine::compute(DType storage) { return {device(), storage, &pool_, gpu_.get()}; }
+
+std::string Machine::name() const { return gpu_ ? gpu_->info().name : "cpu"; }
+
+std::string Machine::isa() const {
+    return gpu_ ? fmt::format("sm_{}{}", gpu_->info().major, gpu_->info().minor) : current_isa();
 }
 
 }  // namespace adder

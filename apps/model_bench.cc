@@ -1,149 +1,68 @@
 #include "apps/model_bench.h"
 
-#include <algorithm>
-#include <chrono>
+#include <optional>
 
+#include "apps/bench_parts.h"
+#include "apps/embedder.h"
 #include "core/error.h"
-#include "core/rng.h"
-#include "model/session.h"
-#include "train/trainer.h"
+#include "model/generate.h"
 
 namespace adder {
 
 namespace {
 
-constexpr int64_t kVocabulary = 16;
-constexpr int64_t kForwardTile = 4096;
-constexpr int64_t kDecodedTokens = 256;  // a run of single steps
-constexpr double kEnoughSeconds = 10;
+// Tokens of a tile of a forward pass, over all rows.
+constexpr int64_t kForwardTile = 4096, kForwardTileOnGpu = 1 << 17;
+constexpr double kEnoughMs = 1e4;
 
-// A model with initial weights.
-struct BenchModel {
-    BenchModel(const ModelCase& c, const Compute& compute, bool trained)
-        : model(config(c)), params([this](ParamVisitor& v) { model.visit(v); }, compute.storage, trained, compute.device) {
-        params.initialise(1);
-    }
-    static ModelConfig config(const ModelCase& c) {
-        ModelConfig m;
-        m.mixer = c.mixer;
-        m.d_model = c.d_model;
-        m.n_layer = c.n_layer;
-        m.vocab_size = kVocabulary;
-        return m;
-    }
-    LanguageModel model;
-    ParamStore params;
-};
-
-void fill_tokens(Batch& batch, int64_t step) {
-    const Philox random(1, Stream::test);
-    auto* ids = batch.ids.ref().ptr<uint16_t>("ids");
-    auto* targets = batch.targets.ref().ptr<uint16_t>("targets");
-    const int64_t n = batch.B * batch.L;
-    for (int64_t i = 0; i < n; ++i)
-        ids[i] = static_cast<uint16_t>(random.below(kVocabulary, static_cast<uint64_t>(i), static_cast<uint32_t>(step)));
-    std::copy_n(ids + 1, n - 1, targets);
-    std::fill_n(batch.weights.ref().ptr<float>("weights"), n, 1.0f);
-    for (int64_t b = 0; b < batch.B; ++b) batch.start.ref().ptr<uint8_t>("start")[b * batch.L] = 1;
-}
-
-// `f` is called once before the clock runs.
-template <class F>
-void time_runs(int64_t runs, F f, ModelTiming& timing) {
-    using Clock = std::chrono::steady_clock;
-    f();
-    std::vector<double> ms;
-    double total_s = 0;
-    while (static_cast<int64_t>(ms.size()) < runs && (ms.empty() || total_s < kEnoughSeconds)) {
-        const auto begin = Clock::now();
-        f();
-        const std::chrono::duration<double> took = Clock::now() - begin;
-        total_s += took.count();
-        ms.push_back(took.count() * 1e3);
-    }
-    std::sort(ms.begin(), ms.end());
-    timing.best_ms = ms.front();
-    timing.median_ms = ms[ms.size() / 2];
-    timing.runs = static_cast<int64_t>(ms.size());
-}
-
-ModelTiming time_training(const ModelCase& c, const Compute& compute, int64_t runs) {
-    BenchModel m(c, compute, true);
-    const MemoryPlan plan = plan_training(m.model, compute, {c.B, c.L, c.tile > 0 ? c.tile : c.L, 1});
-    Trainer trainer(m.model, m.params, {}, compute, plan);
-    ModelTiming timing;
-    timing.parameters = m.params.count();
-    timing.memory_bytes = plan.total_bytes();
-    // The batch is made once: what is timed is the model and the optimizer.
-    Batch tokens(c.B, c.L);
-    fill_tokens(tokens, 0);
-    const FillBatch fill = [&](int64_t, int64_t, Batch& batch) {
-        copy(tokens.ids, batch.ids);
-        copy(tokens.targets, batch.targets);
-        copy(tokens.weights, batch.weights);
-        copy(tokens.start, batch.start);
-    };
-    int64_t step = 0;
-    time_runs(runs, [&] { trainer.step(step++, 1, 1e-3, fill); }, timing);
-    timing.tokens_per_s = 1e3 * static_cast<double>(c.B * c.L) / timing.best_ms;
-    return timing;
-}
-
-// Every layer, the last norm and the head, row by row.
 ModelTiming time_forward(const ModelCase& c, const Compute& compute, int64_t runs) {
     BenchModel m(c, compute, false);
-    const int64_t T = std::min(c.tile > 0 ? c.tile : kForwardTile, c.L);
-    Session session(m.model, compute, c.B, T);
-    Batch tokens(c.B, c.L);
-    fill_tokens(tokens, 0);
-    const auto* ids = tokens.ids.ref().ptr<uint16_t>("ids");
-    const auto* targets = tokens.targets.ref().ptr<uint16_t>("targets");
-    const auto* weights = tokens.weights.ref().ptr<float>("weights");
-    std::vector<double> nats(static_cast<size_t>(T));
+    const int64_t most = compute.device == Device::cpu ? kForwardTile : kForwardTileOnGpu;
     ModelTiming timing;
-    timing.parameters = m.params.count();
+    timing.tile = std::min(c.tile > 0 ? c.tile : std::max<int64_t>(1, most / c.B), c.L);
+    Embedder embedder(m.model, compute, c.B, c.L, timing.tile);
+    const BenchTokens tokens(c.B, c.L, 1);
     const auto forward = [&] {
-        for (int64_t b = 0; b < c.B; ++b) {
-            session.reset(b);
-            for (int64_t t = 0; t < c.L; t += T) {
-                const int64_t i = b * c.L + t;
-                session.score({b, 1, std::min(T, c.L - t), t, 0, ids + i, targets + i, weights + i}, nats.data());
-            }
-        }
-        session.finish();
+        const auto begin = BenchClock::now();
+        embedder.run(tokens.ids(0));
+        if (compute.gpu) compute.gpu->synchronize();
+        return ms_since(begin);
     };
-    time_runs(runs, forward, timing);
+    // Work on a GPU is recorded the second time.
+    for (int i = 0; i < (compute.gpu ? 3 : 1); ++i) forward();
+    take_times(runs, kEnoughMs, forward, timing);
+    timing.parameters = m.params.count();
+    timing.memory_bytes = m.params.bytes() + embedder.bytes();
     timing.tokens_per_s = 1e3 * static_cast<double>(c.B * c.L) / timing.best_ms;
     return timing;
 }
 
+// Records of two lengths: their difference is steps alone, drawing and reading the tokens included.
 ModelTiming time_decoding(const ModelCase& c, const Compute& compute, int64_t runs) {
     BenchModel m(c, compute, false);
-    Session session(m.model, compute, c.B, 1);
-    std::vector<uint16_t> ids(static_cast<size_t>(c.B));
-    for (size_t b = 0; b < ids.size(); ++b) ids[b] = static_cast<uint16_t>(b % kVocabulary);
-    ModelTiming timing;
-    timing.parameters = m.params.count();
-    const auto decode = [&] {
-        for (int64_t t = 0; t < kDecodedTokens; ++t) session.step(ids.data());
+    GenerateOptions g;
+    g.n_records = g.batch = c.B;
+    g.sampler.allowed.assign(static_cast<size_t>(m.model.vocab()), 1);
+    const auto generate_ms = [&](int64_t tokens) {
+        g.n_tokens = tokens;
+        const auto begin = BenchClock::now();
+        generate(m.model, compute, g, [](int64_t) { return std::span<const uint16_t>(); },
+                 [](int64_t, std::span<const uint16_t>) {});
+        return ms_since(begin);
     };
-    time_runs(runs, decode, timing);
-    timing.best_ms /= kDecodedTokens;
-    timing.median_ms /= kDecodedTokens;
+    const int64_t few = 257, steps = compute.gpu ? 2048 : 256;
+    generate_ms(few);
+    ModelTiming shorter, timing;
+    take_times(runs, kEnoughMs / 4, [&] { return generate_ms(few); }, shorter);
+    take_times(runs, kEnoughMs, [&] { return generate_ms(few + steps); }, timing);
+    timing.best_ms = (timing.best_ms - shorter.best_ms) / static_cast<double>(steps);
+    timing.median_ms = (timing.median_ms - shorter.median_ms) / static_cast<double>(steps);
+    timing.parameters = m.params.count();
     timing.tokens_per_s = 1e3 * static_cast<double>(c.B) / timing.best_ms;
     return timing;
 }
 
-}  // namespace
-
-std::string ModelCase::title() const {
-    std::string text = fmt::format("{} {} d{} n{} B{}", what, mixer, d_model, n_layer, B);
-    if (L > 0) text += fmt::format(" L{}", L);
-    if (tile > 0) text += fmt::format(" tile{}", tile);
-    return text;
-}
-
-std::vector<ModelCase> model_cases() {
+std::vector<ModelCase> cpu_cases() {
     std::vector<ModelCase> all;
     for (const char* mixer : {"mamba1", "mamba2"}) {
         all.push_back({"train_step", mixer, 128, 4, 1, 8192});
@@ -156,12 +75,77 @@ std::vector<ModelCase> model_cases() {
     return all;
 }
 
-ModelTiming time_model(const ModelCase& c, const Compute& compute, int64_t runs) {
-    const std::string_view what = c.what;
-    if (what == "train_step") return time_training(c, compute, runs);
-    if (what == "embed_forward") return time_forward(c, compute, runs);
-    CHECK(what == "decode_cuda_graph");
-    return time_decoding(c, compute, runs);
+std::vector<ModelCase> cuda_cases() {
+    constexpr int64_t k128 = 1 << 17, k1024 = 1 << 20;
+    return {
+        {"train_step", "mamba1", 256, 8, 1, k128},
+        {"train_step", "mamba1", 256, 8, 1, k1024},
+        {"train_step", "mamba2", 256, 8, 1, k128},
+        {"train_step", "mamba2", 256, 8, 1, k1024},
+        {"train_step", "mamba1", 768, 24, 16, 2048},
+        {"train_step", "mamba2", 768, 24, 16, 2048},
+        {"train_step", "mamba1", 768, 24, 1, k128},
+        {"train_step", "mamba2", 768, 24, 1, k128},
+        {"train_step", "mamba1", 128, 4, 64, 1024},
+        {"train_step", "mamba1", 256, 16, 1, k1024},
+        {"embed_forward", "mamba1", 256, 8, 1, k128},
+        {"embed_forward", "mamba1", 256, 8, 1, k1024},
+        {"embed_forward", "mamba1", 256, 8, 256, 1024},
+        {"embed_forward", "mamba2", 256, 8, 1, k128},
+        {"embed_forward", "mamba2", 256, 8, 1, k1024},
+        {"embed_forward", "mamba1", 768, 24, 8, 2048},
+        {"embed_forward", "mamba2", 768, 24, 8, 2048},
+        {"decode_cuda_graph", "mamba1", 256, 8, 1},
+        {"decode_cuda_graph", "mamba1", 256, 8, 64},
+        {"decode_cuda_graph", "mamba2", 256, 8, 1},
+        {"decode_cuda_graph", "mamba2", 256, 8, 64},
+        {"decode_cuda_graph", "mamba1", 512, 16, 1},
+        {"decode_cuda_graph", "mamba1", 512, 16, 64},
+        {"decode_cuda_graph", "mamba1", 768, 24, 1},
+        {"decode_cuda_graph", "mamba1", 768, 24, 128},
+    };
+}
+
+// The one model that the options describe.
+std::vector<ModelCase> described_cases(const cli::BenchOptions& o) {
+    std::vector<ModelCase> all;
+    for (const std::string mixer : {"mamba1", "mamba2"}) {
+        if (!o.mixer.empty() && o.mixer != mixer) continue;
+        ModelCase c{o.op, mixer, o.d_model.value_or(256), o.layers.value_or(8), o.batch.value_or(1),
+                    o.length.value_or(4096), o.tile.value_or(0)};
+        if (o.op == "decode_cuda_graph") c.L = 0;
+        all.push_back(c);
+    }
+    return all;
+}
+
+}  // namespace
+
+std::string ModelCase::title() const {
+    std::string text = what;
+    if (!mixer.empty()) text += fmt::format(" {} d{} n{}", mixer, d_model, n_layer);
+    text += fmt::format(" B{}", B);
+    if (L > 0) text += fmt::format(" L{}", L);
+    if (tile > 0) text += fmt::format(" tile{}", tile);
+    return text;
+}
+
+std::vector<ModelCase> model_cases(const cli::BenchOptions& o, Device device) {
+    std::vector<ModelCase> all = o.describes_model() ? described_cases(o)
+                                 : device == Device::cuda ? cuda_cases() : cpu_cases();
+    if (!o.describes_model())
+        for (const auto& [B, L] : {std::pair{1, 1 << 20}, {16, 2048}, {64, 1024}}) all.push_back({"loader", "", 0, 0, B, L});
+    if (o.tile)
+        for (ModelCase& c : all) c.tile = *o.tile;
+    return all;
+}
+
+ModelTiming time_model(const ModelCase& c, const Compute& compute, const cli::BenchOptions& o) {
+    if (c.what == "train_step") return time_training(c, compute, o);
+    if (c.what == "embed_forward") return time_forward(c, compute, o.repeats);
+    if (c.what == "decode_cuda_graph") return time_decoding(c, compute, o.repeats);
+    CHECK(c.what == "loader");
+    return time_loader(c, o.repeats);
 }
 
 }  // namespace adder

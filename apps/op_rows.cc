@@ -116,7 +116,7 @@ bool chosen(const cli::BenchOptions& o, const std::string& name, const std::stri
 
 std::string bench_ops(App& app, const cli::BenchOptions& o, const BenchMachine& machine, ThreadPool& pool) {
     const bool on_gpu = machine.gpu != nullptr;
-    const DType storage = on_gpu && o.dtype != "f32" ? DType::bf16 : DType::f32;
+    const DType storage = on_gpu && o.machine.dtype != "f32" ? DType::bf16 : DType::f32;
     GpuLimits limits;
     std::string text;
     for (const OpEntry& op : all_ops())

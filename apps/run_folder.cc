@@ -52,18 +52,29 @@ void RunFolder::prepare(const nlohmann::json& record) {
     write_file(path_ + "/run.json", record.dump(2) + "\n");
 }
 
-nlohmann::json run_record(const OptionList& options, const Dataset& data, int64_t tile, const std::string& device) {
+nlohmann::json run_record(const OptionList& options, const Dataset& data, int64_t tile, Machine& machine) {
     const BuildInfo& build = build_info();
     return {{"layout", kCheckpointLayout},
             {"options", to_json(options)},
             {"tile", tile},
             {"version", build.version},
             {"commit", build.commit},
-            {"device", device},
-            {"isa", current_isa()},
+            {"device", name_of(machine.device())},
+            {"device_name", machine.name()},
+            {"dtype", name_of(machine.compute().storage)},
+            {"isa", machine.isa()},
             {"blas", openblas_core()},
             {"data", {{"files", data.files}, {"digest", data.digest}, {"valid_digest", data.valid_digest},
                       {"train_tokens", n_tokens(data.train)}, {"valid_tokens", n_tokens(data.valid)}}}};
+}
+
+std::string machine_change(const nlohmann::json& was, const nlohmann::json& now) {
+    std::string text;
+    for (const char* key : {"device", "device_name", "dtype", "isa", "tile"})
+        // Older runs have fewer of these.
+        if (!was.is_null() && was.contains(key) && was.at(key) != now.at(key))
+            text += fmt::format("{}{}: was {}, is {}", text.empty() ? "" : "; ", key, was.at(key).dump(), now.at(key).dump());
+    return text;
 }
 
 }  // namespace adder

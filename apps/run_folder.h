@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "apps/machine.h"
 #include "core/options.h"
 #include "io/file.h"
 #include "pipelines/domain.h"
@@ -36,6 +37,9 @@ class RunFolder {
 
 // run.json: options, program, machine, data. The tile decides the bits of a run, so it is recorded even where it was
 // chosen to fit the memory.
-nlohmann::json run_record(const OptionList& options, const Dataset& data, int64_t tile, const std::string& device);
+nlohmann::json run_record(const OptionList& options, const Dataset& data, int64_t tile, Machine& machine);
+// What of the machine is other than in the run that goes on, so that its bits are too: "device: was cpu, is cuda"; empty =
+// nothing is.
+std::string machine_change(const nlohmann::json& was, const nlohmann::json& now);
 
 }  // namespace adder

@@ -30,8 +30,9 @@ OptionList EvalOptions::list() {
     l.add({.name = "per-record", .value = &per_record, .unit = "FILE.tsv",
            .help = "write name, tokens and nats of every record"});
     l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile", .range = between(1, 1 << 24),
-           .derived = std::to_string(kScoreTile)});
+           .derived = "4096 on the CPU, more on a GPU"});
     l.add({.name = "json", .value = &json, .help = "print one JSON object"});
+    machine.add_dtype_to(l);
     machine.add_to(l);
     return l;
 }
@@ -79,22 +80,45 @@ OptionList GenerateOptions::list() {
     l.add({.name = "batch", .value = &batch, .unit = "B", .help = "records at a time; changes no result",
            .range = between(1, 65536), .derived = "16, or --num where that is smaller"});
     l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile of the prompt", .range = between(1, 1 << 24),
-           .derived = std::to_string(kScoreTile)});
+           .derived = "4096 on the CPU, more on a GPU"});
+    machine.add_dtype_to(l);
     machine.add_to(l);
     return l;
 }
 
 OptionList BenchOptions::list() {
     OptionList l;
-    l.add({.name = "op", .value = &op, .unit = "OP", .help = "an op, train_step, embed_forward, decode_cuda_graph, or all", .required = true, .positional = true});
+    l.add({.name = "op", .value = &op, .unit = "OP",
+           .help = "an op, train_step, embed_forward, decode_cuda_graph, loader, or all", .required = true,
+           .positional = true});
     l.add({.name = "repeats", .value = &repeats, .unit = "N", .help = "the best of N runs counts",
            .range = between(1, 1000)});
     l.add({.name = "filter", .value = &filter, .unit = "TEXT", .help = "only cases whose name contains this"});
-    l.add({.name = "dtype", .value = &dtype, .unit = "f32|bf16", .help = "storage of weights and activations",
-           .derived = "f32 on the CPU, bf16 on a GPU"});
+    l.add({.name = "mixer", .value = &mixer, .unit = "mamba1|mamba2", .help = "of a model described by the next four",
+           .derived = "both"});
+    l.add({.name = "d-model", .value = &d_model, .unit = "M", .help = "time this model instead of the usual ones",
+           .range = between(1, 65536), .derived = "256"});
+    l.add({.name = "layers", .value = &layers, .unit = "N", .help = "of it", .range = between(1, 1024), .derived = "8"});
+    l.add({.name = "batch", .value = &batch, .unit = "B", .help = "sequences at a time", .range = between(1, 1 << 20),
+           .derived = "1"});
+    l.add({.name = "length", .value = &length, .unit = "L", .help = "tokens a sequence", .range = between(1, 1ll << 40),
+           .derived = "4096"});
+    l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile of a model's rows",
+           .range = between(1, 1ll << 40), .derived = "what fits"});
+    l.add({.name = "keep", .value = &keep, .unit = "K", .help = "tiles that training need not compute again",
+           .range = at_least(0), .derived = "1 with --tile, else what fits"});
+    l.add({.name = "memory", .value = &memory, .unit = "BYTES", .help = "that training may take",
+           .derived = "90 % of what is free on a GPU"});
+    machine.add_dtype_to(l);
     l.add({.name = "json", .value = &json, .help = "print one JSON object a line"});
     machine.add_to(l);
     return l;
+}
+
+void BenchOptions::check() const {
+    const bool model = op == "train_step" || op == "embed_forward" || op == "decode_cuda_graph";
+    if (!model && (describes_model() || !mixer.empty()))
+        throw UsageError(fmt::format("--mixer, --d-model, --layers, --batch, --length: not for '{}'", op));
 }
 
 OptionList SelftestOptions::list() {

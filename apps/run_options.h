@@ -10,9 +10,6 @@
 
 namespace adder::cli {
 
-// Tokens a tile where nothing has to be kept for a backward pass.
-inline constexpr int64_t kScoreTile = 4096;
-
 struct CheckpointOptions {
     std::string checkpoint;
     bool best = false;
@@ -52,11 +49,17 @@ struct GenerateOptions {
 struct BenchOptions {
     std::string op;
     int64_t repeats = 7;
-    std::string filter, dtype;
+    std::string filter;
+    std::string mixer;  // this and the next five: of the rows of whole models
+    std::optional<int64_t> d_model, layers, batch, length, tile, keep;
+    std::optional<Bytes> memory;
     bool json = false;
     MachineOptions machine;
 
     OptionList list();
+    // Whether one model is asked for instead of those that are timed by default.
+    bool describes_model() const { return d_model || layers || batch || length; }
+    void check() const;
 };
 
 struct SelftestOptions {

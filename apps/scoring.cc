@@ -4,69 +4,93 @@
 
 namespace adder {
 
-namespace {
-
-// Positions of the tile that belong to one segment.
-struct Piece {
-    size_t segment;
-    int64_t begin, count;
-};
-
-}  // namespace
+int64_t score_tile(Device device, const ModelConfig& config) {
+    if (device == Device::cpu) return 4096;
+    // Wide models have less room; they also need fewer tokens to fill a GPU.
+    int64_t T = 1 << 17;
+    while (T > 4096 && T * config.d_inner() > 1 << 26) T /= 2;
+    return T;
+}
 
 SegmentScorer::SegmentScorer(LanguageModel& model, const Compute& compute, const TokenRules& rules, int64_t T)
-    : rules_(rules), session_(model, compute, 1, T), tile_(1, T), nats_(static_cast<size_t>(T)) {}
+    : rules_(rules), session_(model, compute, 1, T) {
+    // On a GPU scores arrive when two more tiles have been given to it.
+    for (int i = 0; i < (compute.device == Device::cuda ? 3 : 1); ++i)
+        flights_.push_back({Batch(1, T), std::vector<double>(static_cast<size_t>(T)), {}});
+}
+
+// Fills a tile with what comes next and has it scored.
+void SegmentScorer::give(Flight& flight, std::span<const TokenRecord> records, std::span<const Segment> segments) {
+    const BatchRow row = row_of(flight.tile, 0);
+    int64_t filled = 0;
+    flight.pieces.clear();
+    while (filled < session_.tile() && next_.segment < segments.size()) {
+        const Segment& s = segments[next_.segment];
+        const int64_t n = std::min(session_.tile() - filled, s.size() - next_.inside);
+        write_positions(rules_, tokens_of(records, s), next_.inside, n, row + filled);
+        flight.pieces.push_back({next_.segment, filled, n});
+        filled += n;
+        next_.inside += n;
+        if (next_.inside == s.size()) next_ = {next_.segment + 1, 0, next_.read};
+    }
+    TokenRows tokens;
+    tokens.n = filled;
+    tokens.t0 = next_.read;
+    tokens.ids = row.ids;
+    tokens.targets = row.targets;
+    tokens.weights = row.weights;
+    tokens.start = row.start;
+    session_.score(tokens, flight.nats.data());
+    next_.read += filled;
+}
 
 LossSums SegmentScorer::score(std::span<const TokenRecord> records, std::span<const Segment> segments,
                               const std::function<void(size_t, const LossSums&)>& on_segment,
                               const std::atomic<bool>* stop) {
     LossSums total, own;
-    std::vector<Piece> pieces;
-    session_.reset(0);
-    const BatchRow row = row_of(tile_, 0);
-    int64_t inside = 0, read = 0;  // position inside the current segment, tokens read by the model
-    size_t current = 0, reported = 0;
-    while (current < segments.size()) {
-        if (stop && stop->load(std::memory_order_relaxed)) throw Interrupted{};
-        pieces.clear();
-        int64_t filled = 0;
-        while (filled < session_.tile() && current < segments.size()) {
-            const auto tokens = tokens_of(records, segments[current]);
-            const int64_t n = std::min(session_.tile() - filled, segments[current].size() - inside);
-            write_positions(rules_, tokens, inside, n, row + filled);
-            pieces.push_back({current, filled, n});
-            filled += n;
-            inside += n;
-            if (inside == segments[current].size()) {
-                ++current;
-                inside = 0;
-            }
-        }
-        TokenRows tokens;
-        tokens.n = filled;
-        tokens.t0 = read;
-        tokens.ids = row.ids;
-        tokens.targets = row.targets;
-        tokens.weights = row.weights;
-        tokens.start = row.start;
-        session_.score(tokens, nats_.data());
-        session_.finish();
-        read += filled;
-        for (const Piece& piece : pieces) {
-            for (; reported < piece.segment; ++reported, own = {})
-                if (on_segment) on_segment(reported, own);
+    size_t reported = 0;
+    const auto report_until = [&](size_t segment) {
+        for (; reported < segment; ++reported, own = {})
+            if (on_segment) on_segment(reported, own);
+    };
+    const auto add = [&](Flight& flight) {
+        const float* weights = row_of(flight.tile, 0).weights;
+        for (const Piece& piece : flight.pieces) {
+            report_until(piece.segment);
             for (int64_t t = piece.begin; t < piece.begin + piece.count; ++t) {
-                const double weight = static_cast<double>(row.weights[t]);
-                own.loss += weight * nats_[static_cast<size_t>(t)];
+                const double weight = static_cast<double>(weights[t]), nats = flight.nats[static_cast<size_t>(t)];
+                own.loss += weight * nats;
                 own.weight += weight;
-                total.loss += weight * nats_[static_cast<size_t>(t)];
+                total.loss += weight * nats;
                 total.weight += weight;
             }
         }
+        flight.pieces.clear();
+    };
+    session_.reset(0);
+    next_ = {};
+    for (Flight& flight : flights_) flight.pieces.clear();
+    size_t given = 0;
+    for (; next_.segment < segments.size(); ++given) {
+        if (stop && stop->load(std::memory_order_relaxed)) throw Interrupted{};
+        Flight& flight = flights_[given % flights_.size()];
+        add(flight);
+        give(flight, records, segments);
     }
-    for (; reported < segments.size(); ++reported, own = {})
-        if (on_segment) on_segment(reported, own);
+    session_.finish();
+    for (size_t i = 0; i < flights_.size(); ++i) add(flights_[(given + i) % flights_.size()]);
+    report_until(segments.size());
     return total;
+}
+
+std::unique_ptr<SegmentScorer> make_scorer(LanguageModel& model, const Compute& compute, const TokenRules& rules, int64_t T) {
+    for (;; T /= 2) {
+        try {
+            return std::make_unique<SegmentScorer>(model, compute, rules, T);
+        } catch (const Error&) {
+            if (compute.device == Device::cpu || T <= 1024) throw;
+        }
+    }
 }
 
 }  // namespace adder

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -11,6 +12,9 @@
 #include "pipelines/records.h"
 
 namespace adder {
+
+// Tokens a tile where nothing has to be kept for a backward pass: few on the CPU, on a GPU enough to fill it.
+int64_t score_tile(Device device, const ModelConfig& config);
 
 class SegmentScorer {
   public:
@@ -24,10 +28,31 @@ class SegmentScorer {
                    const std::atomic<bool>* stop = nullptr);
 
   private:
+    // Positions of a tile that belong to one segment.
+    struct Piece {
+        size_t segment;
+        int64_t begin, count;
+    };
+    struct Flight {
+        Batch tile;
+        std::vector<double> nats;
+        std::vector<Piece> pieces;  // empty: nothing is under way
+    };
+    // What has not been given to the model yet.
+    struct Place {
+        size_t segment = 0;
+        int64_t inside = 0;  // position inside the segment
+        int64_t read = 0;    // tokens that were given before
+    };
+    void give(Flight& flight, std::span<const TokenRecord> records, std::span<const Segment> segments);
+
     const TokenRules& rules_;
     Session session_;
-    Batch tile_;
-    std::vector<double> nats_;
+    std::vector<Flight> flights_;
+    Place next_;
 };
+
+// With smaller tiles where there is no room on a GPU for those of T tokens.
+std::unique_ptr<SegmentScorer> make_scorer(LanguageModel& model, const Compute& compute, const TokenRules& rules, int64_t T);
 
 }  // namespace adder

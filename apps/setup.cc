@@ -62,7 +62,7 @@ void set_resolved(cli::ModelOptions& o, const ModelConfig& c) {
 }
 
 std::vector<MemoryPlan> stage_plans(LanguageModel& model, const Compute& compute, const cli::TileOptions& o, int64_t tile) {
-    const int64_t memory = o.memory ? o.memory->count : physical_memory_bytes() / 2;
+    const int64_t memory = o.memory ? o.memory->count : default_memory_bytes(compute.device);
     const int64_t keep = o.keep.value_or(o.tile ? 1 : -1);
     std::vector<MemoryPlan> plans;
     const std::vector<LengthStage> stages = o.stages();
@@ -75,6 +75,16 @@ std::vector<MemoryPlan> stage_plans(LanguageModel& model, const Compute& compute
         tile = plans.back().tiles.T;
     }
     return plans;
+}
+
+std::vector<MemoryPlan> resumed_plans(LanguageModel& model, const Compute& compute, const cli::TileOptions& o,
+                                      int64_t recorded_tile) {
+    try {
+        return stage_plans(model, compute, o, o.tile.value_or(recorded_tile));
+    } catch (const Error&) {
+        if (o.tile || recorded_tile == 0) throw;
+    }
+    return stage_plans(model, compute, o, 0);
 }
 
 std::string bytes_text(int64_t bytes) {
@@ -103,6 +113,8 @@ std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>&
                         bytes_text(largest.optimizer_bytes), bytes_text(largest.saved_bytes),
                         bytes_text(largest.border_bytes), bytes_text(largest.scratch_bytes),
                         bytes_text(largest.batch_bytes));
+    if (largest.context_bytes > 0)
+        text += fmt::format(", CUDA and its libraries {}", bytes_text(largest.context_bytes));
     return text;
 }
 

@@ -27,6 +27,11 @@ void set_resolved(cli::ModelOptions& options, const ModelConfig& config);
 std::vector<MemoryPlan> stage_plans(LanguageModel& model, const Compute& compute, const cli::TileOptions& options,
                                     int64_t tile);
 
+// The same for a run that goes on. Its tile decides its bits, so that it is recorded and taken again where it fits and no
+// other one is asked for; 0 = none is recorded.
+std::vector<MemoryPlan> resumed_plans(LanguageModel& model, const Compute& compute, const cli::TileOptions& options,
+                                      int64_t recorded_tile);
+
 // Memory by arena, tiles and work, as lines.
 std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>& plans, int64_t accumulation);
 

@@ -76,7 +76,6 @@ void ModelOptions::add_to(OptionList& list) {
               .range = at_least(1), .derived = "M/16, rounded up"});
     list.add({.name = "discretization", .value = &discretization, .unit = "euler|zoh",
               .help = "of B: dt B as in state-spaces/mamba, or the exact zero-order hold"});
-    list.add({.name = "dtype", .value = &dtype, .unit = "f32", .help = "storage of weights and activations on the CPU"});
     list.add({.name = "init", .value = &init, .unit = "CHECKPOINT", .help = "start from these weights",
               .is_path = true});
 }
@@ -98,7 +97,7 @@ void TileOptions::add_to(OptionList& list) {
               .help = "last tiles that backward need not recompute; changes no bit of a result",
               .range = at_least(0), .on_resume = OnResume::any, .derived = "1 with --tile, else what fits"});
     list.add({.name = "memory", .value = &memory, .unit = "BYTES", .help = "memory to plan for, such as 8GB or 512MiB",
-              .on_resume = OnResume::any, .derived = "half of the machine's"});
+              .on_resume = OnResume::any, .derived = "90 % of what is free on a GPU, half of the machine's on the CPU"});
 }
 
 std::vector<LengthStage> TileOptions::stages() const {
@@ -146,6 +145,7 @@ void TrainOptions::add_groups(OptionList& list) {
     model.add_to(list);
     tiles.add_to(list);
     optimizer.add_to(list);
+    machine.add_dtype_to(list);
     list.add({.name = "eval-every", .value = &eval_every, .unit = "K",
               .help = "steps between evaluations of held-out data; 0 for none but the last", .range = at_least(0),
               .derived = "a tenth of the steps"});
@@ -179,8 +179,6 @@ OptionList TrainOptions::plan_list() {
 void TrainOptions::resolve() {
     data.check();
     tiles.stages();
-    if (model.dtype != "f32")
-        throw UsageError(fmt::format("--dtype: expected f32, the type of --device cpu, got '{}'", model.dtype));
     if (resume && overwrite) throw UsageError("--resume and --overwrite exclude each other");
     if (!eval_every) eval_every = std::max<int64_t>(1, optimizer.steps / 10);
 }

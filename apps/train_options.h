@@ -34,7 +34,6 @@ struct ModelOptions {
     std::optional<int64_t> d_state, headdim, dt_rank;
     int64_t expand = ModelConfig{}.expand, d_conv = ModelConfig{}.d_conv, ngroups = ModelConfig{}.ngroups;
     std::string discretization = "euler";
-    std::string dtype = "f32";
     std::string init;
 
     void add_to(OptionList& list);

@@ -10,7 +10,7 @@ namespace {
 
 template <class Token>
 void unpack_on_cpu(const PackedBatch& batch, int64_t t0, const TokenTile& out) {
-    const auto tokens = batch.tokens.as<const Token, 2>("tokens");
+    const auto tokens = batch.tokens.as<const Token, 2>("tokens"), next = batch.targets.as<const Token, 2>("targets");
     const auto flags = batch.flags.as<const uint8_t, 2>("flags");
     const auto palette = batch.palette.as<const float, 1>("palette");
     const auto ids = out.ids.as<uint16_t, 2>("ids"), targets = out.targets.as<uint16_t, 2>("targets");
@@ -20,7 +20,7 @@ void unpack_on_cpu(const PackedBatch& batch, int64_t t0, const TokenTile& out) {
         for (int64_t t = 0; t < ids.shape[1]; ++t) {
             const uint8_t f = flags(b, t0 + t);
             ids(b, t) = tokens(b, t0 + t);
-            targets(b, t) = tokens(b, t0 + t + 1);
+            targets(b, t) = next(b, t0 + t);
             weights(b, t) = palette(f >> 1);
             start(b, t) = f & 1;
         }
@@ -39,7 +39,8 @@ void unpack_batch(Ctx& ctx, const PackedBatch& batch, int64_t t0, const TokenTil
     expect_rank(op, "ids", out.ids, 2);
     const int64_t B = batch.B(), L = batch.L(), T = out.ids.size(1);
     const bool wide = batch.tokens.dtype == DType::u16;
-    expect(op, "tokens", batch.tokens, wide ? DType::u16 : DType::u8, {B, L + 1});
+    expect(op, "tokens", batch.tokens, wide ? DType::u16 : DType::u8, {B, L});
+    expect(op, "targets", batch.targets, batch.tokens.dtype, {B, L});
     expect(op, "flags", batch.flags, DType::u8, {B, L});
     expect(op, "palette", batch.palette, DType::f32, {PackedBatch::kWeights});
     if (t0 < 0 || t0 + T > L) fail("[{}] steps {} to {} of a batch of {}", op, t0, t0 + T, L);
@@ -47,7 +48,7 @@ void unpack_batch(Ctx& ctx, const PackedBatch& batch, int64_t t0, const TokenTil
     check_out("targets", out.targets, DType::u16, {B, T});
     check_out("weights", out.weights, DType::f32, {B, T});
     check_out("start", out.start, DType::u8, {B, T});
-    const OpCall call{op, {B, T}, {B * T * (size_of(batch.tokens.dtype) + 1 + 2 + 2 + 4 + 1), 0}};
+    const OpCall call{op, {B, T}, {B * T * (2 * size_of(batch.tokens.dtype) + 1 + 2 + 2 + 4 + 1), 0}};
     run_op(ctx, call, 0, [=](Ctx& c, void*) {
         if (c.device == Device::cuda) return cuda::unpack_batch(c, batch, t0, out);
         wide ? unpack_on_cpu<uint16_t>(batch, t0, out) : unpack_on_cpu<uint8_t>(batch, t0, out);

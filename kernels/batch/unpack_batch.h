@@ -1,6 +1,6 @@
 // Unpacking some steps of a packed batch (core/batch.h), so that layers read fixed addresses whatever tile it is.
 //
-//   ids[b,t] = tokens[b,t0+t]    targets[b,t] = tokens[b,t0+t+1]    weights[b,t] = palette[flags[b,t0+t] >> 1]
+//   ids[b,t] = tokens[b,t0+t]    targets[b,t] = targets[b,t0+t]    weights[b,t] = palette[flags[b,t0+t] >> 1]
 //   start[b,t] = flags[b,t0+t] & 1
 #pragma once
 #include <cstdint>

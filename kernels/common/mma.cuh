@@ -66,6 +66,14 @@ __device__ __forceinline__ void wait_copies() {
     asm volatile("cp.async.wait_group %0;\n" ::"n"(N) : "memory");
 }
 
+// threadIdx.x, read here: what follows from it is computed again where it is wanted, which in a long loop is cheaper than
+// the registers that a compiler would keep it in.
+__device__ __forceinline__ int thread_here() {
+    int t;
+    asm volatile("mov.u32 %0, %%tid.x;\n" : "=r"(t));
+    return t;
+}
+
 // ---- kernels started by launch_early ----
 
 // Until everything that the stream was given before this kernel is done and can be seen.

@@ -41,13 +41,17 @@ std::vector<Compared> compared_gradients(const OpCase& c) {
     return all;
 }
 
-// What the reference computes in S, unrounded.
+// What the reference computes in S. `saved`: the storage type of what it keeps for backward, where it keeps what the op
+// keeps; f32 = unrounded.
 template <class S>
 Values reference(const OpCase& c, const Bag<double>& inputs, const std::function<void(Bag<S>&)>& forward,
-                 const std::function<void(Bag<S>&)>& backward) {
+                 const std::function<void(Bag<S>&)>& backward, DType saved = DType::f32) {
     Bag<S> bag = inputs.as<S>();
     add_outputs(c, bag);
     forward(bag);
+    for (const ArraySpec& s : c.outputs)
+        if (s.kind == Kind::saved && s.dtype_in(saved) == DType::bf16 && bag.has(s.name))
+            for (S& x : bag.at(s.name)) x = static_cast<S>(rounded_to(DType::bf16, static_cast<double>(x)));
     Values v;
     for (const Compared& o : compared_outputs(c))
         v[o.name].assign(bag.at(o.name).begin(), bag.at(o.name).end());
@@ -154,7 +158,7 @@ CheckReport check_layouts(const OpCase& c, std::initializer_list<Layout> layouts
     // A case without storage-typed arrays is an f32 case.
     const DType precision = has_storage(c) ? on.storage : DType::f32;
     const Values in_float =
-        rounded(reference<float>(c, inputs, c.ref_forward.f32, c.ref_backward.f32), precision);
+        rounded(reference<float>(c, inputs, c.ref_forward.f32, c.ref_backward.f32, precision), precision);
     const Tolerance tolerance = tolerance_of(precision);
     ThreadPool pool(on.threads);
     for (const Layout layout : layouts) {

@@ -21,9 +21,9 @@ struct CheckReport {
 };
 
 // Largest allowed error of an output against the f64 reference, as fractions of its rms: twice the rms error and four
-// times the largest error of the reference in float, whose outputs are rounded once to the storage type; not below `rms`,
-// `peak`, never above `cap`. In bf16 that goes for S-typed outputs too: their sums are f32, but the operands that tensor
-// cores multiply are rounded. An element farther from zero than `outlier` rms is judged by its own size: the last bit of
+// times the largest error of the reference in float, whose results are rounded once to the storage type (so is what it
+// keeps for backward, where the op keeps that in storage); not below `rms`, `peak`, never above `cap`. In bf16 that goes
+// for S-typed results too: their sums are f32, but the operands that tensor cores multiply are rounded. An element farther from zero than `outlier` rms is judged by its own size: the last bit of
 // an element of 64 rms is more than the floor of an f32 peak error, and in bf16, where the peak of pure rounding is as far
 // above the rms as the largest element, every one above the rms is; passing would be luck.
 struct Tolerance {
@@ -47,7 +47,7 @@ CheckReport check_gradients(const OpCase& c);
 // 1, 2, 3 and 7 threads give equal bits.
 CheckReport check_threads(const OpCase& c);
 // A NaN in an input or cotangent comes out wherever the reference lets it out, and in no other row and past
-// no start.
+// no start; in a parameter, it comes out somewhere in every array in which the reference lets it out.
 CheckReport check_nan(const OpCase& c, const RunOn& on = {});
 // Wrong shapes throw an Error with both shapes in the text, without any memory, so before anything runs; a storage type
 // that the device lacks throws too, bf16 on the CPU by naming the device that has it.

@@ -116,6 +116,7 @@ __global__ void __launch_bounds__(kThreads) short_rows(const Rows<D> a) {
             for (int i = 0; i < V4; ++i) largest = fmaxf(largest, e[p][i]);
         }
         if (counts) at_target = token.logits(a)[token.target];
+        __syncwarp();  // d_logits may be the logits: all lanes have read before one writes
         largest = warp_max<kLanes>(largest);
 #pragma unroll
         for (int p = 0; p < kPasses; ++p) {

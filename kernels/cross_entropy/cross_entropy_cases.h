@@ -18,6 +18,7 @@ struct CrossEntropyProblem {
         int64_t B, L, V;
         bool weighted = true;
         int64_t ignore = -1, t0 = 0;
+        bool narrow = false;  // d_logits is of the storage type
     };
 
     // Sums are cut in blocks of 64 and 1,024; lengths go round both.
@@ -39,22 +40,25 @@ struct CrossEntropyProblem {
             {kTest, 1, 300, 257},
             {kTest, 1, 3, 1000},
             {kTest, 1, 2, 65536, true, 7},
+            {kTest | kSelftest, 3, 131, 16, true, 3, 0, true},
+            {kTest, 1, 300, 300, true, -1, 0, true},
             {kBench, 1, 8192, 16},
             {kBench, 8, 1024, 256},
             {kBench, 1, 256, 65536},
-            {kBenchCuda, 1, 1 << 20, 16},
-            {kBenchCuda, 1, 65536, 256},
+            {kBenchCuda, 1, 1 << 20, 16, true, -1, 0, true},
+            {kBenchCuda, 1, 65536, 256, true, -1, 0, true},
         };
         return all;
     }
     static std::string name(const Case& c) {
-        return fmt::format("B{} L{} V{}{}{}{}", c.B, c.L, c.V, c.weighted ? " weighted" : "",
-                           c.ignore < 0 ? "" : " ignoring", c.t0 ? " within" : "");
+        return fmt::format("B{} L{} V{}{}{}{}{}", c.B, c.L, c.V, c.weighted ? " weighted" : "",
+                           c.ignore < 0 ? "" : " ignoring", c.t0 ? " within" : "", c.narrow ? " narrow" : "");
     }
 
     static std::vector<ArraySpec> inputs(const Case& c) {
         std::vector<ArraySpec> all = {ArraySpec::activation("logits", {c.B, c.L, c.V}).accum().normal(0, 2).open(2),
                                       ArraySpec::token_ids("targets", c.B, c.L, c.V)};
+        if (c.narrow) all[0].gradient_precision = Precision::storage;
         if (c.weighted)
             all.push_back(
                 ArraySpec::activation("weights", {c.B, c.L}).uniform(0.1, 2).of(DType::f32).fixed());

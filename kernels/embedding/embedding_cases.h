@@ -15,6 +15,7 @@ struct EmbeddingProblem {
     struct Case {
         unsigned use;
         int64_t B, L, V, M;
+        bool wide = false;  // d_y is of type S: the gradient of the residual stream
     };
 
     // Gradients are cut at 1,024 steps where V is small beside L, columns in blocks of 128; sizes go round
@@ -32,6 +33,8 @@ struct EmbeddingProblem {
             {kTest | kSelftest, 3, 1025, 16, 37},
             {kTest, 1, 3000, 5, 6},
             {kTest, 1, 2051, 1200, 5},
+            {kTest, 3, 1025, 16, 64, true},
+            {kTest, 1, 130, 300, 37, true},
             {kTest, 2, 300, 70, 260},
             {kBench, 1, 8192, 16, 128},
             {kBench, 8, 1024, 16, 512},
@@ -40,7 +43,9 @@ struct EmbeddingProblem {
         };
         return all;
     }
-    static std::string name(const Case& c) { return fmt::format("B{} L{} V{} M{}", c.B, c.L, c.V, c.M); }
+    static std::string name(const Case& c) {
+        return fmt::format("B{} L{} V{} M{}{}", c.B, c.L, c.V, c.M, c.wide ? " wide" : "");
+    }
     static Case part(Case c, int64_t B, int64_t L, bool) {
         c.B = B;
         c.L = L;
@@ -52,7 +57,9 @@ struct EmbeddingProblem {
                 ArraySpec::parameter("weight", {c.V, c.M}).storage().open(0)};
     }
     static std::vector<ArraySpec> outputs(const Case& c) {
-        return {ArraySpec::activation("y", {c.B, c.L, c.M})};
+        ArraySpec y = ArraySpec::activation("y", {c.B, c.L, c.M});
+        if (c.wide) y.gradient_precision = Precision::accum;
+        return {y};
     }
 
     template <class S>

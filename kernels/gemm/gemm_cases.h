@@ -16,6 +16,7 @@ struct LinearProblem {
         unsigned use;
         int64_t B, L, I, O;
         bool bias;
+        bool wide = false;  // y is of type S: logits
     };
 
     // Rows are cut at 256, sums over time at 1,024, outputs at multiples of 16 near 256, on a GPU at the last
@@ -32,6 +33,8 @@ struct LinearProblem {
             {kTest, 1, 3000, 19, 5, true},
             {kTest, 1, 1025, 20, 300, false},
             {kTest, 3, 2, 530, 390, false},
+            {kTest, 3, 131, 64, 16, false, true},
+            {kTest, 1, 300, 37, 5, true, true},
             {kTest, 1, 2049, 8, 516, true},
             {kBench, 1, 8192, 128, 512, false},
             {kBench, 1, 8192, 256, 128, false},
@@ -53,7 +56,7 @@ struct LinearProblem {
         return all;
     }
     static std::string name(const Case& c) {
-        return fmt::format("B{} L{} I{} O{}{}", c.B, c.L, c.I, c.O, c.bias ? " bias" : "");
+        return fmt::format("B{} L{} I{} O{}{}{}", c.B, c.L, c.I, c.O, c.bias ? " bias" : "", c.wide ? " wide" : "");
     }
     static Case part(Case c, int64_t B, int64_t L, bool) {
         c.B = B;
@@ -68,7 +71,9 @@ struct LinearProblem {
         return all;
     }
     static std::vector<ArraySpec> outputs(const Case& c) {
-        return {ArraySpec::activation("y", {c.B, c.L, c.O})};
+        ArraySpec y = ArraySpec::activation("y", {c.B, c.L, c.O});
+        if (c.wide) y.precision = Precision::accum, y.gradient_precision = Precision::storage;
+        return {y};
     }
 
     template <class S>

@@ -9,6 +9,9 @@ inline constexpr int kChunk = static_cast<int>(kScanChunk);
 inline constexpr int kSub = 8;
 inline constexpr int kSubs = kChunk / kSub;
 
+// Blocks of 128 threads that a multiprocessor holds, by registers and shared memory.
+inline constexpr int kBackwardResident = 2;
+
 template <class T>
 struct Backward {
     Inputs<T> in;
@@ -22,20 +25,24 @@ struct Backward {
     float* parameters;  // (B, segments, N + 2, D): d_A_log, d_D, d_dt_bias of a segment
 };
 
-// Floats of a block's shared memory and where its parts begin.
+// Floats of a block's shared memory and where its parts begin. A thread has a column of its own in the parts
+// with kMaxThreads.
 struct BackwardShared {
     int stage;  // steps whose rows of B and C are there at a time
-    int rows, dt, states, partial, turn, end;
+    int rows, dt, u, d_out, states, partial, columns, turn, end;
 
     // `matrix`: sums over channels by tensor cores.
     __host__ __device__ BackwardShared(int lanes_log2, int threads, bool matrix) {
         const int padded = kStates << lanes_log2, warps = threads / kWarp;
         stage = lanes_log2 <= 1 ? kChunk : 2 * kChunk >> lanes_log2;
-        rows = 0;                                     // (stage, 2, padded)
-        dt = rows + stage * 2 * padded;               // (kChunk, threads)
-        states = dt + kChunk * threads;               // (kSubs - 1, kStates / 4, threads, 4)
-        partial = states + (kSubs - 1) * kStates * threads;  // (2 if matrix, warps, kSub, padded, 2)
-        turn = partial + (matrix ? 2 : 1) * warps * kSub * padded * 2;  // (warps, 2 kStates, kWarp + 1)
+        rows = 0;                                                // (stage, 2, padded)
+        dt = rows + stage * 2 * padded;                          // (kChunk, kMaxThreads)
+        u = dt + kChunk * kMaxThreads;                           // (kSub, kMaxThreads)
+        d_out = u + kSub * kMaxThreads;                          // (kSub, kMaxThreads)
+        states = d_out + kSub * kMaxThreads;                     // (kSubs - 1, kStates / 4, kMaxThreads, 4)
+        partial = states + (kSubs - 1) * kStates * kMaxThreads;  // (2 if matrix, warps, kSub, padded, 2)
+        columns = partial + (matrix ? 2 : 1) * warps * kSub * padded * 2;  // (4, kWarp, 2) if matrix
+        turn = columns + (matrix ? 8 * kWarp : 0);  // (warps, 2 kStates, kWarp + 1) if not
         end = turn + (matrix ? 0 : warps * 2 * kStates * (kWarp + 1));
     }
 };

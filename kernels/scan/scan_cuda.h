@@ -1,5 +1,5 @@
-// The CUDA twin of scan.h: storage f32 or bf16, everything called "S" there f32. Arguments have been checked. Scratch
-// bytes follow from the shapes alone; scratch is aligned to 64 bytes.
+// The CUDA twin of scan.h: storage f32 or bf16, everything called "S" there f32. Arguments have been checked.
+// Scratch bytes follow from the shapes alone; scratch is aligned to 64 bytes.
 #pragma once
 #include <cstdint>
 
@@ -7,14 +7,16 @@
 
 namespace adder::cuda {
 
-// States at the borders of the segments that time is cut into: at most B L D N / 8 bytes, and none where B D alone fills
-// a GPU.
+// States at the borders of the segments that time is cut into: at most B L D N / 8 bytes, and none where B D
+// alone fills a GPU.
 int64_t scan_forward_scratch_bytes(const ScanArgs& args);
 void scan_forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out, void* scratch);
 
-// As forward, and the f32 sums of d_B and d_C over 128 channels (N <= 16; fewer channels above): B L (D / 128) 8 N bytes.
+// As forward, and the f32 sums of d_B and d_C over 128 channels (N <= 16; fewer channels above): B L (D /
+// 128) 8 N bytes.
 int64_t scan_backward_scratch_bytes(const ScanArgs& args);
-void scan_backward(Ctx& ctx, const ScanArgs& args, const TensorRef& chunk_states, const ScanGrads& grads, void* scratch);
+void scan_backward(Ctx& ctx, const ScanArgs& args, const TensorRef& chunk_states, const ScanGrads& grads,
+                   void* scratch);
 
 // `h` (B,D,N) f32 is updated in place.
 void scan_step(Ctx& ctx, const ScanArgs& args, const TensorRef& h, const TensorRef& y);

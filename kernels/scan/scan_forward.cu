@@ -1,15 +1,15 @@
 // The scan forward, see scan_kernels.cuh for how time is cut.
 //
-// Mapping: a thread owns V neighbouring channels of one row and segment with 16 of their states (all of them up to
-// N = 16) in registers and walks the segment's steps in order; lanes that share a channel add their parts of y by
-// shuffles. V = 2 (bf16, rows aligned to pairs, enough channels to fill the GPU) halves the reads of B and C from shared
-// memory, where a block keeps the rows of 32 steps as f32, twice: while one tile is used, each batch of steps brings the
-// same rows of the next.
-// Bytes: u, dt, z in, y out, 4 s B L D with s = 2 or 4, plus u, dt once more with more than one segment; chunk_states
-// 4 B L D N / 64. Floor: one exponential for each (t, d, n) and pass at 16 a clock and multiprocessor, 5 issue slots each
-// (4 in the pass that needs no y).
-// Any B, L, D, N, strides. Order of sums over states: even and odd states apart, then blocks of 16.
-// hT comes from the walk when there is one segment, else from the carry; neither depends on which outputs are wanted.
+// Mapping: a thread owns V neighbouring channels of one row and segment with 16 of their states (all of them
+// up to N = 16) in registers and walks the segment's steps in order; lanes that share a channel add their
+// parts of y by shuffles. V = 2 (bf16, rows aligned to pairs, enough channels to fill the GPU) halves the
+// reads of B and C from shared memory, where a block keeps the rows of 32 steps as f32, twice: while one tile
+// is used, each batch of steps brings the same rows of the next. Bytes: u, dt, z in, y out, 4 s B L D with s
+// = 2 or 4, plus u, dt once more with more than one segment; chunk_states 4 B L D N / 64. Floor: one
+// exponential for each (t, d, n) and pass at 16 a clock and multiprocessor, 5 issue slots each (4 in the pass
+// that needs no y). Any B, L, D, N, strides. Order of sums over states: even and odd states apart, then
+// blocks of 16. hT comes from the walk when there is one segment, else from the carry; neither depends on
+// which outputs are wanted.
 #include "kernels/scan/scan_kernels.cuh"
 
 namespace adder::cuda {
@@ -22,19 +22,16 @@ using namespace scan;
 constexpr int kTile = 32;
 // Blocks of 128 threads with V = 2 that a multiprocessor holds, by registers.
 constexpr int kResident = 4;
-// Fewer segments than this many steps long cost more in the carry than they gain.
-constexpr int64_t kLeastSteps = 32;
-// Two passes against one.
-constexpr double kSplitCost = 1.85;
+constexpr SplitCost kSplitCost{kResident * kMultiprocessors, 16, 0.55, 1.85};
 
 template <class T>
 struct Forward {
     Inputs<T> in;
-    View<T, 3> y;                // may be absent
+    View<T, 3> y;                 // may be absent
     View<float, 4> chunk_states;  // may be absent
-    View<const float, 3> h0;     // may be absent
-    View<float, 3> hT;           // with one segment
-    float* ends;                 // with more than one, as in Carry
+    View<const float, 3> h0;      // may be absent
+    View<float, 3> hT;            // with one segment
+    float* ends;                  // with more than one, as in Carry
     float* sum_dt;
     bool ends_only;  // the first pass
 };
@@ -48,9 +45,10 @@ template <class T, int V, bool kZoh, bool kOut>
 __device__ __forceinline__ void walk(const Forward<T>& p) {
     constexpr int kBatch = 4 / V;
     const Inputs<T>& in = p.in;
-    const Place at(in, V);
+    const int lanes_log2 = V == 2 ? 0 : in.lanes_log2;
+    const Place at(in, V, lanes_log2);
     const bool active = at.d < in.n_channels, gate = kOut && in.z;
-    const int lanes_log2 = V == 2 ? 0 : in.lanes_log2, padded = kStates << lanes_log2, row_floats = 2 * padded;
+    const int padded = kStates << lanes_log2, row_floats = 2 * padded;
     float* const shared = dynamic_shared<float>();
     const int tid = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x), lane = tid % kWarp;
 
@@ -68,11 +66,12 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
     else if (!p.ends)
         at.plane(p.h0).load(h);
 
-    Cursor<T> u{&in.u(at.b, at.t0, at.d), in.u.stride[1]}, dt_raw{&in.dt_raw(at.b, at.t0, at.d), in.dt_raw.stride[1]};
-    Cursor<T> z{gate ? &in.z(at.b, at.t0, at.d) : nullptr, in.z.stride[1]};
+    Cursor<T> u{&in.u(at.b, at.t0, at.d_read), in.u.stride[1]};
+    Cursor<T> dt_raw{&in.dt_raw(at.b, at.t0, at.d_read), in.dt_raw.stride[1]};
+    Cursor<T> z{gate ? &in.z(at.b, at.t0, at.d_read) : nullptr, in.z.stride[1]};
     T* y = kOut ? &p.y(at.b, at.t0, at.d) : nullptr;
     const auto load_steps = [&](int t) {
-        const bool valid = active && t < at.steps;
+        const bool valid = t < at.steps;
         Steps<T, V> s;
         s.u = u.template next<V>(valid);
         s.dt = dt_raw.template next<V>(valid);
@@ -94,7 +93,7 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
     __syncthreads();
 
     for (int tile = 0; tile < at.steps; tile += kTile) {
-        const uint32_t cuts = __ballot_sync(kFullWarp, flag);
+        const uint32_t cuts = uniform_ballot(flag);
         any_cut |= cuts != 0;
         flag = flag_at(tile + kTile + lane);
         const float* row = shared + (tile / kTile % 2) * kTile * row_floats + at.n0;
@@ -112,7 +111,8 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
                 batch[k] = ahead[k];
                 ahead[k] = load_steps(tile + s + kBatch + k);
             }
-            // The same rows of the next tile: the first of this thread's elements is on its way during the steps.
+            // The same rows of the next tile: the first of this thread's elements is on its way during the
+            // steps.
             const float first = incoming.next(tile + kTile + s, at.steps);
 #pragma unroll
             for (int k = 0; k < kBatch; ++k, row += row_floats) {
@@ -136,8 +136,9 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
                     for (int j = 0; j < 4; ++j)
 #pragma unroll
                         for (int c = 0; c < V; ++c) {
-                            const float x2 = dt[c] * A2[c][q + j], a = exp2_approx(x2);
-                            const float weighted = kZoh ? v[c] * zoh_weight(dt[c], x2, a, A2[c][q + j]) : v[c];
+                            const float x2 = dt[c] * A2[c][q + j], a = decay_of<T>(x2);
+                            const float weighted =
+                                kZoh ? v[c] * zoh_weight(dt[c], x2, a, A2[c][q + j]) : v[c];
                             h[c][q + j] = fmaf(a, h[c][q + j], weighted * B[j]);
                             if (kOut) {
                                 float& sum = j % 2 == 0 ? even[c] : odd[c];
@@ -171,13 +172,15 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
     if (p.ends_only && active && at.n0 == 0)
 #pragma unroll
         for (int c = 0; c < V; ++c)
-            p.sum_dt[static_cast<int64_t>(at.row) * in.n_channels + at.d + c] = any_cut ? kCut : total[c].value();
+            p.sum_dt[static_cast<int64_t>(at.row) * in.n_channels + at.d + c] =
+                any_cut ? kCut : total[c].value();
 }
 
 // Without y only the states are walked; their arithmetic is the same.
 template <class T, int V, bool kZoh>
-__global__ __launch_bounds__(kMaxThreads, V == 2 ? kResident : 5) void walk_forward(const Forward<T> p) {
+__global__ __launch_bounds__(kMaxThreads, kResident) void walk_forward(const Forward<T> p) {
     wait_for_previous();
+    release_next();
     if (p.y && !p.ends_only)
         walk<T, V, kZoh, true>(p);
     else
@@ -196,9 +199,10 @@ Plan plan_forward(const ScanArgs& a) {
         return std::max<int64_t>(B * lanes.groups * lanes.threads / kMaxThreads, 1);
     };
     Plan plan{false, {L, 1}};
-    const bool can = N <= kStates && D % 2 == 0 && a.u.dtype == DType::bf16 && a.discretization == Discretization::euler;
-    const TimeSplit single = split_time(L, blocks_of(1), kResident * kMultiprocessors, kLeastSteps, kSplitCost);
-    const TimeSplit paired = split_time(L, blocks_of(2), kResident * kMultiprocessors, kLeastSteps, kSplitCost);
+    const bool can =
+        N <= kStates && D % 2 == 0 && a.u.dtype == DType::bf16 && a.discretization == Discretization::euler;
+    const TimeSplit single = split_time(L, blocks_of(1), kSplitCost);
+    const TimeSplit paired = split_time(L, blocks_of(2), kSplitCost);
     plan.split = single;
     if (can && blocks_of(2) * paired.count >= 2 * kMultiprocessors) plan = {true, paired};
     return plan;
@@ -233,7 +237,8 @@ void forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out, const TimeSplit
     CUstream_st* const stream = ctx.gpu->stream();
     launch_early(stream, grid, threads, shared, walk_forward<T, V, kZoh>, p);
     if (split.count == 1) return;
-    carry(stream, {p.ends, p.sum_dt, p.in.A_log, p.h0, p.hT, p.in.segments, p.in.n_channels, p.in.N, p.in.n_batch, false});
+    carry(stream, {p.ends, p.sum_dt, p.in.A_log, p.h0, p.hT, p.in.segments, p.in.n_channels, p.in.N,
+                   p.in.n_batch, false});
     p.ends_only = false;
     if (p.y || p.chunk_states) launch_early(stream, grid, threads, shared, walk_forward<T, V, kZoh>, p);
 }
@@ -253,8 +258,11 @@ void scan_forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out, void* scra
         return zoh ? forward<float, 1, true>(ctx, args, out, plan.split, room)
                    : forward<float, 1, false>(ctx, args, out, plan.split, room);
     if (zoh) return forward<bf16, 1, true>(ctx, args, out, plan.split, room);
-    const auto even = [&](const TensorRef& t) { return vector_width(t.as<const bf16, 3>("[scan_forward]"), t.size(2)) >= 2; };
-    const bool pairs = plan.pairs && even(args.u) && even(args.dt_raw) && (!args.z || even(args.z)) && (!out.y || even(out.y));
+    const auto even = [&](const TensorRef& t) {
+        return vector_width(t.as<const bf16, 3>("[scan_forward]"), t.size(2)) >= 2;
+    };
+    const bool pairs = plan.pairs && even(args.u) && even(args.dt_raw) && (!args.z || even(args.z)) &&
+                       (!out.y || even(out.y));
     return pairs ? forward<bf16, 2, false>(ctx, args, out, plan.split, room)
                  : forward<bf16, 1, false>(ctx, args, out, plan.split, room);
 }

@@ -1,8 +1,8 @@
-// The first pass of the scan backward with more than one segment: what the gradient of the state is at the beginning of
-// each segment when it is zero at its end, and the segment's sum of dt.
+// The first pass of the scan backward with more than one segment: what the gradient of the state is at the
+// beginning of each segment when it is zero at its end, and the segment's sum of dt.
 //
-// Mapping: as scan_forward.cu with V = 1, time reversed. Bytes: dt, d_y, z, 3 s B L D. Floor: one exponential and 4 issue
-// slots for each (t, d, n).
+// Mapping: as scan_forward.cu with V = 1, time reversed. Bytes: dt, d_y, z, 3 s B L D. Floor: one exponential
+// and 4 issue slots for each (t, d, n).
 #include "kernels/scan/scan_backward.cuh"
 
 namespace adder::cuda::scan {
@@ -18,10 +18,11 @@ struct Steps {
 };
 
 template <class T>
-__global__ __launch_bounds__(kMaxThreads, 5) void walk_ends(const Backward<T> p) {
+__global__ __launch_bounds__(kMaxThreads, 4) void walk_ends(const Backward<T> p) {
     wait_for_previous();
+    release_next();
     const Inputs<T>& in = p.in;
-    const Place at(in, 1);
+    const Place at(in, 1, in.lanes_log2);
     const bool active = at.d < in.n_channels, gate = static_cast<bool>(in.z);
     const int64_t end = at.t0 + at.steps - 1;  // step 0 of this walk
     const int padded = kStates << in.lanes_log2, row_floats = 2 * padded;
@@ -31,10 +32,11 @@ __global__ __launch_bounds__(kMaxThreads, 5) void walk_ends(const Backward<T> p)
     float A2[kStates], g[1][kStates] = {};
     load_rates(in, at, at.d, A2);
     const float bias = active ? in.dt_bias(at.d) : 0.0f;
-    Cursor<T> dt_raw{&in.dt_raw(at.b, end, at.d), -in.dt_raw.stride[1]}, d_y{&p.d_y(at.b, end, at.d), -p.d_y.stride[1]};
-    Cursor<T> z{gate ? &in.z(at.b, end, at.d) : nullptr, -in.z.stride[1]};
+    Cursor<T> dt_raw{&in.dt_raw(at.b, end, at.d_read), -in.dt_raw.stride[1]};
+    Cursor<T> d_y{&p.d_y(at.b, end, at.d_read), -p.d_y.stride[1]};
+    Cursor<T> z{gate ? &in.z(at.b, end, at.d_read) : nullptr, -in.z.stride[1]};
     const auto load_steps = [&](int t) {
-        const bool valid = active && t < at.steps;
+        const bool valid = t < at.steps;
         Steps<T> s;
         s.dt = dt_raw.template next<1>(valid);
         s.d_y = d_y.template next<1>(valid);
@@ -56,7 +58,7 @@ __global__ __launch_bounds__(kMaxThreads, 5) void walk_ends(const Backward<T> p)
     __syncthreads();
 
     for (int tile = 0; tile < at.steps; tile += kTile) {
-        const uint32_t cuts = __ballot_sync(kFullWarp, flag);
+        const uint32_t cuts = uniform_ballot(flag);
         any_cut |= cuts != 0;
         flag = flag_at(tile + kTile + lane);
         const float* row = shared + (tile / kTile % 2) * kTile * row_floats + padded + at.n0;
@@ -74,7 +76,8 @@ __global__ __launch_bounds__(kMaxThreads, 5) void walk_ends(const Backward<T> p)
 #pragma unroll
             for (int k = 0; k < kBatch; ++k, row += row_floats) {
                 const float dt = tile + s + k < at.steps ? step_size(batch[k].dt[0] + bias) : 0.0f;
-                const float z_t = batch[k].z[0], dy = batch[k].d_y[0], d_out = gate ? dy * (z_t * logistic(z_t)) : dy;
+                const float z_t = batch[k].z[0], dy = batch[k].d_y[0],
+                            d_out = gate ? dy * (z_t * logistic(z_t)) : dy;
                 tile_dt += dt;
 #pragma unroll
                 for (int q = 0; q < kStates; q += 4) {
@@ -82,7 +85,7 @@ __global__ __launch_bounds__(kMaxThreads, 5) void walk_ends(const Backward<T> p)
                     load<4>(row + q, C);
 #pragma unroll
                     for (int j = 0; j < 4; ++j)
-                        g[0][q + j] = fmaf(d_out, C[j], g[0][q + j]) * exp2_approx(dt * A2[q + j]);
+                        g[0][q + j] = fmaf(d_out, C[j], g[0][q + j]) * decay_of<T>(dt * A2[q + j]);
                 }
                 zero_if(cuts >> (s + k) & 1, g);
             }
@@ -92,7 +95,8 @@ __global__ __launch_bounds__(kMaxThreads, 5) void walk_ends(const Backward<T> p)
         __syncthreads();
     }
     at.plane(p.ends, in.N, in.n_channels).store(g);
-    if (active && at.n0 == 0) p.sum_dt[static_cast<int64_t>(at.row) * in.n_channels + at.d] = any_cut ? kCut : total.value();
+    if (active && at.n0 == 0)
+        p.sum_dt[static_cast<int64_t>(at.row) * in.n_channels + at.d] = any_cut ? kCut : total.value();
 }
 
 }  // namespace

@@ -1,10 +1,11 @@
-// What the CUDA kernels of scan.h share: their arguments, how work is cut, rows of B and C in shared memory, the scalars
-// of a step, the carry of states over segments.
+// What the CUDA kernels of scan.h share: their arguments, how work is cut, rows of B and C in shared memory,
+// the scalars of a step, the carry of states over segments.
 //
-// Time is cut into segments of equal length where batch and channels alone do not fill a GPU (132 multiprocessors are
-// assumed; only shapes decide). Then three kernels run: the first walks every segment from a state of zero and keeps the
-// state at its end and its sum of dt (a segment scales a state by 2^(A log2(e) sum dt)); the second carries the states
-// over the segments; the third walks every segment from its true state. One segment needs only the third.
+// Time is cut into segments of equal length where batch and channels alone do not fill a GPU (132
+// multiprocessors are assumed; only shapes decide). Then three kernels run: the first walks every segment
+// from a state of zero and keeps the state at its end and its sum of dt (a segment scales a state by 2^(A
+// log2(e) sum dt)); the second carries the states over the segments; the third walks every segment from its
+// true state. One segment needs only the third.
 #pragma once
 #include <algorithm>
 
@@ -23,8 +24,8 @@ inline constexpr float kLn2 = 0.6931471805599453f;
 
 // ---- how work is cut ----
 
-// Where the lanes of a block are. With `lanes` = 2^log2 lanes a channel, a warp has 32 / lanes neighbouring channels (or
-// groups of V), and its lanes are ordered (block of 16 states, channel).
+// Where the lanes of a block are. With `lanes` = 2^log2 lanes a channel, a warp has 32 / lanes neighbouring
+// channels (or groups of V), and its lanes are ordered (block of 16 states, channel).
 struct Lanes {
     int log2;
     int threads;  // of a block
@@ -32,7 +33,8 @@ struct Lanes {
 
     Lanes(int64_t D, int64_t N, int V) : log2(0) {
         while ((kStates << log2) < N) ++log2;
-        // Rows of many states are long: fewer threads share them, so that a block's shared memory stays the same.
+        // Rows of many states are long: fewer threads share them, so that a block's shared memory stays the
+        // same.
         const int64_t most = log2 >= 3 ? 2 : kMaxThreads / kWarp, in_warp = int64_t{kWarp >> log2} * V;
         const int64_t warps = ceil_div(D, in_warp);
         threads = kWarp * static_cast<int>(std::min(warps, most));
@@ -41,27 +43,36 @@ struct Lanes {
     int padded_states() const { return kStates << log2; }
 };
 
-// `count` segments of `steps` steps, the last maybe shorter. `steps` is 32 or a multiple of kScanChunk unless count is 1.
+// `count` segments of `steps` steps, the last maybe shorter. Unless count is 1, `steps` is a quarter, half or
+// multiple of kScanChunk.
 struct TimeSplit {
     int64_t steps, count;
 };
 
-// The split of least estimated time. blocks: of one segment; resident: blocks that a GPU holds at a time; split_cost: how
-// much longer a step takes when there is more than one segment.
-inline TimeSplit split_time(int64_t L, int64_t blocks, int64_t resident, int64_t least_steps, double split_cost) {
-    const auto cost = [&](const TimeSplit& s) {
+// What the split of time is chosen by.
+struct SplitCost {
+    int64_t resident;     // blocks that a GPU holds at a time
+    int64_t least_steps;  // of a segment: 16, 32 or a multiple of kScanChunk
+    double half_full;     // time with half of them, against all of them
+    double two_passes;    // time of a step with more than one segment, against one
+};
+
+// The split of least estimated time for this many blocks a segment.
+inline TimeSplit split_time(int64_t L, int64_t blocks, const SplitCost& cost) {
+    const auto time = [&](const TimeSplit& s) {
         const int64_t n = blocks * s.count;
-        // Half of the blocks that fit take this much of the time that all of them take.
-        const double rounds = 2 * n <= resident ? 0.6 : static_cast<double>(ceil_div(n, resident));
-        return rounds * static_cast<double>(s.steps) * (s.count > 1 ? split_cost : 1.0);
+        const double rounds =
+            2 * n <= cost.resident ? cost.half_full : static_cast<double>(ceil_div(n, cost.resident));
+        return rounds * static_cast<double>(s.steps) * (s.count > 1 ? cost.two_passes : 1.0);
     };
     TimeSplit best{L, 1};
     for (int64_t rounds = 1; rounds <= 4; ++rounds) {
-        const int64_t count = std::max<int64_t>(rounds * resident / blocks, 1);
-        int64_t steps = std::max(ceil_div(L, count), least_steps);
-        if (steps > least_steps || steps > 32) steps = ceil_div(steps, kScanChunk) * kScanChunk;
+        const int64_t count = std::max<int64_t>(rounds * cost.resident / blocks, 1);
+        int64_t steps = kScanChunk / 4;
+        while (steps < kScanChunk && steps < ceil_div(L, count)) steps *= 2;
+        steps = std::max(ceil_div(std::max(ceil_div(L, count), steps), steps) * steps, cost.least_steps);
         const TimeSplit s{steps, ceil_div(L, steps)};
-        if (s.count > 1 && cost(s) < cost(best)) best = s;
+        if (s.count > 1 && time(s) < time(best)) best = s;
     }
     return best;
 }
@@ -110,18 +121,25 @@ Inputs<T> inputs_of(const ScanArgs& a, const Lanes& lanes, const TimeSplit& spli
 template <class T, int V>
 struct Raw {
     T item;
-    __device__ __forceinline__ float operator[](int) const { return to_float(item); }
+    __device__ __forceinline__ float operator[](int) const { return item; }
+    __device__ __forceinline__ static Raw load(const T* p) { return {*p}; }
+};
+template <>
+struct Raw<bf16, 1> {
+    uint32_t item;
+    __device__ __forceinline__ float operator[](int) const { return low_bf16(item); }
+    __device__ __forceinline__ static Raw load(const bf16* p) { return {p->bits}; }
 };
 template <>
 struct Raw<bf16, 2> {
     uint32_t item;
-    __device__ __forceinline__ float operator[](int c) const { return c == 0 ? low_bf16(item) : high_bf16(item); }
+    __device__ __forceinline__ float operator[](int c) const {
+        return c == 0 ? low_bf16(item) : high_bf16(item);
+    }
+    __device__ __forceinline__ static Raw load(const bf16* p) {
+        return {*reinterpret_cast<const uint32_t*>(p)};
+    }
 };
-
-template <int V, class T>
-__device__ __forceinline__ Raw<T, V> load_raw(const T* p, bool valid) {
-    return valid ? *reinterpret_cast<const Raw<T, V>*>(p) : Raw<T, V>{};
-}
 
 // The channels of one step after the other.
 template <class T>
@@ -131,7 +149,7 @@ struct Cursor {
 
     template <int V>
     __device__ __forceinline__ Raw<T, V> next(bool valid) {
-        const Raw<T, V> raw = load_raw<V>(at, valid);
+        const Raw<T, V> raw = valid ? Raw<T, V>::load(at) : Raw<T, V>{};
         at += stride;
         return raw;
     }
@@ -172,18 +190,22 @@ struct Place {
     int64_t b, segment, t0;  // row, segment, first step
     int steps;               // of the segment
     int d;                   // first channel
+    int d_read;              // the same or, past the last channel, one that can be read
     int n0;                  // first state
     int row;                 // b * segments + segment
     int count;               // states that exist of a channel that exists, else 0
 
     template <class T>
-    __device__ Place(const Inputs<T>& in, int V) {
+    __device__ __forceinline__ Place(const Inputs<T>& in, int V, int lanes_log2) {
         row = static_cast<int>(blockIdx.x);
         b = row / in.segments, segment = row % in.segments;
         t0 = segment * in.steps;
         steps = static_cast<int>(min(in.steps, in.L - t0));
-        const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, in_warp = kWarp >> in.lanes_log2;
-        d = ((static_cast<int>(blockIdx.y) * (static_cast<int>(blockDim.x) / kWarp) + warp) * in_warp + lane % in_warp) * V;
+        const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, in_warp = kWarp >> lanes_log2;
+        d = ((static_cast<int>(blockIdx.y) * (static_cast<int>(blockDim.x) / kWarp) + warp) * in_warp +
+             lane % in_warp) *
+            V;
+        d_read = min(d, in.n_channels - V);
         n0 = lane / in_warp * kStates;
         count = d < in.n_channels ? min(in.N - n0, kStates) : 0;
     }
@@ -197,8 +219,14 @@ struct Place {
     }
 };
 
-// Zero, where a start says so. All lanes of a warp must agree on it. The barrier keeps the rare case a branch: as selects
-// it would cost every step an instruction a state.
+// One bit for each lane that says so, in a form that the compiler takes for the same in all lanes: branches
+// on it need no provision for lanes that part.
+__device__ __forceinline__ uint32_t uniform_ballot(bool x) {
+    return __shfl_sync(kFullWarp, __ballot_sync(kFullWarp, x), 0);
+}
+
+// Zero, where a start says so. All lanes of a warp must agree on it. The barrier keeps the rare case a
+// branch: as selects it would cost every step an instruction a state.
 template <int V>
 __device__ __forceinline__ void zero_if(bool cut, float (&h)[V][kStates]) {
     if (!cut) return;
@@ -211,17 +239,36 @@ __device__ __forceinline__ void zero_if(bool cut, float (&h)[V][kStates]) {
 
 // Sum over the lanes that share a channel.
 __device__ __forceinline__ float sum_over_states(float x, int lanes_log2) {
-    for (int offset = kWarp / 2; offset >= kWarp >> lanes_log2; offset /= 2) x += __shfl_xor_sync(kFullWarp, x, offset);
+    for (int offset = kWarp / 2; offset >= kWarp >> lanes_log2; offset /= 2)
+        x += __shfl_xor_sync(kFullWarp, x, offset);
     return x;
+}
+
+// 2^x2, a state's decay over a step, x2 <= 0. The instruction errs by up to two units in the last place, always to the same
+// side near x2 = 0: over the hundreds of steps that a slow state remembers this shows in f32 storage, which therefore
+// takes its Taylor series about the nearest whole number (relative error 5e-9 before rounding).
+template <class T>
+__device__ __forceinline__ float decay_of(float x2) {
+    if constexpr (!std::is_same_v<T, float>) return exp2_approx(x2);
+    if (!(x2 > -126.0f)) return exp2_approx(x2);
+    const float whole = rintf(x2), f = x2 - whole;
+    float p = 1.5252734e-5f;
+    p = fmaf(p, f, 1.5403530e-4f);
+    p = fmaf(p, f, 1.3333558e-3f);
+    p = fmaf(p, f, 9.6181291e-3f);
+    p = fmaf(p, f, 5.5504109e-2f);
+    p = fmaf(p, f, 2.4022651e-1f);
+    p = fmaf(p, f, 6.9314718e-1f);
+    return fmaf(p, f, 1.0f) * exp2_approx(whole);
 }
 
 // A of 16 states times log2(e); zero for those past N, whose B and C are zero too.
 template <class T>
-__device__ __forceinline__ void load_rates(const Inputs<T>& in, const Place& at, int d, float (&A2)[kStates]) {
+__device__ __forceinline__ void load_rates(const Inputs<T>& in, const Place& at, int d,
+                                           float (&A2)[kStates]) {
     const float* const from = &in.A_log(d, at.n0);
 #pragma unroll
-    for (int n = 0; n < kStates; ++n)
-        A2[n] = n < at.count ? -expf(from[n]) * kLog2e : 0.0f;
+    for (int n = 0; n < kStates; ++n) A2[n] = n < at.count ? -expf(from[n]) * kLog2e : 0.0f;
 }
 
 // ---- B and C ----
@@ -236,8 +283,14 @@ struct Rows {
 
     // `first`: a step of this call; `sign`: -1 walks back in time.
     __device__ Rows(const Inputs<T>& in, int64_t b, int64_t first, int sign, bool want_C, bool want_B = true)
-        : B(&in.B(b, first, 0)), C(&in.C(b, first, 0)), B_stride(sign * in.B.stride[1]), C_stride(sign * in.C.stride[1]),
-          N(in.N), padded_log2(4 + in.lanes_log2), want_B(want_B), want_C(want_C) {}
+        : B(&in.B(b, first, 0)),
+          C(&in.C(b, first, 0)),
+          B_stride(sign * in.B.stride[1]),
+          C_stride(sign * in.C.stride[1]),
+          N(in.N),
+          padded_log2(4 + in.lanes_log2),
+          want_B(want_B),
+          want_C(want_C) {}
     // Element e of the rows from `step` on; zero past N, from step `end` on, and where it is not wanted.
     __device__ __forceinline__ float operator()(int e, int step, int end) const {
         const int t = step + (e >> (padded_log2 + 1)), n = e & ((1 << padded_log2) - 1);
@@ -247,8 +300,8 @@ struct Rows {
     }
 };
 
-// The elements of Rows that one thread of a block brings, `batch` rows at a time: the first of them in two parts, so
-// that it is on its way while the block works.
+// The elements of Rows that one thread of a block brings, `batch` rows at a time: the first of them in two
+// parts, so that it is on its way while the block works.
 template <class T>
 struct RowCursor {
     const Rows<T>& rows;
@@ -259,7 +312,10 @@ struct RowCursor {
 
     // The first batch begins at `step`.
     __device__ RowCursor(const Rows<T>& rows, int tid, int step, int batch)
-        : rows(rows), tid(tid), row(tid >> (rows.padded_log2 + 1)), elements(batch << (rows.padded_log2 + 1)) {
+        : rows(rows),
+          tid(tid),
+          row(tid >> (rows.padded_log2 + 1)),
+          elements(batch << (rows.padded_log2 + 1)) {
         const int n = tid & ((1 << rows.padded_log2) - 1);
         const bool is_C = (tid >> rows.padded_log2 & 1) != 0;
         at = is_C ? rows.C + (step + row) * rows.C_stride + n : rows.B + (step + row) * rows.B_stride + n;
@@ -275,7 +331,8 @@ struct RowCursor {
     __device__ __forceinline__ void put(float first, float* to, int step, int end) const {
         if (step >= end) return;
         if (tid < elements) to[tid] = first;
-        for (int e = tid + static_cast<int>(blockDim.x); e < elements; e += static_cast<int>(blockDim.x)) to[e] = rows(e, step, end);
+        for (int e = tid + static_cast<int>(blockDim.x); e < elements; e += static_cast<int>(blockDim.x))
+            to[e] = rows(e, step, end);
     }
 };
 
@@ -283,7 +340,8 @@ struct RowCursor {
 
 // log(1 + exp(x)) to a few units in the last place.
 __device__ __forceinline__ float step_size(float x) {
-    // w = exp(-|x|). The argument of 2^ is rounded where it is large; what rounding took is put back to first order.
+    // w = exp(-|x|). The argument of 2^ is rounded where it is large; what rounding took is put back to first
+    // order.
     const float m = fmaxf(-fabsf(x), -88.0f), high = m * kLog2e, low = fmaf(m, kLog2e, -high);
     float w = exp2_approx(high);
     w = fmaf(w, low * kLn2, w);
@@ -301,7 +359,9 @@ __device__ __forceinline__ float step_size(float x) {
     return fmaf(p, w, x < 0.0f ? 0.0f : x);  // NaN stays NaN
 }
 // 1 / (1 + exp(-x))
-__device__ __forceinline__ float logistic(float x) { return __fdividef(1.0f, 1.0f + exp2_approx(-kLog2e * x)); }
+__device__ __forceinline__ float logistic(float x) {
+    return __fdividef(1.0f, 1.0f + exp2_approx(-kLog2e * x));
+}
 
 // What zoh has for euler's dt, from x2 = dt A2 and a = 2^x2.
 __device__ __forceinline__ float zoh_weight(float dt, float x2, float a, float A2) {
@@ -315,7 +375,7 @@ __device__ __forceinline__ float zoh_weight(float dt, float x2, float a, float A
     p = fmaf(p, x, 1.0f / 6);
     p = fmaf(p, x, 0.5f);
     p = fmaf(p, x, 1.0f);
-    return x > -0.5f ? dt * p : (a - 1.0f) / (A2 * kLn2);
+    return x > -0.5f ? dt * p : __fdividef(a - 1.0f, A2 * kLn2);
 }
 
 // Its derivative by A: dt^2 (exp(x) - (exp(x) - 1) / x) / x, by its series where the quotient cancels.
@@ -330,7 +390,7 @@ __device__ __forceinline__ float zoh_weight_slope(float dt, float x2, float a, f
     p = fmaf(p, x, 1.0f / 8);
     p = fmaf(p, x, 1.0f / 3);
     p = fmaf(p, x, 0.5f);
-    return x > -0.5f ? dt * dt * p : fmaf(dt, a, -weight) / (A2 * kLn2);
+    return x > -0.5f ? dt * dt * p : __fdividef(fmaf(dt, a, -weight), A2 * kLn2);
 }
 
 // A sum of many f32 in two of them.
@@ -346,10 +406,11 @@ struct LongSum {
 
 // ---- carry ----
 
-// The end of every segment from zero becomes the state that the segment begins with, in the direction of the walk.
+// The end of every segment from zero becomes the state that the segment begins with, in the direction of the
+// walk.
 struct Carry {
-    float* ends;            // (B, segments, N, D)
-    const float* sum_dt;    // (B, segments, D); kCut: a start lies in the segment
+    float* ends;          // (B, segments, N, D)
+    const float* sum_dt;  // (B, segments, D); kCut: a start lies in the segment
     View<const float, 2> A_log;
     View<const float, 3> first;  // (B,D,N): before the first segment of the walk; absent = zero
     View<float, 3> last;         // (B,D,N): after the last; may be absent

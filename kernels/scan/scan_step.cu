@@ -1,8 +1,8 @@
 // One step of the scan for each of B rows.
 //
-// Mapping: 8 lanes share a channel and own its states 8 by 8; channels are innermost in a block, rows along grid.y.
-// Bytes: the state twice, 8 B D N, and A_log. A row's bits depend on nothing outside the row. Order of the sum over
-// states: those of a lane, then the lanes by a butterfly.
+// Mapping: 8 lanes share a channel and own its states 8 by 8; channels are innermost in a block, rows along
+// grid.y. Bytes: the state twice, 8 B D N, and A_log. A row's bits depend on nothing outside the row. Order
+// of the sum over states: those of a lane, then the lanes by a butterfly.
 #include "kernels/scan/scan_kernels.cuh"
 
 namespace adder::cuda {
@@ -25,6 +25,7 @@ template <class T>
 __global__ __launch_bounds__(kThreads) void step_states(const OneStep<T> p) {
     release_next();
     wait_for_previous();
+    release_next();
     const Inputs<T>& in = p.in;
     const int64_t b = blockIdx.x;
     const int d = (static_cast<int>(blockIdx.y) * kThreads + static_cast<int>(threadIdx.x)) / kLanes;
@@ -35,7 +36,7 @@ __global__ __launch_bounds__(kThreads) void step_states(const OneStep<T> p) {
         const float dt = step_size(to_float(in.dt_raw(b, 0, d)) + in.dt_bias(d));
         u = to_float(in.u(b, 0, d));
         for (int n = lane; n < in.N; n += kLanes) {
-            const float A2 = -expf(in.A_log(d, n)) * kLog2e, x2 = dt * A2, a = exp2_approx(x2);
+            const float A2 = -expf(in.A_log(d, n)) * kLog2e, x2 = dt * A2, a = decay_of<T>(x2);
             const float weight = in.zoh ? zoh_weight(dt, x2, a, A2) : dt;
             const float before = start ? 0.0f : p.h(b, d, n);
             const float h = fmaf(a, before, weight * u * to_float(in.B(b, 0, n)));
@@ -59,7 +60,8 @@ void step(Ctx& ctx, const ScanArgs& args, const TensorRef& h, const TensorRef& y
     p.in = inputs_of<T>(args, Lanes(args.u.size(2), args.A_log.size(1), 1), {1, 1});
     p.h = h.as<float, 3>("[scan_step] h");
     p.y = y.as<T, 3>("[scan_step] y");
-    const dim3 grid(blocks(args.u.size(0)), static_cast<unsigned>(ceil_div(args.u.size(2) * kLanes, kThreads)));
+    const dim3 grid(blocks(args.u.size(0)),
+                    static_cast<unsigned>(ceil_div(args.u.size(2) * kLanes, kThreads)));
     launch_early(ctx.gpu->stream(), grid, kThreads, 0, step_states<T>, p);
 }
 

@@ -7,15 +7,17 @@ namespace {
 
 constexpr int kThreads = 128;
 // Segments whose ends are on their way at a time.
-constexpr int kAhead = 8;
+constexpr int kAhead = 32;
 constexpr int kRowThreads = 256;
 constexpr int kSumWarps = 8;
 
-// Mapping: a thread owns one (row, state, channel), channels innermost, and walks the segments in order. Bytes:
-// 8 B segments N D, and B segments D more. One exponential for each end.
+// Mapping: a thread owns one (row, state, channel), channels innermost, and walks the segments in order.
+// Bytes: 8 B segments N D, and B segments D more. One exponential for each end.
 __global__ __launch_bounds__(kThreads) void carry_states(const Carry c) {
     wait_for_previous();
-    const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, plane = static_cast<int64_t>(c.N) * c.n_channels;
+    release_next();
+    const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x,
+                  plane = static_cast<int64_t>(c.N) * c.n_channels;
     if (i >= c.n_batch * plane) return;
     const int64_t b = i / plane;
     const int n = static_cast<int>(i % plane / c.n_channels), d = static_cast<int>(i % c.n_channels);
@@ -23,7 +25,9 @@ __global__ __launch_bounds__(kThreads) void carry_states(const Carry c) {
     float h = c.first ? c.first(b, d, n) : 0.0f;
     for (int s0 = 0; s0 < c.segments; s0 += kAhead) {
         float end[kAhead], sum[kAhead];
-        const auto place = [&](int k) { return b * c.segments + (c.reverse ? c.segments - 1 - (s0 + k) : s0 + k); };
+        const auto place = [&](int k) {
+            return b * c.segments + (c.reverse ? c.segments - 1 - (s0 + k) : s0 + k);
+        };
 #pragma unroll
         for (int k = 0; k < kAhead; ++k) {
             const bool valid = s0 + k < c.segments;
@@ -34,15 +38,17 @@ __global__ __launch_bounds__(kThreads) void carry_states(const Carry c) {
         for (int k = 0; k < kAhead; ++k) {
             if (s0 + k >= c.segments) break;
             c.ends[place(k) * plane + static_cast<int64_t>(n) * c.n_channels + d] = h;
-            h = sum[k] == kCut ? end[k] : fmaf(exp2_approx(sum[k] * A2), h, end[k]);
+            h = sum[k] == kCut ? end[k] : fmaf(decay_of<float>(sum[k] * A2), h, end[k]);
         }
     }
     if (c.last) c.last(b, d, n) = h;
 }
 
-// Mapping: a thread owns one (row and step, state) and adds d_C and d_B over the groups in order. Bytes: 8 groups B L N in.
+// Mapping: a thread owns one (row and step, state) and adds d_C and d_B over the groups in order. Bytes: 8
+// groups B L N in.
 __global__ __launch_bounds__(kRowThreads) void sum_rows(const RowSums p) {
     wait_for_previous();
+    release_next();
     const int per_block = kRowThreads / p.N;  // rows; N <= 256
     const int i = static_cast<int>(threadIdx.x) / p.N, n = static_cast<int>(threadIdx.x) % p.N;
     const int64_t row = static_cast<int64_t>(blockIdx.x) * per_block + i;
@@ -54,7 +60,8 @@ __global__ __launch_bounds__(kRowThreads) void sum_rows(const RowSums p) {
         d_C += two[0], d_B += two[1];
     }
     const int64_t b = row / p.L, t = row % p.L;
-    const int64_t to_B = b * p.B_stride[0] + t * p.B_stride[1] + n, to_C = b * p.C_stride[0] + t * p.C_stride[1] + n;
+    const int64_t to_B = b * p.B_stride[0] + t * p.B_stride[1] + n,
+                  to_C = b * p.C_stride[0] + t * p.C_stride[1] + n;
     if (p.storage == DType::f32) {
         static_cast<float*>(p.d_B)[to_B] = d_B;
         static_cast<float*>(p.d_C)[to_C] = d_C;
@@ -64,10 +71,11 @@ __global__ __launch_bounds__(kRowThreads) void sum_rows(const RowSums p) {
     }
 }
 
-// Mapping: a block owns 32 channels of one of the N + 2 sums; each of its 8 warps adds every eighth row in order, the
-// first adds the warps in order.
+// Mapping: a block owns 32 channels of one of the N + 2 sums; each of its 8 warps adds every eighth row in
+// order, the first adds the warps in order.
 __global__ __launch_bounds__(kWarp* kSumWarps) void sum_parameters(const ParameterSums p) {
     wait_for_previous();
+    release_next();
     __shared__ float of_warp[kSumWarps][kWarp];
     const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
     const int d = static_cast<int>(blockIdx.x) * kWarp + lane, which = static_cast<int>(blockIdx.y);

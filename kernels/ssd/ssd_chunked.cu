@@ -14,37 +14,18 @@
 // that are not finite are taken out and put back into the results that they belong to, as zero times NaN is NaN.
 // Sums over steps and states: in the order of the tensor cores, chunk after chunk; no two blocks add to one number.
 //
-// Products (of 2,048 multiply-adds) per chunk and head at P = 64, N = 128: C B^T 80 for two heads, times x 80, C h^T 256,
-// update 256; the first walk has the update alone. Bytes per step and head: 4 P + 8 and, for two heads, 4 N from the
-// second-level cache; kept states add P N / 32. Shared memory moves about 2.4 KB per step and head, so that it and the
-// tensor cores have their floors close together: 1,100 cycles per chunk and head of a multiprocessor of 128 bytes and
-// 1,300 multiply-adds a cycle.
-#include "kernels/ssd/ssd_forward.cuh"
+// Floors at P = 64, N = 128, per chunk and head: 672 products of 2,048 multiply-adds (C B^T 80, times x 80, C h^T 256,
+// update 256; the first walk has the update alone), 1,060 cycles at the 1,300 multiply-adds a cycle that mma.sync reaches
+// on a multiprocessor; 170 KB through shared memory, 1,345 cycles at 128 bytes; 1,700 instructions of each of two warps. Bytes
+// per step and head: 4 P + 8, kept states P N / 32, and 2 N from the second-level cache for B and C.
+// 128 threads of 255 registers and 112.5 KiB of shared memory: two blocks on a multiprocessor (H100, H200).
+#include "kernels/ssd/ssd_chunked.cuh"
 
 namespace adder::cuda {
 
 namespace {
 
-constexpr int kWarps = 2 * kSsdPanelsOfBlock, kThreads = kWarps * kWarp;
-constexpr int kQ = kChunk, kWarpP = 32;
-static_assert(kThreads == kSsdPanelsOfBlock * kQ && kSsdPanel == 64);
-constexpr int kTile = kQ * 64;  // all tiles are 64 columns wide, so that their fragments lie alike
-// 16 x 16 blocks on and below the diagonal of a chunk: (r, c) is block r (r + 1) / 2 + c.
-constexpr int kBlocks = 10;
-
-template <int N>
-struct alignas(128) Stage {
-    bf16 C[N / 64][kTile], B[N / 64][kTile], x[kSsdPanelsOfBlock][kTile];
-    float sum[kSsdPanelsOfBlock][kQ], column[kSsdPanelsOfBlock][kQ];
-};
-// Two of these fit into a multiprocessor.
-template <int N>
-struct alignas(128) Shared {
-    Stage<N> stage[2];
-    uint4 decayed[kSsdPanelsOfBlock][kBlocks][kWarp];  // blocks of C B^T with decays and gains: each lane's fragment
-    bf16 room[kWarps][16 * kWarpP];  // of each warp, to turn what it writes into rows
-    float to_end[kSsdPanelsOfBlock][kQ];  // decay from after step j, times b_j; 0 before the last start
-};
+using namespace chunked;
 
 __device__ __forceinline__ float nan_f32() { return __int_as_float(0x7fc00000); }
 __device__ __forceinline__ bool any_not_finite(uint32_t two) {
@@ -54,63 +35,6 @@ __device__ __forceinline__ bool any_not_finite(const uint4& x) {
     return any_not_finite(x.x) || any_not_finite(x.y) || any_not_finite(x.z) || any_not_finite(x.w);
 }
 
-// Copies the tiles of chunk after chunk. A thread copies 8 columns of every few rows.
-template <int N>
-struct Loader {
-    static constexpr int kRowsN = kThreads / (N / 8);                 // rows of B or C that the block copies at once
-    static constexpr int kHalf = kThreads / kSsdPanelsOfBlock;        // each half of the block copies its own panel
-    static constexpr int kRowsX = kHalf / (kSsdPanel / 8);
-
-    const SsdWalk<bf16>& w;
-    const bf16 *B, *C, *x;  // of this thread's first row of the next chunk
-    int64_t steps;          // where the scalars of the next chunk lie
-    bool some_x;
-
-    static __device__ int half() { return static_cast<int>(threadIdx.x) % kHalf; }
-    static __device__ int unit() { return static_cast<int>(threadIdx.x) / kHalf; }
-    static __device__ int row_n() { return static_cast<int>(threadIdx.x) / (N / 8); }
-    static __device__ int col_n() { return static_cast<int>(threadIdx.x) % (N / 8) * 8; }
-    static __device__ int row_x() { return half() / (kSsdPanel / 8); }
-    static __device__ int col_x() { return half() % (kSsdPanel / 8) * 8; }
-
-    __device__ Loader(const SsdWalk<bf16>& walk, int b, int g, int h, int p0, int channels, int64_t chunk) : w(walk) {
-        some_x = col_x() < channels;
-        const auto from = [&](const View<const bf16, 3>& v, int row, int col) {
-            return v.data + b * v.stride[0] + (chunk * kQ + row) * v.stride[1] + col;
-        };
-        B = from(w.in.Bm, row_n(), g * w.in.N + col_n()), C = from(w.in.C, row_n(), g * w.in.N + col_n());
-        x = from(w.in.x, row_x(), h * w.in.P + p0 + col_x());
-        steps = w.steps.row(b, h, w.in.H, chunk) + 4 * half();
-    }
-
-    template <int Rows>
-    static __device__ __forceinline__ void rows(bf16* to, const bf16* from, int64_t stride, int row, bool some, int left) {
-        if (left >= kQ && some) {
-#pragma unroll
-            for (int k = 0; k < kQ / Rows; ++k) copy_16_async(to + k * Rows * 64, from + k * Rows * stride);
-        } else {
-#pragma unroll
-            for (int k = 0; k < kQ / Rows; ++k)
-                copy_16_async(to + k * Rows * 64, from + k * Rows * stride, some && row + k * Rows < left);
-        }
-    }
-
-    // `left` steps are from the chunk's first to the sequence's end.
-    __device__ __forceinline__ void next(Stage<N>& to, int left) {
-        const int at_n = col_n() / 64 * kTile + tile_at<64>(row_n(), col_n() % 64);
-        const bool some_n = col_n() < w.in.N;
-        rows<kRowsN>(to.B[0] + at_n, B, w.in.Bm.stride[1], row_n(), some_n, left);
-        if (w.y) rows<kRowsN>(to.C[0] + at_n, C, w.in.C.stride[1], row_n(), some_n, left);
-        rows<kRowsX>(to.x[unit()] + tile_at<64>(row_x(), col_x()), x, w.in.x.stride[1], row_x(), some_x, left);
-        if (half() < kQ / 4) {
-            copy_16_async(to.sum[unit()] + 4 * half(), w.steps.hi + steps);
-            copy_16_async(to.column[unit()] + 4 * half(), w.steps.column + steps);
-        }
-        commit_copies();
-        B += kQ * w.in.Bm.stride[1], C += kQ * w.in.C.stride[1], x += kQ * w.in.x.stride[1], steps += kQ;
-    }
-};
-
 // A warp and its part of the block's work.
 template <int N>
 struct Worker {
@@ -119,18 +43,18 @@ struct Worker {
     const SsdWalk<bf16>& w;
     Shared<N>& shared;
     int lane, warp, unit, b, g, h, p0, channels;  // of this warp's panel; no channels: there is no such panel
-    int64_t segment;
+    int segment;
     bf16* y;      // where this lane writes 8 channels of the next row
     float D;
     float state[2][kTilesN][4];  // rows p0 + 16 m + lane / 4 (+ 8), columns 8 k + lane % 4 * 2 (+ 1)
 
     __device__ Worker(const SsdWalk<bf16>& walk, Shared<N>& memory) : w(walk), shared(memory) {
-        lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp, unit = warp / 2;
+        look();
         const int panels = (w.in.P + kSsdPanel - 1) / kSsdPanel, panels_of_group = w.in.H / w.in.G * panels;
         const int pairs = (panels_of_group + kSsdPanelsOfBlock - 1) / kSsdPanelsOfBlock;
         const int along = static_cast<int>(blockIdx.x % (w.in.G * pairs));
         const int rest = static_cast<int>(blockIdx.x / (w.in.G * pairs));
-        b = rest % w.in.B, segment = w.first + rest / w.in.B, g = along / pairs;
+        b = rest % w.in.B, segment = static_cast<int>(w.first) + rest / w.in.B, g = along / pairs;
         const int panel = along % pairs * kSsdPanelsOfBlock + unit;
         const bool some = panel < panels_of_group;
         h = g * (w.in.H / w.in.G) + (some ? panel / panels : 0), p0 = some ? panel % panels * kSsdPanel : 0;
@@ -139,6 +63,10 @@ struct Worker {
         y = w.y ? &w.y(b, segment * w.segment_chunks * kQ + row(), h * w.in.P + p0 + warp_p() + lane % 4 * 8) : nullptr;
     }
 
+    __device__ __forceinline__ void look() {
+        const int thread = thread_here();
+        lane = thread % kWarp, warp = thread / kWarp, unit = warp / 2;
+    }
     __device__ int row() const { return lane / 4; }
     __device__ int pair() const { return lane % 4 * 2; }
     // The first channel of this warp within its panel.
@@ -174,17 +102,19 @@ struct Worker {
         });
     }
     // Where a lane finds its pairs in this warp's room, 16 rows of 32 elements: pair t of row r at (r, 8 t + pair()), with
-    // eights moved apart. The same lane writes 8 elements of row r from (r, lane % 4 * 8) at once where addresses allow.
+    // eights moved apart. The same lane writes 8 elements of row r from (r, lane % 4 * 8) at once.
     __device__ __forceinline__ uint32_t* pair_in_room(int r8, int t) {
         return reinterpret_cast<uint32_t*>(shared.room[warp] + ((room_at() ^ (8 * t)) | pair()) + 8 * r8 * kWarpP);
     }
-    __device__ __forceinline__ void write_eight(bf16* to, int r8, bool aligned) {
-        const bf16* from = shared.room[warp] + (room_at() ^ (lane % 4 * 8)) + 8 * r8 * kWarpP;
-        if (aligned)
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
-        else
-#pragma unroll 1
-            for (int i = 0; i < 8; ++i) to[i] = from[i];
+    // Writes rows r and r + 8 from eight's place in each, where `some` says so.
+    __device__ __forceinline__ void write_eights(bf16* to, int64_t eight_rows, const bool (&some)[2]) {
+        const bf16* from = shared.room[warp] + (room_at() ^ (lane % 4 * 8));
+        __syncwarp();
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+            if (some[half])
+                *reinterpret_cast<uint4*>(to + half * eight_rows) = *reinterpret_cast<const uint4*>(from + 8 * half * kWarpP);
+        __syncwarp();
     }
     __device__ int room_at() const { return row() * kWarpP + ((row() / 2 % 4) << 3); }
 
@@ -202,19 +132,16 @@ struct Worker {
                     for (int t = 0; t < 4; ++t)
                         *pair_in_room(half, t) =
                             pack_bf16(state[m][n / 8 + t][2 * half], state[m][n / 8 + t][2 * half + 1]);
-                __syncwarp();
-#pragma unroll
-                for (int half = 0; half < 2; ++half)
-                    if (warp_p() + 16 * m + 8 * half + row() < channels && n + lane % 4 * 8 < w.in.N)
-                        write_eight(to + (16 * m + 8 * half) * w.in.N + n, half, w.states_aligned);
-                __syncwarp();
+                const int left = channels - warp_p() - 16 * m - row();
+                const bool column = n + lane % 4 * 8 < w.in.N;
+                write_eights(to + 16 * m * w.in.N + n, 8 * w.in.N, {column && left > 0, column && left > 8});
             }
     }
 
     // A thread makes that of one step of one panel.
     template <bool Starts>
     __device__ __forceinline__ void make_to_end(const Stage<N>& in, const ChunkStarts& starts) {
-        const int i = static_cast<int>(threadIdx.x) % kQ;
+        const int i = warp % 2 * kWarp + lane;
         const float decay = exp2_approx(in.sum[unit][kQ - 1] - in.column[unit][i]);
         shared.to_end[unit][i] = Starts && i < starts.last() ? 0.0f : decay;
     }
@@ -254,14 +181,14 @@ struct Worker {
         for (int n = 0; n < N; n += 32) {
             uint32_t keys[3][4];
 #pragma unroll
-            for (int k = 0; k < 3; ++k) load_b_long_transposed<64>(keys[k], in.B[n / 64], n % 64, 8 * (c0 + k));
+            for (int k = 0; k < 3; ++k) load_b_long_transposed<64>(keys[k], in.B[n / 64], n % 64, 8 * (c0 + k), lane);
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
                 const int col = n % 64 + 16 * half;
                 uint32_t a[2][4], more[4];
-                load_a<64>(a[0], in.C[n / 64], i0, col);
-                load_a<64>(a[1], in.C[n / 64], i1, col);
-                load_b2_transposed<64>(more, in.B[n / 64], col, 8 * c1);
+                load_a<64>(a[0], in.C[n / 64], i0, col, lane);
+                load_a<64>(a[1], in.C[n / 64], i1, col, lane);
+                load_b2_transposed<64>(more, in.B[n / 64], col, 8 * c1, lane);
 #pragma unroll
                 for (int k = 0; k < 3; ++k) {
                     const uint32_t key[2] = {keys[k][2 * half], keys[k][2 * half + 1]};
@@ -291,7 +218,7 @@ struct Worker {
 #pragma unroll
             for (int m = 0; m < 4; ++m) {
                 uint32_t a[4];
-                load_a<64>(a, in.C[k / 4], 16 * m, 16 * k % 64);
+                load_a<64>(a, in.C[k / 4], 16 * m, 16 * k % 64, lane);
 #pragma unroll
                 for (int t = 0; t < 4; ++t) mma_16x8x16(acc[m][t], a, keys[t]);
             }
@@ -315,8 +242,8 @@ struct Worker {
 #pragma unroll
         for (int j0 = 0; j0 < kQ; j0 += 16) {
             uint32_t x[2][4];
-            load_b2<64>(x[0], in.x[unit], j0, warp_p());
-            load_b2<64>(x[1], in.x[unit], j0, warp_p() + 16);
+            load_b2<64>(x[0], in.x[unit], j0, warp_p(), lane);
+            load_b2<64>(x[1], in.x[unit], j0, warp_p() + 16, lane);
 #pragma unroll
             for (int m = j0 / 16; m < 4; ++m) {
                 const uint4 four = shared.decayed[unit][m * (m + 1) / 2 + j0 / 16][lane];
@@ -339,14 +266,10 @@ struct Worker {
                 *pair_in_room(half, t) =
                     pack_bf16(acc[t][2 * half] + D * low_bf16(x[t]), acc[t][2 * half + 1] + D * high_bf16(x[t]));
         }
-        __syncwarp();
-        const bool some = warp_p() + lane % 4 * 8 < channels;
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            if (some && i0 + 8 * half + row() < rows) write_eight(y, half, w.y_aligned);
-            y += 8 * w.y.stride[1];
-        }
-        __syncwarp();
+        const bool column = warp_p() + lane % 4 * 8 < channels;
+        const int left = rows - i0 - row();
+        write_eights(y, 8 * w.y.stride[1], {column && left > 0, column && left > 8});
+        y += 16 * w.y.stride[1];
     }
 
     // In a chunk with a start: sets values of x that are not finite to zero in this warp's columns; returns for column
@@ -422,7 +345,7 @@ struct Worker {
         for (int j0 = 0; j0 < kQ; j0 += 16) {
             uint32_t a[2][4];
 #pragma unroll
-            for (int m = 0; m < 2; ++m) load_a_transposed<64>(a[m], in.x[unit], warp_p() + 16 * m, j0);
+            for (int m = 0; m < 2; ++m) load_a_transposed<64>(a[m], in.x[unit], warp_p() + 16 * m, j0, lane);
 #pragma unroll
             for (int q = 0; q < 4; ++q) {
                 const float2 by = *reinterpret_cast<const float2*>(&shared.to_end[unit][j0 + q / 2 * 8 + pair()]);
@@ -432,7 +355,7 @@ struct Worker {
 #pragma unroll
             for (int k = 0; k < kTilesN; k += 2) {
                 uint32_t keys[4];
-                load_b2<64>(keys, in.B[k / 8], j0, 8 * k % 64);
+                load_b2<64>(keys, in.B[k / 8], j0, 8 * k % 64, lane);
 #pragma unroll
                 for (int m = 0; m < 2; ++m) mma_2(state[m][k], state[m][k + 1], a[m], keys);
             }
@@ -493,6 +416,7 @@ __global__ void __launch_bounds__(kThreads, 2) chunked_kernel(SsdWalk<bf16> w) {
     bool cut = false;
     for (int chunk = first; chunk < end; ++chunk) {
         Stage<N>& in = shared.stage[(chunk - first) % 2];
+        a.look();
         wait_copies<0>();
         __syncthreads();
         ChunkStarts next;

@@ -117,11 +117,8 @@ void forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out, float* scratch) {
     w.y = out.y.as<T, 3>("[ssd] y");
     w.hT = out.hT.as<float, 4>("[ssd] hT");
     w.chunk_states = out.chunk_states ? out.chunk_states.ptr<T>("[ssd] chunk_states") : nullptr;
-    w.y_aligned = w.y && vector_width(w.y, 8) == 8;
-    w.states_aligned = reinterpret_cast<uintptr_t>(w.chunk_states) % 16 == 0;
-    // Not a matter of what is wanted: hT has the same bits with and without y and chunk_states.
-    const bool aligned =
-        vector_width(w.in.x, 8) == 8 && vector_width(w.in.Bm, 8) == 8 && vector_width(w.in.C, 8) == 8;
+    const bool aligned = vector_width(w.in.x, 8) == 8 && vector_width(w.in.Bm, 8) == 8 && vector_width(w.in.C, 8) == 8 &&
+                         (!w.y || vector_width(w.y, 8) == 8) && reinterpret_cast<uintptr_t>(w.chunk_states) % 16 == 0;
     const bool chunked = sizes.chunked(args.x.dtype) && aligned && ssd_chunked_fits(sizes.N);
     const Cut cut = sizes.cut(chunked);
     const Layout layout(sizes, cut);

@@ -22,7 +22,6 @@ struct SsdWalk {
     int64_t segments, segment_chunks;
     int64_t first;     // segments walked by this launch begin here
     bool from_zero;    // the first walk
-    bool y_aligned, states_aligned;  // rows of y, chunk_states begin at multiples of 16 bytes
 
     static constexpr float kCut = -1;
 
@@ -39,8 +38,8 @@ struct SsdWalk {
 // By recurrence: any shape, f32 arithmetic.
 template <class T>
 void ssd_walk_recurrence(Ctx& ctx, const SsdWalk<T>& walk, int64_t count);
-// By products of chunks on tensor cores: N <= 128, N and P multiples of 8, addresses and rows of x, B, C aligned to 16
-// bytes.
+// By products of chunks on tensor cores: N <= 128, N and P multiples of 8, addresses and rows of x, B, C, y and
+// chunk_states aligned to 16 bytes.
 void ssd_walk_chunked(Ctx& ctx, const SsdWalk<bf16>& walk, int64_t count);
 // Whether the GPU in use has the shared memory for it: 80 KiB where N <= 64, else 113 KiB.
 bool ssd_chunked_fits(int64_t N);

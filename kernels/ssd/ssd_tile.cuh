@@ -154,36 +154,32 @@ __device__ __forceinline__ const bf16* fragment_at(const bf16* tile, int lane_ro
     const int origin = tile_at<W>(lane_row, lane_col);
     return tile + ((origin ^ (col0 & 63)) + (col0 & ~63) + row0 * W);
 }
-// A (16 x 16) at rows m0, columns k0 of a tile that holds A as it is.
+__device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.x) % kWarp; }
+// A (16 x 16) at rows m0, columns k0 of a tile that holds A as it is. `i`: the lane.
 template <int W>
-__device__ __forceinline__ void load_a(uint32_t (&a)[4], const bf16* tile, int m0, int k0) {
-    const int i = static_cast<int>(threadIdx.x) % kWarp;
+__device__ __forceinline__ void load_a(uint32_t (&a)[4], const bf16* tile, int m0, int k0, int i = lane_index()) {
     load_matrix_x4(a, fragment_at<W>(tile, i % 16, i / 16 * 8, m0, k0));
 }
 // A (16 x 16) at rows k0, columns m0 of a tile that holds A transposed.
 template <int W>
-__device__ __forceinline__ void load_a_transposed(uint32_t (&a)[4], const bf16* tile, int m0, int k0) {
-    const int i = static_cast<int>(threadIdx.x) % kWarp;
+__device__ __forceinline__ void load_a_transposed(uint32_t (&a)[4], const bf16* tile, int m0, int k0, int i = lane_index()) {
     load_matrix_x4_transposed(a, fragment_at<W>(tile, i % 8 + i / 16 * 8, i / 8 % 2 * 8, k0, m0));
 }
 // Two neighbouring B (16 x 8 each: columns n0 and n0 + 8) at rows k0, columns n0 of a tile that holds B as it is:
 // b[0..1] the first, b[2..3] the second.
 template <int W>
-__device__ __forceinline__ void load_b2(uint32_t (&b)[4], const bf16* tile, int k0, int n0) {
-    const int i = static_cast<int>(threadIdx.x) % kWarp;
+__device__ __forceinline__ void load_b2(uint32_t (&b)[4], const bf16* tile, int k0, int n0, int i = lane_index()) {
     load_matrix_x4_transposed(b, fragment_at<W>(tile, i % 16, i / 16 * 8, k0, n0));
 }
 // The same from a tile that holds B transposed: rows n0, columns k0.
 template <int W>
-__device__ __forceinline__ void load_b2_transposed(uint32_t (&b)[4], const bf16* tile, int k0, int n0) {
-    const int i = static_cast<int>(threadIdx.x) % kWarp;
+__device__ __forceinline__ void load_b2_transposed(uint32_t (&b)[4], const bf16* tile, int k0, int n0, int i = lane_index()) {
     load_matrix_x4(b, fragment_at<W>(tile, i % 8 + i / 16 * 8, i / 8 % 2 * 8, n0, k0));
 }
 // One B (16 x 8: columns n0) at rows k0, b[0..1], and the one below it at rows k0 + 16, b[2..3]; k0 a multiple of 32, the
 // tile holds B transposed.
 template <int W>
-__device__ __forceinline__ void load_b_long_transposed(uint32_t (&b)[4], const bf16* tile, int k0, int n0) {
-    const int i = static_cast<int>(threadIdx.x) % kWarp;
+__device__ __forceinline__ void load_b_long_transposed(uint32_t (&b)[4], const bf16* tile, int k0, int n0, int i = lane_index()) {
     load_matrix_x4(b, fragment_at<W>(tile, i % 8, i / 8 * 8, n0, k0));
 }
 // c[0] += a b, c[1] += a (the second b).

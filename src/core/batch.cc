@@ -49,42 +49,30 @@ class Palette {
     uint32_t last_bits_ = 0;
 };
 
-// Whether the member that begins at t counts nothing, so that its tokens do not matter.
-bool counts_nothing(const Row& row, int64_t t) {
-    if (!row.start[t]) return false;
-    do {
-        if (row.weights[t] != 0) return false;
-    } while (++t < row.L && !row.start[t]);
-    return true;
-}
-
 template <class Token>
-void pack_row(const Row& row, int64_t b, int64_t vocab, Palette& palette, Token* tokens, uint8_t* flags) {
+void pack_row(const Row& row, int64_t b, int64_t vocab, Palette& palette, Token* tokens, Token* targets, uint8_t* flags) {
     const int64_t L = row.L;
-    int64_t largest = 0;
+    uint16_t largest_id = 0, largest_target = 0;
     for (int64_t t = 0; t < L; ++t) {
-        largest = std::max<int64_t>(largest, row.ids[t]);
+        const uint16_t target = row.weights[t] != 0 ? row.targets[t] : uint16_t{0};
+        largest_id = std::max(largest_id, row.ids[t]);
+        largest_target = std::max(largest_target, target);
         tokens[t] = static_cast<Token>(row.ids[t]);
+        targets[t] = static_cast<Token>(target);
     }
-    for (int64_t t = 0; largest >= vocab; ++t)
+    for (int64_t t = 0; largest_id >= vocab; ++t)
         if (row.ids[t] >= vocab)
             fail("[batch] ids: expected ids below V = {}, got {} in row {} at step {}", vocab, row.ids[t], b, t);
-    tokens[L] = 0;
+    for (int64_t t = 0; largest_target >= vocab; ++t)
+        if (row.weights[t] != 0 && row.targets[t] >= vocab)
+            fail("[batch] targets: expected less than V = {} where the weight is not 0, got {} in row {} at step {}", vocab,
+                 row.targets[t], b, t);
     for (int64_t t = 0; t < L; ++t) {
         const int64_t index = palette.index_of(row.weights[t]);
         if (index < 0)
             fail("[batch] weights: more than {} distinct numbers, the next is {} in row {} at step {}; hint: --device cpu",
                  PackedBatch::kWeights - 1, row.weights[t], b, t);
         flags[t] = static_cast<uint8_t>(index << 1 | (row.start[t] ? 1 : 0));
-        if (index == 0) continue;
-        const int64_t target = row.targets[t];
-        if (target >= vocab)
-            fail("[batch] targets: expected less than V = {} where the weight is not 0, got {} in row {} at step {}", vocab,
-                 target, b, t);
-        if (t + 1 < L && tokens[t + 1] != target && !counts_nothing(row, t + 1))
-            fail("[batch] targets: {} in row {} at step {} is not the next token of its row, {}; hint: --device cpu", target,
-                 b, t, row.ids[t + 1]);
-        tokens[t + 1] = static_cast<Token>(target);
     }
 }
 
@@ -112,14 +100,16 @@ TokenTile TokenTile::at(void* memory, Device device, int64_t B, int64_t T) {
 }
 
 int64_t PackedBatch::bytes(int64_t vocab, int64_t B, int64_t L) {
-    return aligned(B * (L + 1) * size_of(token_type(vocab))) + aligned(B * L) + kWeights * size_of(DType::f32);
+    return 2 * aligned(B * L * size_of(token_type(vocab))) + aligned(B * L) + kWeights * size_of(DType::f32);
 }
 
 PackedBatch PackedBatch::at(void* memory, Device device, int64_t vocab, int64_t B, int64_t L) {
     auto* p = static_cast<char*>(memory);
     PackedBatch batch;
-    batch.tokens = TensorRef(p, token_type(vocab), {B, L + 1}, device);
+    batch.tokens = TensorRef(p, token_type(vocab), {B, L}, device);
     p += aligned(batch.tokens.bytes());
+    batch.targets = TensorRef(p, token_type(vocab), {B, L}, device);
+    p += aligned(batch.targets.bytes());
     batch.flags = TensorRef(p, DType::u8, {B, L}, device);
     p += aligned(batch.flags.bytes());
     batch.palette = TensorRef(p, DType::f32, {kWeights}, device);
@@ -128,16 +118,18 @@ PackedBatch PackedBatch::at(void* memory, Device device, int64_t vocab, int64_t 
 
 void pack(const Batch& from, int64_t vocab, const PackedBatch& to) {
     expect("batch", "flags", to.flags, DType::u8, {from.B, from.L});
-    expect("batch", "tokens", to.tokens, PackedBatch::token_type(vocab), {from.B, from.L + 1});
+    expect("batch", "tokens", to.tokens, PackedBatch::token_type(vocab), {from.B, from.L});
+    expect("batch", "targets", to.targets, to.tokens.dtype, {from.B, from.L});
     Palette palette(to.palette.ptr<float>("palette"));
     auto* flags = to.flags.ptr<uint8_t>("flags");
     for (int64_t b = 0; b < from.B; ++b) {
         const Row row = row_of(from, b);
-        const int64_t at = b * (from.L + 1);
-        if (to.tokens.dtype == DType::u8)
-            pack_row(row, b, vocab, palette, to.tokens.ptr<uint8_t>("tokens") + at, flags + b * from.L);
-        else
-            pack_row(row, b, vocab, palette, to.tokens.ptr<uint16_t>("tokens") + at, flags + b * from.L);
+        const int64_t at = b * from.L;
+        const auto pack_as = [&]<class Token>(Token) {
+            pack_row(row, b, vocab, palette, to.tokens.ptr<Token>("tokens") + at, to.targets.ptr<Token>("targets") + at,
+                     flags + at);
+        };
+        to.tokens.dtype == DType::u8 ? pack_as(uint8_t{}) : pack_as(uint16_t{});
     }
 }
 

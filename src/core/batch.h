@@ -37,14 +37,15 @@ struct TokenTile {
     static TokenTile at(void* memory, Device device, int64_t B, int64_t T);
 };
 
-// A batch as it travels to a GPU, two bytes a token: targets are the next token of the row, and the few weights there are
-// stand in a palette.
-//   tokens   (B,L+1) u8, or u16 where the vocabulary is larger than 256
+// A batch as it travels to a GPU, three bytes a token where the vocabulary is small: the few weights there are stand in a
+// palette. Targets are not always the next token of the row: the last target of a member stands before another member.
+//   tokens   (B,L) u8, or u16 where the vocabulary is larger than 256
+//   targets  (B,L), the same type; 0 where the weight is 0
 //   flags    (B,L) u8    bit 0: start; bits 1..7: index of the weight in the palette, 0 for weight 0
 //   palette  (128) f32
 struct PackedBatch {
     static constexpr int64_t kWeights = 128;
-    TensorRef tokens, flags, palette;
+    TensorRef tokens, targets, flags, palette;
 
     static DType token_type(int64_t vocab) { return vocab <= 256 ? DType::u8 : DType::u16; }
     static int64_t bytes(int64_t vocab, int64_t B, int64_t L);  // of the memory that `at` takes
@@ -54,9 +55,8 @@ struct PackedBatch {
     int64_t L() const { return flags.size(1); }
 };
 
-// `to` is on the host. Throws Error naming row and position of an id that is not below `vocab`, of a counted target that is
-// not the next token of the row, or of a weight for which the palette has no room. A counted target that is followed by
-// another member which counts nothing, padding, takes the place of that member's first token, which nobody reads.
+// `to` is on the host. Throws Error naming row and position of an id or a counted target that is not below `vocab`, or of a
+// weight for which the palette has no room.
 void pack(const Batch& from, int64_t vocab, const PackedBatch& to);
 
 }  // namespace adder

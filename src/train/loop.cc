@@ -42,6 +42,7 @@ class Loop {
                 if (evaluation_due(state_.step)) evaluate();
                 if (save_due(state_.step)) save();
             }
+            collect_until(0);
         } catch (const Interrupted&) {
             collect_until(0);
             save();

@@ -35,12 +35,10 @@ void Profile::ran(const OpCall& call, double seconds, int64_t scratch_bytes,
 
 void Profile::measure_isolated(Ctx& ctx, int repetitions) {
     for (Row& r : rows_) {
-        const Tensor scratch(DType::u8, {std::max<int64_t>(r.scratch_bytes, 1)});
+        const Tensor scratch(DType::u8, {std::max<int64_t>(r.scratch_bytes, 1)}, ctx.device);
         for (int i = 0; i < repetitions; ++i) {
-            const auto begin = std::chrono::steady_clock::now();
-            r.rerun(ctx, r.scratch_bytes > 0 ? scratch.ref().data : nullptr);
-            const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-            r.isolated_s = i == 0 ? took.count() : std::min(r.isolated_s, took.count());
+            const double took = seconds_of(ctx, [&] { r.rerun(ctx, r.scratch_bytes > 0 ? scratch.ref().data : nullptr); });
+            r.isolated_s = i == 0 ? took : std::min(r.isolated_s, took);
         }
     }
 }

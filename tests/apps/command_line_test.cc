@@ -48,7 +48,9 @@ TEST(CommandLine, options_are_long_and_take_values_both_ways) {
 TEST(CommandLine, defaults_are_those_of_the_documented_recipe) {
     TrainOptions o;
     OptionList list = o.list();
+    o.machine.device = "cpu";
     o.resolve();
+    o.machine.show();
     const auto json = to_json(list);
     const nlohmann::ordered_json expected = {
         {"mixer", "mamba2"}, {"d-state", nullptr}, {"headdim", nullptr}, {"dt-rank", nullptr}, {"expand", 2},
@@ -181,17 +183,33 @@ TEST(TrainOptions, only_those_of_one_invocation_may_differ_on_resume) {
     EXPECT_EQ(list.find("steps")->on_resume, OnResume::grow);
 }
 
-TEST(MachineOptions, cuda_is_refused_by_a_build_without_it) {
+TEST(Machine, cuda_is_refused_where_there_is_no_usable_gpu) {
+    if (gpu_problem().empty()) GTEST_SKIP() << "skipped: there is a GPU";
     MachineOptions o;
     o.device = "cuda";
+    Console console(-1, false);
     try {
-        o.prepare();
+        Machine machine(o, console);
         FAIL() << "nothing thrown";
     } catch (const UsageError&) {
         FAIL() << "the command line is right";
     } catch (const Error& e) {
-        EXPECT_THAT(e.what(), HasSubstr("--device cuda"));
+        EXPECT_EQ(e.what(), "--device cuda: " + gpu_problem());
     }
+}
+
+TEST(Machine, the_device_decides_the_type_unless_it_is_asked_for) {
+    Console console(-1, false);
+    MachineOptions o;
+    o.device = "cpu";
+    EXPECT_EQ(Machine(o, console).compute().storage, DType::f32);
+    EXPECT_EQ(o.dtype, "");  // so that a run takes the type of the device on which it goes on
+    o.dtype = "bf16";
+    EXPECT_THROW(Machine(o, console), UsageError);
+    MachineOptions open;
+    Machine machine(open, console);
+    EXPECT_EQ(machine.device() == Device::cuda, gpu_problem().empty());
+    EXPECT_EQ(machine.compute().storage, machine.device() == Device::cuda ? DType::bf16 : DType::f32);
 }
 
 TEST(EvalOptions, baselines_are_orders_and_need_a_part_to_learn_from) {

@@ -69,10 +69,17 @@ class SampledRun {
 
     // Calls f(linear index in an array of this shape) for all combinations, in order.
     template <class F>
-    static void for_indices(const Shape& shape, const Indices& at, F f, int d = 0, int64_t base = 0) {
-        for (const int64_t i : at[static_cast<size_t>(d)]) {
-            const int64_t here = base * shape[d] + i;
-            d + 1 == shape.rank ? f(here) : for_indices(shape, at, f, d + 1, here);
+    static void for_indices(const Shape& shape, const Indices& at, F f) {
+        int64_t rows = 1;
+        for (size_t d = 0; d + 1 < at.size(); ++d) rows *= std::ssize(at[d]);
+        for (int64_t row = 0; row < rows; ++row) {
+            int64_t base = 0, step = shape[shape.rank - 1], rest = row;
+            for (size_t d = at.size() - 1; d-- > 0;) {
+                base += step * at[d][static_cast<size_t>(rest % std::ssize(at[d]))];
+                rest /= std::ssize(at[d]);
+                step *= shape[static_cast<int>(d)];
+            }
+            for (const int64_t i : at.back()) f(base + i);
         }
     }
 

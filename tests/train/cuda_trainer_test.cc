@@ -191,6 +191,15 @@ TEST_F(CudaLoop, resume_is_bit_exact_wherever_it_stopped) {
     }
 }
 
+TEST_F(CudaLoop, without_held_out_data_the_last_step_is_reported_and_saved_too) {
+    Scratch scratch;
+    AnyLoop loop(gpu.get(), DType::f32, scratch.path("run"), false);
+    loop.hooks.evaluate = {};
+    EXPECT_EQ(loop.run(), LoopEnd::finished);
+    EXPECT_EQ(loop.losses.size(), 6u);
+    EXPECT_EQ(load_trainer_state(find_checkpoint(scratch.path("run"), false)).step, 6);
+}
+
 TEST_F(CudaLoop, a_checkpoint_moves_between_devices) {
     Scratch scratch;
     const std::string folder = scratch.path("run");

@@ -1,0 +1,52 @@
+// The data side alone: windows of made-up sequences, and packing them for a GPU.
+#include "apps/bench_parts.h"
+#include "core/rng.h"
+#include "pipelines/windows.h"
+
+namespace adder {
+
+namespace {
+
+// Contigs as a draft assembly has them.
+constexpr int64_t kContigs = 64, kContigTokens = 100'000;
+
+std::vector<TokenRecord> made_up_contigs() {
+    const Philox random(1, Stream::test);
+    std::vector<TokenRecord> records(kContigs);
+    for (size_t r = 0; r < records.size(); ++r) {
+        records[r].tokens.resize(kContigTokens);
+        for (size_t i = 0; i < records[r].tokens.size(); ++i)
+            records[r].tokens[i] = static_cast<uint8_t>(random.u64(i, static_cast<uint32_t>(r)) >> 62);
+    }
+    return records;
+}
+
+}  // namespace
+
+ModelTiming time_loader(const ModelCase& c, int64_t runs) {
+    const std::vector<TokenRecord> records = made_up_contigs();
+    TokenRules rules;
+    rules.weight.fill(1);
+    const WindowSampler sampler(records, whole_records(records), rules, {{1, c.L, c.B}}, 1, 1);
+    Batch batch(c.B, c.L);
+    const Tensor memory(DType::u8, {PackedBatch::bytes(kBenchVocabulary, c.B, c.L)});
+    const PackedBatch packed = PackedBatch::at(memory.ref().data, Device::cpu, kBenchVocabulary, c.B, c.L);
+    const int64_t steps = std::max<int64_t>(1, (1 << 20) / (c.B * c.L));
+    int64_t step = 0;
+    ModelTiming timing;
+    const auto fill = [&] {
+        const auto begin = BenchClock::now();
+        for (int64_t i = 0; i < steps; ++i) {
+            sampler.fill(step++, 0, batch);
+            pack(batch, kBenchVocabulary, packed);
+        }
+        return ms_since(begin) / static_cast<double>(steps);
+    };
+    fill();
+    take_times(runs, 1e4, fill, timing);
+    timing.memory_bytes = memory.ref().bytes() + batch.B * batch.L * (2 + 2 + 4 + 1);
+    timing.tokens_per_s = 1e3 * static_cast<double>(c.B * c.L) / timing.best_ms;
+    return timing;
+}
+
+}  // namespace adder
