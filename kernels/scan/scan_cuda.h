@@ -21,4 +21,8 @@ void scan_backward(Ctx& ctx, const ScanArgs& args, const TensorRef& chunk_states
 // `h` (B,D,N) f32 is updated in place.
 void scan_step(Ctx& ctx, const ScanArgs& args, const TensorRef& h, const TensorRef& y);
 
+// Whether scan_step_low_rank takes these: bf16, N = 16, R to 64, aligned rows; null data counts as aligned.
+bool scan_step_low_rank_fits(const ScanArgs& args, const LowRankStep& dt, const TensorRef& hT);
+void scan_step_low_rank(Ctx& ctx, const ScanArgs& args, const LowRankStep& dt, const TensorRef& hT, const TensorRef& y);
+
 }  // namespace adder::cuda
