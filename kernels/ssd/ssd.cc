@@ -23,6 +23,7 @@ struct SsdSizes {
     // x, y; dt; B, C: what a pass over the sequence reads or writes.
     int64_t sequence_bytes() const { return B * L * (2 * H * P + H + 2 * G * N) * size_of(storage); }
     int64_t state_bytes() const { return B * H * P * N * size_of(accum); }
+    DType states() const { return ssd_chunk_states_dtype(storage, P, N); }
 };
 
 // Every shape follows from x, A_log, G and N.
@@ -114,7 +115,7 @@ void ssd_forward_in(Ctx& ctx, const SsdArgs& args, const SsdOut& out, cpu::SsdFo
     expect_optional(op, "y", out.y, s.storage, {s.B, s.L, s.H * s.P});
     expect(op, "hT", out.hT, s.accum, {s.B, s.H, s.P, s.N});
     const Shape states = ssd_chunk_states_shape(s.B, s.L, s.H, s.P, s.N);
-    expect_optional(op, "chunk_states", out.chunk_states, ssd_chunk_states_dtype(s.storage), states);
+    expect_optional(op, "chunk_states", out.chunk_states, s.states(), states);
     if (out.chunk_states && args.h0 && overlap(args.h0, out.hT))
         fail("[{}] hT: expected memory apart from h0 as chunk_states are kept, got an overlap", op);
 
@@ -146,7 +147,7 @@ void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, 
     const SsdSizes s = check_args(ctx, op, args);
     const Shape x{s.B, s.L, s.H * s.P}, bc{s.B, s.L, s.G * s.N};
     const Shape states_shape = ssd_chunk_states_shape(s.B, s.L, s.H, s.P, s.N);
-    expect(op, "chunk_states", chunk_states, ssd_chunk_states_dtype(s.storage), states_shape);
+    expect(op, "chunk_states", chunk_states, s.states(), states_shape);
     expect(op, "d_y", g.d_y, s.storage, x);
     expect(op, "d_x", g.d_x, s.storage, x);
     expect(op, "d_dt_raw", g.d_dt_raw, s.storage, {s.B, s.L, s.H});

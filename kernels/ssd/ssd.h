@@ -35,7 +35,7 @@ struct SsdArgs {
 struct SsdOut {
     TensorRef y;   // (B,L,H*P) storage; absent = only the state is wanted, the work for y is not done
     TensorRef hT;  // (B,H,P,N) S: state after the last step; may be h0 unless chunk_states is present
-    TensorRef chunk_states;  // (B,chunks,H,P*N) storage: state before every chunk, for backward; absent = not kept
+    TensorRef chunk_states;  // (B,chunks,H,P*N): state before every chunk, for backward; absent = not kept
 };
 
 // Activations are overwritten, parameters are added to.
@@ -50,8 +50,13 @@ struct SsdGrads {
 
 // Steps between two kept states.
 inline constexpr int64_t kSsdChunk = 64;
-// (B, ceil(L / kSsdChunk), H, P*N). The storage type: where x is bf16 the kept states feed bf16 products only.
-constexpr DType ssd_chunk_states_dtype(DType storage) { return storage; }
+// S; but bf16 for heads that bf16 tensor products take in whole tiles, which would round the states anyway. Of other
+// heads all arithmetic is in S.
+constexpr DType ssd_chunk_states_dtype(DType storage, int64_t P, int64_t N) {
+    const bool tiles = P % 16 == 0 && N % 16 == 0 && N <= 128;
+    return storage == DType::bf16 && tiles ? DType::bf16 : accum_of(storage);
+}
+// (B, ceil(L / kSsdChunk), H, P*N)
 Shape ssd_chunk_states_shape(int64_t B, int64_t L, int64_t H, int64_t P, int64_t N);
 
 // Throws Error naming the argument, the expected and the given shape. hT has the same bits with and without y

@@ -15,7 +15,6 @@ namespace adder::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kTensorMaxN = 128;
 // Blocks that fill the GPU this is laid out for: 132 multiprocessors, three blocks of `states` or one of
 // `chunk` each.
 constexpr int64_t kFullStates = 3 * 132, kFullChunk = 132;
@@ -99,8 +98,8 @@ SsdBackwardArgs<T> backward_args(const SsdBackwardPlan& plan, const SsdArgs& arg
     a.d_B = g.d_B.as<T, 3>("[ssd] d_B");
     a.d_C = g.d_C.as<T, 3>("[ssd] d_C");
     a.d_h = g.d_h.as<float, 4>("[ssd] d_h");
-    a.states = chunk_states.ptr<const T>("[ssd] chunk_states");
-    a.d_states = reinterpret_cast<T*>(base + plan.d_states);
+    a.states = chunk_states.data;
+    a.d_states = base + plan.d_states;
     a.carry = floats(plan.carry), a.decay = floats(plan.decay);
     a.rows = plan.partial_rows() ? floats(plan.rows) : nullptr;
     a.sums = floats(plan.sums);
@@ -169,7 +168,7 @@ SsdBackwardPlan::SsdBackwardPlan(const SsdArgs& args)
       G(args.G),
       chunks(ceil_div(L, kSsdChunk)),
       bf16_storage(args.x.dtype == DType::bf16),
-      tensor(bf16_storage && N <= kTensorMaxN),
+      tensor(ssd_chunk_states_dtype(args.x.dtype, P, N) == DType::bf16),
       width(ceil_div(N, 8) * 8) {
     const int64_t walks = B * H * ceil_div(P, 64) * (tensor ? 1 : ceil_div(N, 64));
     // Two waves of blocks, unless one pass over everything already fills two thirds of the GPU.
@@ -189,7 +188,7 @@ SsdBackwardPlan::SsdBackwardPlan(const SsdArgs& args)
     hi = take(steps);
     lo = bf16_storage ? 0 : take(steps);
     gain = take(steps);
-    d_states = take(B * chunks * H * state * size_of(args.x.dtype));
+    d_states = take(B * chunks * H * state * size_of(ssd_chunk_states_dtype(args.x.dtype, P, N)));
     carry = segments > 1 ? take(B * segments * H * state * f32) : 0;
     decay = segments > 1 ? take(B * segments * H * f32) : 0;
     rows = partial_rows() ? take(2 * sets * B * L * G * N * f32) : 0;

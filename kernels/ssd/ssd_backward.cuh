@@ -2,11 +2,11 @@
 //   1 ssd_prepare_steps   gains and sums of log decays of every step (ssd_tile.cuh)
 //   2 states, local       what a segment of time adds to d_state; only where time is cut into segments
 //   3 carry               d_state after every segment; only there
-//   4 states              d_state after every chunk, in storage type; d_h
+//   4 states              d_state after every chunk, in the type of chunk_states; d_h
 //   5 chunk               everything else: a block has a chunk of a group, or of a set of the heads of a group
 //   6 sums                parameters; d_B and d_C where sets of heads were summed apart
-// Tensor kernels (ssd_backward_states.cu, ssd_backward_chunk.cu): bf16 storage and N <= 128. General ones
-// (ssd_backward_general.cu): everything else.
+// Tensor kernels (ssd_backward_states.cu, ssd_backward_chunk.cu): where chunk_states are bf16. General ones
+// (ssd_backward_general.cu): where they are f32.
 //
 // With s the sum of log decays from a chunk's begin, gain b, L[i,j] = exp(s_i - s_j) for i >= j, e_i = exp(s_i),
 // f_j = exp(s_end - s_j), h the state before the chunk, dH the gradient of the state after it (P,N):
@@ -31,7 +31,7 @@ struct SsdBackwardPlan {
     int64_t segment, segments;  // chunks that a block of `states` walks; how many such
     int64_t heads, sets;        // heads of a group that a block of `chunk` walks; how many such
     int64_t hi, lo, gain;       // f32, ssd_steps_floats each; lo for f32 storage
-    int64_t d_states;           // (B,chunks,H,P,width) storage: this is what takes room
+    int64_t d_states;           // (B,chunks,H,P,width), bf16 or f32: this is what takes room
     int64_t carry, decay;       // (B,segments,H,P,width), (B,segments,H) f32
     int64_t rows;               // (2,sets,B,L,G*N) f32: d_B, d_C by sets
     int64_t sums;               // (3,H,B*chunks) f32: d_A_log, d_D, d_dt_bias
@@ -47,8 +47,9 @@ struct SsdBackwardArgs {
     View<const T, 3> d_y;
     View<T, 3> d_x, d_dt_raw, d_B, d_C;
     View<float, 4> d_h;
-    const T* states;  // (B,chunks,H,P*N)
-    T* d_states;
+    // (B,chunks,H,P*N), (B,chunks,H,P,width); S below: bf16 for the tensor kernels, float for the general ones.
+    const void* states;
+    void* d_states;
     float *carry, *decay;
     float *rows, *sums;  // rows: null where d_B and d_C are written at once
     SsdSteps steps;
@@ -56,11 +57,13 @@ struct SsdBackwardArgs {
     int segments, width, heads, sets;
     bool vector;  // every row of x, B, C, states and their gradients begins at 16 bytes
 
-    __device__ T* d_state(int b, int64_t chunk, int h) const {
-        return d_states + ((b * in.chunks() + chunk) * in.H + h) * in.P * width;
+    template <class S>
+    __device__ S* d_state(int b, int64_t chunk, int h) const {
+        return static_cast<S*>(d_states) + ((b * in.chunks() + chunk) * in.H + h) * in.P * width;
     }
-    __device__ const T* state(int b, int64_t chunk, int h) const {
-        return states + ((b * in.chunks() + chunk) * in.H + h) * in.P * in.N;
+    template <class S>
+    __device__ const S* state(int b, int64_t chunk, int h) const {
+        return static_cast<const S*>(states) + ((b * in.chunks() + chunk) * in.H + h) * in.P * in.N;
     }
     __device__ float* carry_of(int b, int seg, int h) const {
         return carry + ((static_cast<int64_t>(b) * segments + seg) * in.H + h) * in.P * width;

@@ -1,4 +1,4 @@
-// Everything of the backward of ssd.h but the state's own gradient, on tensor cores: bf16 storage, N <= 128, any P. See
+// Everything of the backward of ssd.h but the state's own gradient, on tensor cores: where chunk_states are bf16. See
 // ssd_backward.cuh for the formulas.
 //
 // A block of 256 threads walks the heads of a group (64 channels at a time) in one chunk with d_B and d_C (64 x N each)
@@ -393,12 +393,13 @@ __device__ __forceinline__ void bring_head(const SsdBackwardArgs<bf16>& a, const
     bring<kTileP, kThreads>(ChunkTiles::d_y(head.buffer), &a.d_y(task.b, task.t0, column), a.d_y.stride[1], run.begin,
                             run.end, head.channels, a.vector);
     if (run.first)
-        bring<kTileN, kThreads>(ChunkTiles::before(head.buffer), a.state(task.b, task.chunk, head.h) + head.p0 * a.in.N,
-                                a.in.N, 0, head.channels, a.in.N, a.vector);
+        bring<kTileN, kThreads>(ChunkTiles::before(head.buffer),
+                                a.state<bf16>(task.b, task.chunk, head.h) + head.p0 * a.in.N, a.in.N, 0,
+                                head.channels, a.in.N, a.vector);
     if (run.last)
         bring<kTileN, kThreads>(ChunkTiles::after(head.buffer),
-                                a.d_state(task.b, task.chunk, head.h) + head.p0 * a.width, a.width, 0, head.channels,
-                                a.width, true);
+                                a.d_state<bf16>(task.b, task.chunk, head.h) + head.p0 * a.width, a.width, 0,
+                                head.channels, a.width, true);
     commit_copies();
     const int i = static_cast<int>(threadIdx.x);
     if (i < kChunk) {

@@ -1,4 +1,5 @@
-// The backward of ssd.h in plain f32 arithmetic: f32 storage, and bf16 storage with N > 128. See ssd_backward.cuh.
+// The backward of ssd.h in plain f32 arithmetic: where chunk_states are f32, whatever the storage. See
+// ssd_backward.cuh.
 //
 // Both kernels have 256 threads and work on 64 x 64 tiles of f32 in shared memory; a thread owns rows ty + 16 r, columns
 // tx + 16 c, r and c below 4, of every result, so that sums it makes in memory need no barrier.
@@ -120,9 +121,9 @@ __global__ void __launch_bounds__(kThreads) states_kernel(SsdBackwardArgs<T> a, 
         for (int i = static_cast<int>(threadIdx.x); i < rows * kTile; i += kThreads)
             d_y[i / kTile * kRow + i % kTile] *= e[i / kTile];
         if (!local) {
-            T* to = a.d_state(task.b, chunk, task.h);
+            float* to = a.template d_state<float>(task.b, chunk, task.h);
             each(d, [&](int p, int n, float& x) {
-                if (valid(p, n)) to[at(p, n)] = from_float<T>(x);
+                if (valid(p, n)) to[at(p, n)] = x;
             });
         }
         const float decay = e[kChunk - 1];
@@ -299,8 +300,8 @@ struct ChunkWork {
         for (int n0 = 0; n0 < N; n0 += kTile) {
             __syncthreads();
             if (run.last) {
-                load_tile(s.one, a.d_state(task.b, task.chunk, h) + static_cast<int64_t>(p0) * a.width + n0, a.width, 0,
-                          rows, N - n0);
+                const float* after = a.template d_state<float>(task.b, task.chunk, h);
+                load_tile(s.one, after + static_cast<int64_t>(p0) * a.width + n0, a.width, 0, rows, N - n0);
                 load_tile(s.two, &a.in.Bm(task.b, task.t0, static_cast<int64_t>(task.g) * N + n0), a.in.Bm.stride[1],
                           run.begin, run.end, N - n0);
                 __syncthreads();
@@ -313,8 +314,8 @@ struct ChunkWork {
                 __syncthreads();
             }
             if (run.first) {
-                load_tile(s.two, a.state(task.b, task.chunk, h) + static_cast<int64_t>(p0) * N + n0, N, 0, rows,
-                          N - n0);
+                const float* before = a.template state<float>(task.b, task.chunk, h);
+                load_tile(s.two, before + static_cast<int64_t>(p0) * N + n0, N, 0, rows, N - n0);
                 __syncthreads();
                 Micro c;
                 multiply<Held::rows, Held::sum>(c, s.d_y, s.two, rows);

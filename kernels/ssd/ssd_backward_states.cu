@@ -1,4 +1,4 @@
-// The gradient of the state of ssd.h at every chunk's end, on tensor cores: bf16 storage, N <= 128, any P.
+// The gradient of the state of ssd.h at every chunk's end, on tensor cores: where chunk_states are bf16.
 //
 // A block of 128 threads carries 64 channels x N of one head's d_state, in f32 accumulators, from the end of a segment
 // of time to its begin; a warp has 16 channels. Per chunk: d_state -> bf16 -> scratch, then d_state = decay d_state +
@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(kThreads, 3) states_kernel(SsdBackwardArgs<bf1
         if (chunk > task.c0) bring_states(a, task, chunk - 1, states_tiles(static_cast<int>((chunk - 1) & 1)));
         const StatesTiles tiles = states_tiles(static_cast<int>(chunk & 1));
         if (!local) {
-            bf16* to = a.d_state(task.b, chunk, task.h);
+            bf16* to = a.d_state<bf16>(task.b, chunk, task.h);
 #pragma unroll
             for (int n = 0; n < kTileN / 16; ++n) {
                 if (n * 16 >= N) continue;

@@ -39,11 +39,14 @@ struct SsdCases {
             {kTest, 1, 131, 1, 64, 256, 1, true},
             {kTest, 3, 131, 2, 1, 33, 2, false},
             {kTest, 1, 67, 2, 72, 24, 1, true, true},
+            {kTest, 1, 67, 2, 80, 48, 1, true, true},
             {kTest, 1, 500, 3, 40, 20, 1, true},
+            {kTest | kHuge, 3, 2, 2, 16, 16, 2, true},
             // Wide enough that both directions take it in several slices of time.
             {kTest, 1, 131, 8, 16, 256, 8, true},
             // So many groups that a CUDA block takes all heads of one.
             {kTest, 3, 66, 48, 4, 8, 16, true},
+            {kTest, 1, 66, 96, 16, 16, 48, true},
             {kTest, 1, 66, 2, 4, 16, 1, true, false, true, kChunked},
             {kTest, 3, 66, 2, 34, 40, 1, true, false, true, kRecurrence},
             {kBench, 1, 4096, 4, 64, 64, 1, true, false, false, kChunked},
@@ -95,8 +98,9 @@ struct SsdCases {
         ArraySpec hT = ArraySpec::state("hT", {c.B, c.H, c.P, c.N}).continuing("h0");
         // Backward leaves the gradient of h0 in d_hT.
         hT.differentiable = c.state;
-        return {ArraySpec::activation("y", {c.B, c.L, c.H * c.P}), hT,
-                ArraySpec::saved("chunk_states", ssd_chunk_states_shape(c.B, c.L, c.H, c.P, c.N)).storage()};
+        ArraySpec states = ArraySpec::saved("chunk_states", ssd_chunk_states_shape(c.B, c.L, c.H, c.P, c.N));
+        if (ssd_chunk_states_dtype(DType::bf16, c.P, c.N) == DType::bf16) states.precision = Precision::storage;
+        return {ArraySpec::activation("y", {c.B, c.L, c.H * c.P}), hT, states};
     }
 
     template <class S>

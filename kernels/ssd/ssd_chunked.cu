@@ -424,7 +424,7 @@ __global__ void __launch_bounds__(kThreads, 2) chunked_kernel(SsdWalk<bf16> w) {
             loader.next(shared.stage[(chunk - first + 1) % 2], rows(chunk + 1));
             next = chunk_starts(w.in, a.b, chunk + 1);
         }
-        if (w.chunk_states) a.keep(w.chunk_state(a.b, chunk, a.h));
+        if (w.chunk_states) a.keep(w.chunk_state<bf16>(a.b, chunk, a.h));
         cut |= starts.any();
         if (starts.any())
             a.template walk<true>(in, starts, rows(chunk));

@@ -48,7 +48,7 @@ struct Sizes {
 
     // Whether the chunked walk can take these sizes.
     bool chunked(DType storage) const {
-        return storage == DType::bf16 && N % 8 == 0 && N <= kSsdChunkedMaxN && P % 8 == 0;
+        return ssd_chunk_states_dtype(storage, P, N) == DType::bf16;
     }
     Cut cut(bool chunked) const {
         // Four passes over f32 states at 5 TB/s.
@@ -116,10 +116,11 @@ void forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out, float* scratch) {
     w.in = ssd_inputs<T>(args);
     w.y = out.y.as<T, 3>("[ssd] y");
     w.hT = out.hT.as<float, 4>("[ssd] hT");
-    w.chunk_states = out.chunk_states ? out.chunk_states.ptr<T>("[ssd] chunk_states") : nullptr;
+    w.chunk_states = out.chunk_states.data;
+    w.bf16_states = sizes.chunked(args.x.dtype);
     const bool aligned = vector_width(w.in.x, 8) == 8 && vector_width(w.in.Bm, 8) == 8 && vector_width(w.in.C, 8) == 8 &&
                          (!w.y || vector_width(w.y, 8) == 8) && reinterpret_cast<uintptr_t>(w.chunk_states) % 16 == 0;
-    const bool chunked = sizes.chunked(args.x.dtype) && aligned && ssd_chunked_fits(sizes.N);
+    const bool chunked = w.bf16_states && aligned && ssd_chunked_fits(sizes.N);
     const Cut cut = sizes.cut(chunked);
     const Layout layout(sizes, cut);
     float* const more = scratch + layout.steps;

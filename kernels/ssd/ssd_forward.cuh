@@ -14,7 +14,8 @@ struct SsdWalk {
     SsdSteps steps;
     View<T, 3> y;      // may be absent
     View<float, 4> hT;
-    T* chunk_states;   // (B,chunks,H,P,N); may be null
+    void* chunk_states;  // (B,chunks,H,P,N), bf16 or f32; may be null
+    bool bf16_states;
     // (B,segments,H,P,N): the first walk leaves states after segments that began at zero, the carry turns them into the
     // states before segments.
     float* states;
@@ -29,8 +30,10 @@ struct SsdWalk {
         return states + ((b * segments + segment) * in.H + h) * in.P * in.N;
     }
     __device__ float* decay(int b, int64_t segment, int h) const { return decays + (b * segments + segment) * in.H + h; }
-    __device__ T* chunk_state(int b, int64_t chunk, int h) const {
-        return chunk_states + ((b * in.chunks() + chunk) * in.H + h) * in.P * in.N;
+    // S: bf16 where bf16_states, else float.
+    template <class S>
+    __device__ S* chunk_state(int b, int64_t chunk, int h) const {
+        return static_cast<S*>(chunk_states) + ((b * in.chunks() + chunk) * in.H + h) * in.P * in.N;
     }
 };
 
@@ -38,13 +41,12 @@ struct SsdWalk {
 // By recurrence: any shape, f32 arithmetic.
 template <class T>
 void ssd_walk_recurrence(Ctx& ctx, const SsdWalk<T>& walk, int64_t count);
-// By products of chunks on tensor cores: N <= 128, N and P multiples of 8, addresses and rows of x, B, C, y and
+// By products of chunks on tensor cores: shapes whose chunk_states are bf16; addresses and rows of x, B, C, y and
 // chunk_states aligned to 16 bytes.
 void ssd_walk_chunked(Ctx& ctx, const SsdWalk<bf16>& walk, int64_t count);
 // Whether the GPU in use has the shared memory for it: 80 KiB where N <= 64, else 113 KiB.
 bool ssd_chunked_fits(int64_t N);
 
-inline constexpr int kSsdChunkedMaxN = 128;
 // Channels of a head that the chunked walk takes at once, and how many such panels of one group share a block.
 inline constexpr int kSsdPanel = 64, kSsdPanelsOfBlock = 2;
 // Blocks of the chunked walk for one segment of one sequence.

@@ -55,6 +55,11 @@ struct Panel {
         });
     }
 
+    template <class S>
+    __device__ void keep(S* kept) {
+        each([&](int p, int n, float& s) { kept[p * w.in.N + n] = from_float<S>(s); });
+    }
+
     // The scalars of a chunk's steps. Returns the chunk's log decay in bits, for what has no start. A sum that begins with
     // a start is that of one step, so that the decay of every step is known, and NaN where A is.
     __device__ double load_scalars(int64_t chunk, const ChunkStarts& starts) {
@@ -165,8 +170,10 @@ __global__ void __launch_bounds__(kThreads, 2) recurrence_kernel(SsdWalk<T> w) {
     if (end > w.in.chunks()) end = w.in.chunks();
     for (int64_t chunk = a.segment * w.segment_chunks; chunk < end; ++chunk) {
         if (w.chunk_states) {
-            T* kept = w.chunk_state(a.b, chunk, a.h);
-            a.each([&](int p, int n, float& s) { kept[p * w.in.N + n] = from_float<T>(s); });
+            if (std::is_same_v<T, bf16> && w.bf16_states)
+                a.keep(w.template chunk_state<bf16>(a.b, chunk, a.h));
+            else
+                a.keep(w.template chunk_state<float>(a.b, chunk, a.h));
         }
         const ChunkStarts starts = chunk_starts(w.in, a.b, chunk);
         cut |= starts.any();

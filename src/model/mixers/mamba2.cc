@@ -48,7 +48,9 @@ class Mamba2 final : public Layer {
         conv1d_forward(ctx, conv_args(tile, zxbcdt, in), xbc, out[0]);
         TensorRef y_ssd, chunk_states;
         if (y) y_ssd = keep(ctx, saved, dtype, {B, T, D_});
-        if (saved) chunk_states = saved->push(ssd_chunk_states_dtype(dtype), ssd_chunk_states_shape(B, T, H_, P_, N_));
+        if (saved)
+            chunk_states =
+                saved->push(ssd_chunk_states_dtype(dtype, P_, N_), ssd_chunk_states_shape(B, T, H_, P_, N_));
         ssd_forward(ctx, ssd_args(tile, zxbcdt, xbc, in), {y_ssd, out[1], chunk_states});
         if (!y) return;
         const TensorRef gated = ctx.scratch->alloc(dtype, {B, T, D_});
