@@ -205,7 +205,8 @@ join_peers() {
                 text = sprintf("%.2fx, ", ratio) text
                 bad = bad || ratio < (get("case") == "decode_cuda_graph" ? 1.5 : 1)
             }
-            gsub(/ L$/, "", k)
+            sub(/  d n /, " ", k)
+            sub(/ L$/, "", k)
             print (bad ? "MISS" : "ok") "\t" k "\t" text
         }' "$1"
 }
