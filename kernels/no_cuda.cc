@@ -12,6 +12,7 @@
 #include "kernels/embedding/embedding_cuda.h"
 #include "kernels/gated_norm/gated_norm_cuda.h"
 #include "kernels/norm/norm_cuda.h"
+#include "kernels/projection_step/projection_step_cuda.h"
 #include "kernels/sample/sample_cuda.h"
 #include "kernels/ssd/ssd_cuda.h"
 
@@ -67,6 +68,12 @@ void add_norm_forward(Ctx&, const AddNormArgs&, const TensorRef&, const TensorRe
 int64_t add_norm_backward_scratch_bytes(int64_t, int64_t, int64_t) { no_cuda(); }
 void add_norm_backward(Ctx&, const AddNormArgs&, const AddNormGrads&, void*) { no_cuda(); }
 
+// projection_step
+bool in_proj_step_fits(const InProjArgs&, const InProjOut&) { no_cuda(); }
+bool out_proj_step_fits(const GatedNormArgs&, const TensorRef&) { no_cuda(); }
+void in_proj_step(Ctx&, const InProjArgs&, const InProjOut&, const WeighedRows&) { no_cuda(); }
+void out_proj_step(Ctx&, const GatedNormArgs&, const TensorRef&, const TensorRef&, const WeighedRows&) { no_cuda(); }
+
 // sample
 void sample(Ctx&, const SampleArgs&, const SampleRows&, void*) { no_cuda(); }
 
@@ -76,6 +83,8 @@ void scan_forward(Ctx&, const ScanArgs&, const ScanOut&, void*) { no_cuda(); }
 int64_t scan_backward_scratch_bytes(const ScanArgs&) { no_cuda(); }
 void scan_backward(Ctx&, const ScanArgs&, const TensorRef&, const ScanGrads&, void*) { no_cuda(); }
 void scan_step(Ctx&, const ScanArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
+bool scan_step_low_rank_fits(const ScanArgs&, const LowRankStep&, const TensorRef&) { no_cuda(); }
+void scan_step_low_rank(Ctx&, const ScanArgs&, const LowRankStep&, const TensorRef&, const TensorRef&) { no_cuda(); }
 
 // ssd
 int64_t ssd_forward_scratch_bytes(const SsdArgs&, const SsdOut&) { no_cuda(); }

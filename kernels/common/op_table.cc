@@ -8,8 +8,10 @@
 #include "kernels/gemm/gemm_cases.h"
 #include "kernels/grad_norm/grad_norm_cases.h"
 #include "kernels/norm/norm_cases.h"
+#include "kernels/projection_step/projection_step_cases.h"
 #include "kernels/sample/sample_cases.h"
 #include "kernels/scan/scan_cases.h"
+#include "kernels/scan/scan_step_cases.h"
 #include "kernels/ssd/ssd_cases.h"
 
 namespace adder {
@@ -22,11 +24,14 @@ constexpr OpEntry kOps[] = {
     {"gemm", op_cases<LinearProblem>},
     {"norm", op_cases<NormProblem>},
     {"scan", op_cases<ScanProblem>},
+    {"scan_step_low_rank", op_cases<LowRankStepProblem>},
     {"ssd", op_cases<SsdCases>},
     {"gated_norm", op_cases<GatedNormProblem>},
     {"cross_entropy", op_cases<CrossEntropyProblem>},
     {"adamw", op_cases<AdamWProblem>},
     {"grad_norm", op_cases<GradNormProblem>},
+    {"in_proj_step", op_cases<InProjStepProblem>},
+    {"out_proj_step", op_cases<OutProjStepProblem>},
     {"sample", op_cases<SampleProblem>},
 };
 

@@ -2,6 +2,7 @@
 
 #include "kernels/common/run_op.h"
 #include "kernels/common/storage.h"
+#include "kernels/gemm/gemm.h"
 #include "kernels/scan/scan_cpu.h"
 #include "kernels/scan/scan_cuda.h"
 #include "kernels/scan/scan_ref.h"
@@ -170,6 +171,35 @@ void scan_step(Ctx& ctx, const ScanArgs& args, const TensorRef& h, const TensorR
                                              static_cast<double*>(scratch));
                });
     }
+}
+
+void scan_step_low_rank(Ctx& ctx, const ScanArgs& args, const LowRankStep& dt, const TensorRef& hT,
+                        const TensorRef& y) {
+    const char* op = "scan_step_low_rank";
+    const DType storage = storage_of(ctx, op, "u", args.u);
+    expect_rank(op, "u", args.u, 3);
+    expect_rank(op, "x", dt.x, 3);
+    const int64_t B = args.u.size(0), D = args.u.size(2), R = dt.x.size(2);
+    expect(op, "u", args.u, storage, {B, 1, D});
+    expect(op, "x", dt.x, storage, {B, 1, R});
+    if (dt.weight.dtype != storage || dt.weight.shape != Shape({D, R}))
+        fail("[{}] weight: expected {} {} for x of {}, got {}", op, name_of(storage), to_string({D, R}),
+             to_string(dt.x.shape), describe(dt.weight));
+    ScanArgs a = args;
+    // Both ways have the same scratch, for planning does not see alignment.
+    ArenaScope scope(*ctx.scratch);
+    a.dt_raw = ctx.scratch->alloc(storage, {B, 1, D});
+    const ScanSizes s = check_args(ctx, op, a);
+    expect(op, "h0", a.h0, accum_of(storage), {s.B, s.D, s.N});
+    expect(op, "hT", hT, accum_of(storage), {s.B, s.D, s.N});
+    expect(op, "y", y, storage, {s.B, 1, s.D});
+    if (ctx.device == Device::cuda && cuda::scan_step_low_rank_fits(a, dt, hT))
+        return run_op(ctx, forward_call(op, s, a, true), 0,
+                      [=](Ctx& c, void*) { cuda::scan_step_low_rank(c, a, dt, hT, y); });
+    linear_step(ctx, {dt.x, dt.weight, {}, 0}, a.dt_raw);
+    if (a.h0.data != hT.data) copy(ctx, a.h0, hT);
+    a.h0 = {};
+    scan_step(ctx, a, hT, y);
 }
 
 }  // namespace adder

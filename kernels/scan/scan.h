@@ -67,4 +67,14 @@ void scan_backward(Ctx& ctx, const ScanArgs& args, const TensorRef& chunk_states
 // not depend on the other rows.
 void scan_step(Ctx& ctx, const ScanArgs& args, const TensorRef& h, const TensorRef& y);
 
+// The step's projection in front of it: dt_raw = weight x. On a GPU weight, A_log, D and dt_bias are read before the
+// kernels before have ended: none of them may write those.
+struct LowRankStep {
+    TensorRef x;       // (B,1,R) storage
+    TensorRef weight;  // (D,R) storage
+};
+// As scan_step with this dt_raw; that of args is not read and may be absent. On a GPU dt_raw may stay unrounded. args.h0 is
+// the state before, hT (B,D,N) S the state after the step, which may be args.h0 itself.
+void scan_step_low_rank(Ctx& ctx, const ScanArgs& args, const LowRankStep& dt, const TensorRef& hT, const TensorRef& y);
+
 }  // namespace adder

@@ -60,7 +60,8 @@ void ssd_forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out);
 // `chunk_states` as forward wrote it for the same arguments; h0 is not read.
 void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, const SsdGrads& grads);
 // One step for each of B independent rows: L = 1, h0 ignored, `h` (B,H,P,N) updated in place. A row's bits do
-// not depend on the other rows.
+// not depend on the other rows. On a GPU A_log, D and dt_bias are read before the kernels before have ended: none of them may
+// write those.
 void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y);
 
 }  // namespace adder

@@ -2,7 +2,8 @@
 //
 // A warp owns kRows channels p of one (b, h); its lanes share the states n of a channel, V at a time. Nothing depends on
 // another row. The sum over n: within a lane in order, then over the lanes by halving distances.
-// Bytes: 8 B H P N for the state; x, y, B, C are small beside it. Bound by memory.
+// Bytes: 8 B H P N for the state; x, y, B, C are small beside it. Bound by memory. Parameters are read before the kernels
+// before have ended.
 #include "kernels/ssd/ssd_tile.cuh"
 
 namespace adder::cuda {
@@ -21,43 +22,54 @@ struct Step {
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads) step_kernel(Step<T> s) {
     const SsdInputs<T>& in = s.in;
-    release_next();
-    wait_for_previous();
     const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
     const int64_t row = blockIdx.x;
     const int b = static_cast<int>(row / in.H), h = static_cast<int>(row % in.H);
-    const int p0 = (static_cast<int>(blockIdx.y) * kWarps + warp) * kRows;
-    const float A = -expf(in.A_log[h]);
-    const SsdStepScalars scalars = ssd_step_scalars(to_float(in.dt_raw(b, 0, h)) + in.dt_bias[h], A, in.zoh);
-    const float decay = expf(scalars.log_decay());
-    const bool starts = in.start && in.start(b, 0) != 0;
+    const int p0 = (static_cast<int>(blockIdx.y) * kWarps + warp) * kRows, rows = in.P - p0;
+    const float A = -expf(in.A_log[h]), bias = in.dt_bias[h], skip = in.D[h];
+    release_next();
+    wait_for_previous();
+    // The state is on its way while the scalars are made of what is in the caches.
+    int n = lane * V;
+    float* at = &s.h(b, h, p0 < in.P ? p0 : 0, n < in.N ? n : 0);
+    const int64_t stride = s.h.stride[2];
+    float state[kRows][V];
+    const auto load_states = [&] {
+#pragma unroll
+        for (int r = 0; r < kRows; ++r)
+            if (r < rows && n < in.N) load<V>(at + r * stride, state[r]);
+    };
+    load_states();
     const T* keys = &in.Bm(b, 0, in.group(h) * in.N);
     const T* queries = &in.C(b, 0, in.group(h) * in.N);
     float x[kRows], sum[kRows] = {};
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) x[r] = p0 + r < in.P ? to_float(in.x(b, 0, h * in.P + p0 + r)) : 0.0f;
-    for (int n = lane * V; n < in.N; n += kWarp * V) {
+    for (int r = 0; r < kRows; ++r) x[r] = r < rows ? to_float(in.x(b, 0, h * in.P + p0 + r)) : 0.0f;
+    const SsdStepScalars scalars = ssd_step_scalars(to_float(in.dt_raw(b, 0, h)) + bias, A, in.zoh);
+    const float decay = expf(scalars.log_decay());
+    const bool starts = in.start && in.start(b, 0) != 0;
+    while (n < in.N) {
         float key[V], query[V];
 #pragma unroll
         for (int v = 0; v < V; ++v) key[v] = to_float(keys[n + v]), query[v] = to_float(queries[n + v]);
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
-            if (p0 + r >= in.P) break;
-            float* at = &s.h(b, h, p0 + r, n);
-            float state[V];
-            load<V>(at, state);
+            if (r >= rows) break;
 #pragma unroll
             for (int v = 0; v < V; ++v) {
-                state[v] = decay * (starts ? 0.0f : state[v]) + scalars.gain * x[r] * key[v];
-                sum[r] += state[v] * query[v];
+                state[r][v] = decay * (starts ? 0.0f : state[r][v]) + scalars.gain * x[r] * key[v];
+                sum[r] += state[r][v] * query[v];
             }
-            store<V>(at, state);
+            store<V>(at + r * stride, state[r]);
         }
+        n += kWarp * V;
+        at += kWarp * V;
+        load_states();
     }
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
-        const float y = warp_sum(sum[r]) + in.D[h] * x[r];
-        if (lane == 0 && p0 + r < in.P) s.y(b, 0, h * in.P + p0 + r) = from_float<T>(y);
+        const float y = warp_sum(sum[r]) + skip * x[r];
+        if (lane == 0 && r < rows) s.y(b, 0, h * in.P + p0 + r) = from_float<T>(y);
     }
 }
 

@@ -20,4 +20,12 @@ void Saved::clear() {
     arena.release(0);
 }
 
+void Layer::step_normed(Ctx& ctx, const AddNormArgs& norm, const TensorRef& residual_out, const TensorRef& y,
+                        State state) {
+    ArenaScope scope(*ctx.scratch);
+    const TensorRef normed = ctx.scratch->alloc(norm.x.dtype, norm.x.shape);
+    add_norm_forward(ctx, norm, residual_out, normed);
+    step(ctx, normed, y, state);
+}
+
 }  // namespace adder

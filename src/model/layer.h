@@ -15,6 +15,7 @@
 #include "core/arena.h"
 #include "core/ctx.h"
 #include "core/tensor.h"
+#include "kernels/norm/norm.h"
 #include "model/params.h"
 
 namespace adder {
@@ -85,6 +86,10 @@ class Layer {
     // One step for each of B independent rows; x, y (B,1,M); the state is updated in place. A row's bits do not depend
     // on the other rows.
     virtual void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state) = 0;
+    // The step on the norm of a residual stream, for layers that can do both at once: residual_out = norm.residual +
+    // norm.x, which it must not overlap, and y = step(the norm of that).
+    virtual void step_normed(Ctx& ctx, const AddNormArgs& norm, const TensorRef& residual_out, const TensorRef& y,
+                             State state);
 };
 
 }  // namespace adder

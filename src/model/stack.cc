@@ -1,5 +1,7 @@
 #include "model/stack.h"
 
+#include <utility>
+
 #include "kernels/norm/norm.h"
 #include "model/registry.h"
 
@@ -89,14 +91,15 @@ class Stack final : public Layer {
     void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state) override {
         ArenaScope scope(*ctx.scratch);
         const TensorRef hidden = ctx.scratch->alloc(x.dtype, x.shape);
-        const TensorRef residual = ctx.scratch->alloc(accum_of(x.dtype), x.shape);
-        const TensorRef normed = ctx.scratch->alloc(x.dtype, x.shape);
+        const DType accum = accum_of(x.dtype);
+        // The residual stream goes to and fro between two places.
+        TensorRef residual = ctx.scratch->alloc(accum, x.shape), other = ctx.scratch->alloc(accum, x.shape);
         TensorRef before, last = x;
         for (size_t i = 0; i < blocks_.size(); ++i) {
-            add_norm_forward(ctx, {last, before, blocks_[i].norm.value, eps_}, residual, normed);
+            blocks_[i].mixer->step_normed(ctx, {last, before, blocks_[i].norm.value, eps_}, residual, hidden, part(state, i));
             before = residual;
-            blocks_[i].mixer->step(ctx, normed, hidden, part(state, i));
             last = hidden;
+            std::swap(residual, other);
         }
         add_norm_forward(ctx, {last, before, norm_f_.value, eps_}, residual, y);
     }

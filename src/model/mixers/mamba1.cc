@@ -4,6 +4,7 @@
 
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/projection_step/projection_step.h"
 #include "kernels/scan/scan.h"
 
 namespace adder {
@@ -101,22 +102,23 @@ class Mamba1 final : public Layer {
     }
 
     void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state) override {
+        step_normed(ctx, {x, {}, {}, 0}, {}, y, state);
+    }
+
+    void step_normed(Ctx& ctx, const AddNormArgs& norm, const TensorRef& residual_out, const TensorRef& y,
+                     State state) override {
         ArenaScope scope(*ctx.scratch);
-        const int64_t B = x.size(0);
-        const Tile tile{{B, 1}, 0, {}};
-        const DType dtype = x.dtype;
-        const TensorRef xz = ctx.scratch->alloc(dtype, {B, 1, 2 * D_});
-        const TensorRef u = ctx.scratch->alloc(dtype, {B, 1, D_});
+        const int64_t B = y.size(0);
+        const DType dtype = y.dtype;
+        const TensorRef uz = ctx.scratch->alloc(dtype, {B, 1, 2 * D_});
         const TensorRef x_dbl = ctx.scratch->alloc(dtype, {B, 1, R_ + 2 * N_});
-        const TensorRef dt_raw = ctx.scratch->alloc(dtype, {B, 1, D_});
         const TensorRef y_scan = ctx.scratch->alloc(dtype, {B, 1, D_});
-        linear_step(ctx, {x, in_proj_.value, {}, 0}, xz);
-        conv1d_step(ctx, conv_args(tile, xz, state), state[0], u);
+        in_proj_step(ctx, {norm, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], 0},
+                     {residual_out, state[0], uz});
+        const TensorRef u = uz.slice(2, 0, D_);
         linear_step(ctx, {u, x_proj_.value, {}, 0}, x_dbl);
-        linear_step(ctx, {x_dbl.slice(2, 0, R_), dt_proj_.value, {}, 0}, dt_raw);
-        ScanArgs args = scan_args(tile, xz, u, x_dbl, dt_raw, state);
-        args.h0 = {};
-        scan_step(ctx, args, state[1], y_scan);
+        const ScanArgs args = scan_args(Tile{{B, 1}, 0, {}}, uz, u, x_dbl, {}, state);
+        scan_step_low_rank(ctx, args, {x_dbl.slice(2, 0, R_), dt_proj_.value}, state[1], y_scan);
         linear_step(ctx, {y_scan, out_proj_.value, {}, 0}, y);
     }
 

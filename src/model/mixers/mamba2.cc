@@ -5,6 +5,7 @@
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/gated_norm/gated_norm.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/projection_step/projection_step.h"
 #include "kernels/ssd/ssd.h"
 
 namespace adder {
@@ -90,21 +91,22 @@ class Mamba2 final : public Layer {
     }
 
     void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state) override {
+        step_normed(ctx, {x, {}, {}, 0}, {}, y, state);
+    }
+
+    void step_normed(Ctx& ctx, const AddNormArgs& norm, const TensorRef& residual_out, const TensorRef& y,
+                     State state) override {
         ArenaScope scope(*ctx.scratch);
-        const int64_t B = x.size(0);
-        const Tile tile{{B, 1}, 0, {}};
-        const DType dtype = x.dtype;
+        const int64_t B = y.size(0);
+        const DType dtype = y.dtype;
         const TensorRef zxbcdt = ctx.scratch->alloc(dtype, {B, 1, D_ + C_ + H_});
-        const TensorRef xbc = ctx.scratch->alloc(dtype, {B, 1, C_});
         const TensorRef y_ssd = ctx.scratch->alloc(dtype, {B, 1, D_});
-        const TensorRef gated = ctx.scratch->alloc(dtype, {B, 1, D_});
-        linear_step(ctx, {x, in_proj_.value, {}, 0}, zxbcdt);
-        conv1d_step(ctx, conv_args(tile, zxbcdt, state), state[0], xbc);
-        SsdArgs args = ssd_args(tile, zxbcdt, xbc, state);
+        in_proj_step(ctx, {norm, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], D_},
+                     {residual_out, state[0], zxbcdt});
+        SsdArgs args = ssd_args(Tile{{B, 1}, 0, {}}, zxbcdt, zxbcdt.slice(2, D_, C_), state);
         args.h0 = {};
         ssd_step(ctx, args, state[1], y_ssd);
-        gated_norm_forward(ctx, norm_args(zxbcdt, y_ssd), gated);
-        linear_step(ctx, {gated, out_proj_.value, {}, 0}, y);
+        out_proj_step(ctx, norm_args(zxbcdt, y_ssd), out_proj_.value, y);
     }
 
   private:

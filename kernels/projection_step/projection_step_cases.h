@@ -1,0 +1,173 @@
+// The cases of projection_step.h. Sizes go round what the fused kernels take (four taps, multiples of eight) and round their
+// tiles of 16 to 64 rows and 8 or 32 outputs.
+#pragma once
+#include <span>
+
+#include "kernels/common/op_case.h"
+#include "kernels/conv1d/conv1d_ref.h"
+#include "kernels/gated_norm/gated_norm_ref.h"
+#include "kernels/gemm/gemm_ref.h"
+#include "kernels/norm/norm_ref.h"
+#include "kernels/projection_step/projection_step.h"
+
+namespace adder {
+
+// (B,1,n) numbers between two parts of a reference.
+template <class S>
+class StepRows {
+  public:
+    StepRows(int64_t B, int64_t n) : B_(B), n_(n), values_(static_cast<size_t>(B * n)) {}
+    View<S, 3> out() { return view<S>(); }
+    View<const S, 3> in() { return view<const S>(); }
+
+  private:
+    template <class E>
+    View<E, 3> view() {
+        View<E, 3> v;
+        v.data = values_.data();
+        v.shape[0] = B_, v.shape[1] = 1, v.shape[2] = n_;
+        v.stride[0] = n_, v.stride[1] = n_, v.stride[2] = 1;
+        return v;
+    }
+    int64_t B_, n_;
+    std::vector<S> values_;
+};
+
+inline constexpr float kProjectionEps = 1e-5f;
+
+struct InProjStepProblem {
+    static constexpr const char* op = "in_proj_step";
+    static constexpr bool sequence = false;
+
+    enum Flags : unsigned { kNorm = 1, kResidual = 2, kBias = 4 };
+    struct Case {
+        unsigned use;
+        int64_t B, M, O, first, C, K;
+        unsigned flags;
+        int64_t L = 1;
+        bool has(Flags f) const { return (flags & f) != 0; }
+    };
+
+    static std::span<const Case> cases() {
+        constexpr unsigned kAll = kNorm | kResidual | kBias;
+        static constexpr Case all[] = {
+            {kTest | kSelftest, 1, 16, 24, 0, 12, 4, kAll},
+            {kTest, 3, 40, 22, 6, 9, 4, kAll},
+            {kTest, 16, 264, 17, 16, 1, 4, kNorm | kBias},
+            {kTest, 17, 72, 33, 1, 30, 4, kAll},
+            {kTest | kSelftest, 3, 32, 16, 0, 16, 4, 0},
+            {kTest, 2, 13, 10, 2, 5, 4, kAll},
+            {kTest, 3, 24, 11, 3, 8, 3, kNorm | kResidual},
+            {kTest, 65, 16, 1070, 8, 1040, 4, kAll},
+            {kTest, 67, 48, 2150, 5, 2100, 4, kBias},
+            {kTest, 33, 40, 3201, 1, 3000, 4, kBias},
+            {kTest, 66, 24, 2100, 5, 8, 4, kNorm},
+            {kBenchCuda, 1, 256, 1024, 0, 512, 4, kAll},
+            {kBenchCuda, 64, 256, 1024, 0, 512, 4, kAll},
+            {kBenchCuda, 1, 256, 1288, 512, 768, 4, kAll},
+            {kBenchCuda, 64, 256, 1288, 512, 768, 4, kAll},
+            {kBenchCuda, 1, 768, 3072, 0, 1536, 4, kAll},
+            {kBenchCuda, 128, 768, 3072, 0, 1536, 4, kAll},
+        };
+        return all;
+    }
+    static std::string name(const Case& c) {
+        return fmt::format("B{} M{} O{} [{}, {}) K{}{}{}{}", c.B, c.M, c.O, c.first, c.first + c.C, c.K,
+                           c.has(kNorm) ? " norm" : "", c.has(kResidual) ? " residual" : "", c.has(kBias) ? " bias" : "");
+    }
+
+    static std::vector<ArraySpec> inputs(const Case& c) {
+        std::vector<ArraySpec> all = {ArraySpec::activation("x", {c.B, 1, c.M})};
+        if (c.has(kResidual)) all.push_back(ArraySpec::activation("residual", {c.B, 1, c.M}).accum());
+        if (c.has(kNorm)) all.push_back(ArraySpec::parameter("norm_weight", {c.M}).normal(1, 0.3));
+        const double scale = 0.5 / std::sqrt(static_cast<double>(c.M));
+        all.push_back(ArraySpec::parameter("weight", {c.O, c.M}).storage().normal(0, scale));
+        // Neither the place nor the number of the convolved columns follows from the other arguments.
+        all.push_back(ArraySpec::parameter("conv_weight", {c.C, c.K}));
+        if (c.has(kBias)) all.push_back(ArraySpec::parameter("conv_bias", {c.C}));
+        all.push_back(ArraySpec::state("halo", {c.B, c.K - 1, c.C}));
+        return all;
+    }
+    static std::vector<ArraySpec> outputs(const Case& c) {
+        std::vector<ArraySpec> all = {ArraySpec::activation("y", {c.B, 1, c.O}),
+                                      ArraySpec::state("halo_out", {c.B, c.K - 1, c.C})};
+        if (c.has(kNorm)) all.push_back(ArraySpec::activation("residual_out", {c.B, 1, c.M}).accum());
+        return all;
+    }
+
+    template <class S>
+    static void ref_forward(const Case& c, Bag<S>& a) {
+        StepRows<S> normed(c.B, c.M), columns(c.B, c.C), convolved(c.B, c.C);
+        View<const S, 3> x = a.template in<3>("x");
+        if (c.has(kNorm)) {
+            ref::add_norm_forward<S>(x, a.template in<3>("residual"), a.template in<1>("norm_weight"), kProjectionEps,
+                                     a.template out<3>("residual_out"), normed.out());
+            x = normed.in();
+        }
+        const View<S, 3> y = a.template out<3>("y");
+        ref::linear_forward<S>(x, a.template in<2>("weight"), {}, y);
+        for (int64_t b = 0; b < c.B; ++b)
+            for (int64_t d = 0; d < c.C; ++d) columns.out()(b, 0, d) = y(b, 0, c.first + d);
+        const ref::Conv1d<S> conv{columns.in(), a.template in<2>("conv_weight"), a.template in<1>("conv_bias"),
+                                  {}, a.template in<3>("halo"), true};
+        ref::conv1d_forward<S>(conv, convolved.out(), a.template out<3>("halo_out"));
+        for (int64_t b = 0; b < c.B; ++b)
+            for (int64_t d = 0; d < c.C; ++d) y(b, 0, c.first + d) = convolved.in()(b, 0, d);
+    }
+    static void forward(Ctx& ctx, const Case& c, TensorBag& a) {
+        in_proj_step(ctx,
+                     {{a["x"], a["residual"], a["norm_weight"], kProjectionEps},
+                      a["weight"],
+                      a["conv_weight"],
+                      a["conv_bias"],
+                      a["halo"],
+                      c.first},
+                     {a["residual_out"], a["halo_out"], a["y"]});
+    }
+};
+
+struct OutProjStepProblem {
+    static constexpr const char* op = "out_proj_step";
+    static constexpr bool sequence = false;
+
+    struct Case {
+        unsigned use;
+        int64_t B, D, M, G = 1, L = 1;
+    };
+
+    static std::span<const Case> cases() {
+        static constexpr Case all[] = {
+            {kTest | kSelftest, 1, 16, 24},
+            {kTest, 3, 40, 9},
+            {kTest, 16, 264, 17},
+            {kTest | kSelftest, 17, 72, 33},
+            {kTest, 65, 24, 2100},
+            {kTest, 2, 13, 10},
+            {kTest, 3, 24, 11, 2},
+            {kBenchCuda, 1, 512, 256},
+            {kBenchCuda, 64, 512, 256},
+        };
+        return all;
+    }
+    static std::string name(const Case& c) { return fmt::format("B{} D{} M{} G{}", c.B, c.D, c.M, c.G); }
+
+    static std::vector<ArraySpec> inputs(const Case& c) {
+        return {ArraySpec::activation("x", {c.B, 1, c.D}), ArraySpec::activation("z", {c.B, 1, c.D}),
+                ArraySpec::parameter("norm_weight", {c.D}).normal(1, 0.3),
+                ArraySpec::parameter("weight", {c.M, c.D}).storage()};
+    }
+    static std::vector<ArraySpec> outputs(const Case& c) { return {ArraySpec::activation("y", {c.B, 1, c.M})}; }
+
+    template <class S>
+    static void ref_forward(const Case& c, Bag<S>& a) {
+        StepRows<S> gated(c.B, c.D);
+        ref::gated_norm_forward<S>(a.template in<3>("x"), a.template in<3>("z"), a.template in<1>("norm_weight"), c.G,
+                                   kProjectionEps, gated.out());
+        ref::linear_forward<S>(gated.in(), a.template in<2>("weight"), {}, a.template out<3>("y"));
+    }
+    static void forward(Ctx& ctx, const Case& c, TensorBag& a) {
+        out_proj_step(ctx, {a["x"], a["z"], a["norm_weight"], c.G, kProjectionEps}, a["weight"], a["y"]);
+    }
+};
+
+}  // namespace adder
