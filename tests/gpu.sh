@@ -139,10 +139,10 @@ part_train() {
 part_cli() {
     local log=$W/logs/cli.log begin=$SECONDS
     if ADDER=$adder ADDER_SOURCE_DIR=$root timeout 500 bash "$root/tests/cli/cuda_test.sh" >"$log" 2>&1 &&
-        grep -q '^all as expected' "$log"; then
+        grep -q '^all as expected' "$log" && ! grep -q '^no GPU' "$log"; then
         row ok cli commands "$((SECONDS - begin)) s"
     else
-        row MISS cli commands "$(grep -m 1 WRONG "$log" || tail -n 1 "$log")"
+        row MISS cli commands "$(grep -m 1 -E '^(WRONG|no GPU)' "$log" || tail -n 1 "$log")"
     fi
     if timeout 100 "$adder" selftest --device cuda >"$W/logs/selftest.log" 2>&1; then
         row ok cli selftest "$(grep -c ' ok$' "$W/logs/selftest.log") ops"
