@@ -40,6 +40,15 @@ Json describe_program() {
                  {"isa", current_isa()},         {"isas", available_isas()},
                  {"cores", usable_cores()},      {"memory_bytes", physical_memory_bytes()},
                  {"devices", {"cpu"}}};
+    if (const std::string problem = gpu_problem(); problem.empty()) {
+        const GpuInfo gpu = gpu_info();
+        json["devices"].push_back("cuda");
+        json["gpu"] = {{"name", gpu.name}, {"compute_capability", fmt::format("{}.{}", gpu.major, gpu.minor)},
+                       {"multiprocessors", gpu.multiprocessors}, {"memory_bytes", gpu.memory_bytes},
+                       {"driver", gpu.driver}};
+    } else if (!gpu_architectures().empty()) {
+        json["gpu_problem"] = problem;
+    }
     for (const auto& [name, version] : build.libraries) json["libraries"][name] = version;
     return json;
 }
@@ -71,7 +80,9 @@ void add_training(Json& json, const std::string& checkpoint, const nlohmann::jso
     json["batches"] = state.consumed_batches;
     if (state.best_step >= 0)
         json["best"] = {{"step", state.best_step}, {"valid_loss", state.best_valid_loss}};
-    for (const char* key : {"version", "commit", "device", "isa", "data", "options"}) json[key] = run.at(key);
+    for (const char* key : {"version", "commit", "device", "device_name", "dtype", "isa", "data", "options"})
+        // Older runs have fewer of these.
+        if (run.contains(key)) json[key] = run.at(key);
 }
 
 Json describe_checkpoint(const cli::CheckpointOptions& o) {

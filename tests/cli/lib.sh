@@ -4,6 +4,8 @@ set -u
 W=$(mktemp -d)
 trap 'rm -rf "$W"' EXIT
 failures=0
+# What is not about a GPU is checked on the CPU: with ON_GPU set before this file is read a GPU stays visible.
+[ -n "${ON_GPU:-}" ] || export CUDA_VISIBLE_DEVICES=
 phage=$ADDER_SOURCE_DIR/datasets/data/phage_lambda.fa.gz
 
 # run COMMAND...: its exit code in $rc, its streams in $W/out and $W/err.
@@ -38,10 +40,10 @@ fails_after_log() {
         wrong "expected '$pattern' as last line on stderr: $*"
 }
 
-# refused CODE PATTERN COMMAND...: the same, and nothing else on stderr.
+# refused CODE PATTERN COMMAND...: the same, and nothing else on stderr, but for the name of a GPU.
 refused() {
     fails_after_log "$@"
-    [ "$(wc -l <"$W/err")" -eq 1 ] || wrong "expected one line on stderr: ${*:3}"
+    [ "$(grep -cv '^device cuda: ' "$W/err")" -eq 1 ] || wrong "expected one line on stderr: ${*:3}"
 }
 
 # says PATTERN, logs PATTERN: the last command's stdout, stderr has a line that matches.

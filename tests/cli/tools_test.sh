@@ -46,6 +46,15 @@ succeeds "$ADDER" bench decode_cuda_graph --filter 'mamba1 d128 n4 B1' --repeats
 says '^\{"case":"decode_cuda_graph","layer":"Mamba1","d":128,"n":4,"B":1,"params":468608,'
 says '"tok_s":[0-9]'
 grep -q '"L":' "$W/out" && wrong "decoding has no length"
+tiny=(--mixer mamba2 --d-model 16 --layers 1 --batch 2 --length 64 --repeats 1 --json)
+for what in train_step embed_forward; do
+    succeeds "$ADDER" bench $what "${tiny[@]}"
+    says "^\{\"case\":\"$what\",\"layer\":\"Mamba2\",\"d\":16,\"n\":1,\"B\":2,\"L\":64,.*\"device\":\"cpu\".*\"dtype\":\"f32\"\}"
+    [ "$(wc -l <"$W/out")" -eq 1 ] || wrong "one model was asked for"
+done
+succeeds "$ADDER" bench loader --filter L1024 --repeats 1 --json
+awk -v x="$(json tok_s)" 'BEGIN { exit !(x > 1e7) }' || wrong "windows and packing must not hold a GPU up"
+refused 2 "not for 'scan'" "$ADDER" bench scan --d-model 16
 refused 2 "unknown op 'scna'; the nearest is 'scan'" "$ADDER" bench scna
 refused 2 'op' "$ADDER" bench
 refused 1 'no case' "$ADDER" bench scan --filter nothing

@@ -1,0 +1,345 @@
+#!/usr/bin/env bash
+# Checks and times everything on a machine with a GPU, and prints a table last. Needs built binaries, bash and awk; no
+# cmake, so that a folder of binaries from another machine will do.
+#
+#   tests/gpu.sh [--build DIR] [--jobs N] [PART...]
+#
+#   DIR     a build folder, or any folder with adder and *_test in it (shared libraries in DIR/lib); build/cuda
+#   PART    ops        every op against its reference, several processes at a time; model, train: the same of whole models
+#           huge       cases past 2^31 elements
+#           cli        the commands
+#           sanitizer  memcheck and racecheck of small cases of every op (needs compute-sanitizer)
+#           bench      every op: JSON in ops.jsonl
+#           peers      whole models at the sizes of other programs: JSON in models.jsonl; PEERS=FILE.jsonl has their rows
+#           memory     peak memory, plan against run, speed in length
+#           curves     losses on a GPU against those on the CPU
+#           all        all of these; the default
+#
+# With OUT=FOLDER everything is left there: table.txt, ops.jsonl, models.jsonl, logs.tar.gz. Exit 1 on any MISS.
+set -u
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$root/build/cuda jobs=$(($(nproc) / 2)) parts=()
+[ "$jobs" -ge 1 ] || jobs=1
+[ "$jobs" -le 8 ] || jobs=8
+while [ $# -gt 0 ]; do
+    case $1 in
+        --build) build=$(realpath "$2"); shift 2 ;;
+        --jobs) jobs=$2; shift 2 ;;
+        ops | model | train | huge | cli | sanitizer | bench | peers | memory | curves) parts+=("$1"); shift ;;
+        all) parts+=(ops model train huge cli sanitizer bench peers memory curves); shift ;;
+        *) sed -n '2,/^set -u/p' "${BASH_SOURCE[0]}" | sed -n 's/^# \{0,1\}//p'; exit 2 ;;
+    esac
+done
+[ ${#parts[@]} -gt 0 ] || parts=(ops model train huge cli sanitizer bench peers memory curves)
+[ ! -d "$build/lib" ] || export LD_LIBRARY_PATH=$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+
+W=$(mktemp -d)
+mkdir -p "$W/logs" "$W/rows"
+poller=
+finish() {
+    [ -z "$poller" ] || kill "$poller" 2>/dev/null
+    rm -rf "$W"
+}
+trap finish EXIT
+
+binary() {
+    local path
+    for path in "$build/$1" "$build/tests/$1"; do [ ! -x "$path" ] || { echo "$path"; return; }; done
+    echo "$build/$1"
+}
+adder=$(binary adder)
+
+# ---- the table ----
+
+rows=0
+# Rows appear in the order in which their numbers were taken, whichever process ends first.
+next_row() {
+    rows=$((rows + 1))
+    row_file=$(printf '%s/rows/%04d' "$W" "$rows")
+}
+# put FILE VERDICT PART NAME DETAIL
+put() { printf '%-4s %-10s %-34s %s\n' "$2" "$3" "$4" "$5" | tee "$1"; }
+row() { next_row; put "$row_file" "$@"; }
+# verdict CONDITION: of an awk expression
+verdict() { awk "BEGIN { print (($1) ? \"ok\" : \"MISS\") }"; }
+calculate() { awk "BEGIN { printf \"%.$2f\", $1 }"; }
+
+slot() { while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done; }
+
+# run_tests ROW PART NAME SECONDS COMMAND...: a test binary.
+run_tests() {
+    local file=$1 part=$2 name=$3 limit=$4 log rc begin=$SECONDS detail
+    log=$W/logs/$part-${name//\//-}.log
+    shift 4
+    timeout -k 10 "$limit" "$@" >"$log" 2>&1
+    rc=$?
+    detail="$(sed -nE 's/^\[  PASSED  \] ([0-9]+) tests?.*/\1 tests/p' "$log" | tail -n 1), $((SECONDS - begin)) s"
+    detail+=$(sed -nE 's/.*worst error \/ allowed ([0-9.]+) at (.*)/\1 \2/p' "$log" | sort -rn | head -n 1 |
+        sed -E 's/^([0-9.]+) (.*)/, worst error \/ allowed \1 at \2/')
+    if [ $rc -eq 124 ] || [ $rc -eq 137 ]; then
+        put "$file" MISS "$part" "$name" "no end after $limit s: $(grep -E '^\[ RUN' "$log" | tail -n 1)"
+    elif grep -qE 'Device not supported|Unable to (find|load) ' "$log"; then
+        put "$file" skip "$part" "$name" "$(grep -m 1 -E 'Device not supported|Unable to' "$log")"
+    elif [ $rc -ne 0 ]; then
+        put "$file" MISS "$part" "$name" "rc $rc, $detail: $(grep -E '^\[  FAILED  \].*[._]' "$log" | sort -u | wc -l) failed; $(
+            grep -m 1 -A 1 -E 'Failure$|Error|ERROR' "$log" | tail -n 1 | cut -c 1-150)"
+    elif grep -q 'skipped: no GPU' "$log"; then
+        put "$file" MISS "$part" "$name" "$(grep -m 1 -o 'no GPU.*' "$log")"
+    elif ! grep -qE '^\[  PASSED  \] [1-9]' "$log"; then
+        put "$file" MISS "$part" "$name" "no test ran"
+    else
+        put "$file" ok "$part" "$name" "$detail"
+    fi
+}
+# In the background.
+start_tests() {
+    slot
+    next_row
+    run_tests "$row_file" "$@" &
+}
+
+# Names of ops, from the tests' parameters: scan_f32 and scan_bf16 are of scan.
+op_names() {
+    "$(binary ops_test)" --gtest_list_tests 2>/dev/null | sed -nE 's/^  cases_once\/([a-z0-9_]+)_(f32|bf16).*/\1/p' |
+        awk '!seen[$0]++'
+}
+
+# ---- checks ----
+
+part_ops() {
+    local op ops_test
+    ops_test=$(binary ops_test)
+    for op in $(op_names); do
+        start_tests ops "$op" 400 "$ops_test" \
+            "--gtest_filter=CudaOps.*/${op}_*:CudaTime.*/${op}_*:CudaPacking.*/${op}_*:CudaSteps.*/${op}_*:CudaSmall.*/${op}_*"
+    done
+    start_tests ops others 400 "$ops_test" \
+        '--gtest_filter=*Cuda*-*CudaOps.*:*CudaTime.*:*CudaPacking.*:*CudaSteps.*:*CudaSmall.*:*PlanOnCuda.*:*CudaSampled.*:*Slow.*'
+    start_tests ops core 100 "$(binary core_test)" '--gtest_filter=*Cuda*'
+    wait
+}
+part_huge() {
+    local test
+    for test in $("$(binary ops_test)" --gtest_list_tests 2>/dev/null |
+        awk '/^[^ ]/ { suite = $1 } /^  / && suite ~ /^(CudaSampled|CudaHugeSlow)\./ { print suite $1 }'); do
+        next_row
+        run_tests "$row_file" huge "$test" 200 "$(binary ops_test)" "--gtest_filter=$test"
+    done
+}
+part_model() {
+    start_tests model fast 500 "$(binary model_test)" '--gtest_filter=*Cuda*-*Slow.*'
+    start_tests model slow 500 "$(binary model_test)" '--gtest_filter=*Cuda*Slow.*'
+    wait
+}
+part_train() {
+    start_tests train fast 500 "$(binary train_test)" '--gtest_filter=*Cuda*-*Slow.*'
+    start_tests train slow 500 "$(binary train_test)" '--gtest_filter=*Cuda*Slow.*'
+    wait
+}
+part_cli() {
+    local log=$W/logs/cli.log begin=$SECONDS
+    if ADDER=$adder ADDER_SOURCE_DIR=$root timeout 500 bash "$root/tests/cli/cuda_test.sh" >"$log" 2>&1 &&
+        grep -q '^all as expected' "$log" && ! grep -q '^no GPU' "$log"; then
+        row ok cli commands "$((SECONDS - begin)) s"
+    else
+        row MISS cli commands "$(grep -m 1 -E '^(WRONG|no GPU)' "$log" || tail -n 1 "$log")"
+    fi
+    if timeout 100 "$adder" selftest --device cuda >"$W/logs/selftest.log" 2>&1; then
+        row ok cli selftest "$(grep -c ' ok$' "$W/logs/selftest.log") ops"
+    else
+        row MISS cli selftest "$(tail -n 1 "$W/logs/selftest.log")"
+    fi
+}
+part_sanitizer() {
+    local op tool
+    if ! command -v compute-sanitizer >/dev/null; then
+        row skip sanitizer - "compute-sanitizer is missing"
+        return
+    fi
+    for op in $(op_names); do
+        for tool in memcheck racecheck; do
+            start_tests sanitizer "$op-$tool" 500 compute-sanitizer --tool "$tool" --error-exitcode 9 \
+                "$(binary ops_test)" "--gtest_filter=CudaSmall.*/${op}_*"
+        done
+    done
+    wait
+}
+
+# ---- speed ----
+
+# value KEY: of every JSON line on standard input
+value() { sed -nE "s/.*\"$1\": ?\"?([^,\"}]*).*/\1/p"; }
+
+part_bench() {
+    local op log lines
+    for op in $(op_names); do
+        log=$W/logs/bench-$op
+        timeout 300 "$adder" bench "$op" --device cuda --json >"$log.jsonl" 2>"$log.log" ||
+            { row MISS bench "$op" "$(tail -n 1 "$log.log")"; continue; }
+        cat "$log.jsonl" >>"$W/ops.jsonl"
+        lines=$(wc -l <"$log.jsonl")
+        row ok bench "$op" "$lines rows, % of the floor $(value pct_floor <"$log.jsonl" | sort -n | sed -n '1p;$p' |
+            awk '{ printf "%s%.0f", (NR > 1 ? " to " : ""), $1 }')"
+    done
+}
+
+# Rows of models beside those of PEERS.
+join_peers() {
+    awk -v peers="${PEERS:-}" '
+        function get(key) { return match($0, "\"" key "\": *[^,}]*") ? clean(substr($0, RSTART, RLENGTH)) : "" }
+        function clean(s) { sub(/^"[^"]*": */, "", s); gsub(/"/, "", s); return s }
+        function key_of() { return get("case") " " get("layer") " d" get("d") " n" get("n") " B" get("B") " L" get("L") }
+        BEGIN {
+            while (peers != "" && (getline < peers) > 0)
+                if (/"tok_s"/ && get("tok_s") > best[key_of()]) best[key_of()] = get("tok_s")
+        }
+        {
+            k = key_of()
+            bad = get("parity") == "false"
+            text = sprintf("%.0f tok/s, %s GB", get("tok_s"), get("peak_GB") == "" ? "-" : sprintf("%.2f", get("peak_GB")))
+            if (get("us_per_step") != "") text = text sprintf(", %.1f us", get("us_per_step"))
+            if (get("idle_pct") != "") text = text sprintf(", idle %.1f %%", get("idle_pct"))
+            if (get("parity_max_rel") != "") text = text sprintf(", f32 within %.1e", get("parity_max_rel"))
+            if (k in best) {
+                ratio = get("tok_s") / best[k]
+                text = sprintf("%.2fx, ", ratio) text
+                bad = bad || ratio < (get("case") == "decode_cuda_graph" ? 1.5 : 1)
+            }
+            sub(/  d n /, " ", k)
+            sub(/ L$/, "", k)
+            print (bad ? "MISS" : "ok") "\t" k "\t" text
+        }' "$1"
+}
+part_peers() {
+    local what log verdict name text
+    for what in train_step embed_forward decode_cuda_graph loader; do
+        log=$W/logs/peers-$what
+        timeout 580 "$adder" bench "$what" --device cuda --json >"$log.jsonl" 2>"$log.log" ||
+            row MISS peers "$what" "$(tail -n 1 "$log.log")"
+        # Rows of a failed run are on standard error.
+        grep -h '^{' "$log.jsonl" "$log.log" >"$log.rows"
+        cat "$log.rows" >>"$W/models.jsonl"
+        while IFS=$'\t' read -r verdict name text; do row "$verdict" peers "${name#"$what" }" "$what: $text"; done < <(join_peers "$log.rows")
+    done
+}
+
+# ---- memory ----
+
+used_mib() { nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i 0; }
+start_polling() {
+    nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i 0 -lms 50 >"$W/used" 2>/dev/null &
+    poller=$!
+    for _ in $(seq 40); do [ -s "$W/used" ] && break; sleep 0.05; done
+}
+# Leaves the rise since then in $rise, in MiB.
+stop_polling() {
+    kill "$poller" 2>/dev/null
+    wait "$poller" 2>/dev/null
+    poller=
+    rise=$(awk 'NR == 1 { base = $1 } $1 > peak { peak = $1 } END { print peak - base }' "$W/used")
+}
+
+# A made-up genome of 17 million bases.
+genome() {
+    [ -e "$W/genome.fa" ] && return
+    { echo '>genome'; head -c 17000000 /dev/urandom | tr '\000-\377' '[A*64][C*64][G*64][T*64]' | fold -w 60; } >"$W/genome.fa"
+}
+
+# train_long NAME OPTION...: leaves rise, tile, keep, planned (MiB), speed (tokens/s) and the log in $log.
+train_long() {
+    local name=$1
+    shift
+    log=$W/logs/memory-$name.log
+    genome
+    start_polling
+    timeout 500 "$adder" train --device cuda --domain dna --input "$W/genome.fa" --out "$W/run-$name" --d-model 256 --layers 8 \
+        --batch 1 --seed 1 "$@" >"$log" 2>&1
+    rc=$?
+    stop_polling
+    tile=$(sed -nE 's/.* ([0-9]+) tiles? of ([0-9]+), ([0-9]+) kept.*/\2/p' "$log" | tail -n 1)
+    keep=$(sed -nE 's/.* ([0-9]+) tiles? of ([0-9]+), ([0-9]+) kept.*/\3/p' "$log" | tail -n 1)
+    planned=$(sed -nE 's/^memory   ([0-9.]+) ([GM])iB:.*/\1 \2/p' "$log" | awk '{ print $1 * ($2 == "G" ? 1024 : 1) }')
+    # The first step also loads kernels and records graphs.
+    speed=$(value tokens_per_s <"$W/run-$name/metrics.jsonl" 2>/dev/null | tail -n +2 | sort -n | tail -n 1)
+    [ $rc -eq 0 ] || row MISS memory "$name" "rc $rc: $(tail -n 1 "$log")"
+    rm -rf "$W/run-$name"
+    return $rc
+}
+
+# compare_plan NAME OPTION...: the plan of the same options beside what happened.
+compare_plan() {
+    local name=$1 out=$W/logs/plan-$1.json guess
+    shift
+    timeout 300 "$adder" plan --device cuda --json --d-model 256 --layers 8 --batch 1 "$@" >"$out" 2>"$out.log" ||
+        { row MISS memory "$name plan" "$(tail -n 1 "$out.log")"; return; }
+    guess=$(value tokens_per_s <"$out")
+    row "$(verdict "$guess / $speed > 0.75 && $guess / $speed < 1.25")" memory "$name plan: speed" \
+        "$(calculate "$guess" 0) tokens/s planned, $(calculate "$speed" 0) seen"
+    row "$(verdict "$planned / $rise > 0.95 && $planned / $rise < 1.05")" memory "$name plan: memory" \
+        "$planned MiB planned, $rise MiB seen"
+}
+
+part_memory() {
+    local mixer first best L lines
+    for mixer in mamba1 mamba2; do
+        train_long "$mixer-1M" --mixer $mixer --length 1048576 --memory 10GiB --steps 3 || continue
+        first=$rise
+        row "$(verdict "$rise <= 10 * 1024 * 1.05")" memory "$mixer d256x8 L 2^20 in 10 GiB" \
+            "rise $rise MiB, tile $tile keep $keep, $(calculate "${speed:-0}" 0) tokens/s"
+        compare_plan "$mixer-1M" --mixer $mixer --length 1048576 --memory 10GiB
+        train_long "$mixer-16M" --mixer $mixer --length 16777216 --tile "$tile" --keep "$keep" --steps 2 &&
+            row "$(verdict "$rise <= $first + 512 && $rise <= 11 * 1024")" memory "$mixer d256x8 L 2^24, same tile" \
+                "rise $rise MiB, $(calculate "${speed:-0}" 0) tokens/s"
+        train_long "$mixer-128K" --mixer $mixer --length 131072 --steps 6 &&
+            compare_plan "$mixer-128K" --mixer $mixer --length 131072
+        first= lines=
+        for L in 131072 262144 524288 1048576 2097152 4194304 8388608 16777216; do
+            train_long "$mixer-$L" --mixer $mixer --length $L --tile 65536 --keep 0 --steps 3 || continue
+            lines+=" $(calculate "$speed / 1e6" 2)"
+            : "${first:=$speed}"
+        done
+        row "$(verdict "${speed:-0} >= 0.8 * ${first:-1}")" memory "$mixer tile 65536 keep 0" "M tokens/s at L 2^17 to 2^24:$lines"
+    done
+}
+
+# ---- curves ----
+
+# losses RUN KEY
+losses() { value "$2" <"$1/metrics.jsonl"; }
+part_curves() {
+    local phage=$root/datasets/data/phage_lambda.fa.gz mixer worst a b
+    local small=(train --domain dna --input "$phage" --length 512 --batch 4 --seed 1)
+    for mixer in mamba1 mamba2; do
+        for device in cpu cuda; do
+            timeout 300 "$adder" "${small[@]}" --mixer $mixer --d-model 32 --layers 2 --steps 200 --lr 3e-3 --dtype f32 \
+                --device $device --out "$W/f32-$mixer-$device" >"$W/logs/curve-f32-$mixer-$device.log" 2>&1
+            timeout 500 "$adder" "${small[@]}" --mixer $mixer --d-model 64 --layers 2 --steps 500 --lr 3e-3 --valid-fraction 0.1 \
+                --device $device --out "$W/long-$mixer-$device" >"$W/logs/curve-long-$mixer-$device.log" 2>&1
+        done
+        worst=$(paste <(losses "$W/f32-$mixer-cpu" loss) <(losses "$W/f32-$mixer-cuda" loss) |
+            awk '{ d = ($1 - $2) / $1; if (d < 0) d = -d; if (d > w) w = d; n += NF == 2 } END { printf "%.2e", n == 200 ? w : 9 }')
+        row "$(verdict "$worst <= 1e-3")" curves "$mixer f32, 200 steps" "losses on CPU and GPU differ by $worst at most"
+        a=$(losses "$W/long-$mixer-cpu" valid_loss | tail -n 1) b=$(losses "$W/long-$mixer-cuda" valid_loss | tail -n 1)
+        row "$(verdict "${b:-9} / ${a:-1} < 1.005 && ${a:-9} / ${b:-1} < 1.005")" curves "$mixer bf16, 500 steps" \
+            "held out: ${a:-none} nats on the CPU in f32, ${b:-none} on the GPU in bf16"
+    done
+}
+
+# ---- all of it ----
+
+echo "$("$adder" --version | head -n 1); $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader -i 0 2>&1 | head -n 1)"
+for part in "${parts[@]}"; do
+    echo "== $part, after $SECONDS s"
+    "part_$part"
+done
+{
+    echo "== table, $SECONDS s in all"
+    cat "$W"/rows/* 2>/dev/null
+    echo "$(cat "$W"/rows/* | grep -c '^ok') ok, $(cat "$W"/rows/* | grep -c '^skip') skipped, $(cat "$W"/rows/* | grep -c '^MISS') missed"
+} >"$W/table.txt"
+if [ -n "${OUT:-}" ]; then
+    tar -C "$W" -czf "$OUT/logs.tar.gz" logs
+    for file in table.txt ops.jsonl models.jsonl; do [ ! -e "$W/$file" ] || cp "$W/$file" "$OUT/"; done
+fi
+cat "$W/table.txt"
+! grep -q '^MISS' "$W/table.txt"
