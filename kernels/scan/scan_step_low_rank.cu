@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(kThreads) step_rows(const Problem p) {
         unpack<bf16, kQuad>(row[i].C, C);
 #pragma unroll
         for (int n = 0; n < kQuad; ++n) {
-            const float x2 = dt * A2[n], a = exp2_approx(x2);
+            const float x2 = dt * A2[n], a = decay_of<bf16>(x2);
             const float gain = in.zoh ? zoh_weight(dt, x2, a, A2[n]) : dt;
             row[i].state[n] = fmaf(a, start ? 0.0f : row[i].state[n], gain * u * B[n]);
             sum = fmaf(row[i].state[n], C[n], sum);
