@@ -20,7 +20,8 @@ phage_file=datasets/data/phage_lambda.fa.gz
 usage() {
     cat <<'TEXT'
 usage: ./adder.sh COMMAND
-  build [cuda]  build/cpu/adder (or build/cuda/adder), installing missing packages by apt
+  build [cuda]  build/cpu/adder (or build/cuda/adder), installing missing packages by apt; cuda needs NVIDIA's CUDA
+                toolkit (nvcc, 12.0 or newer) and builds for the GPU of this machine, without one for an H100 or H200
   demo          build, then train on the genome of E. coli, evaluate on its last 20 %, and generate DNA
   test          build everything with warnings as errors and run the tests
   help          this text
@@ -90,10 +91,43 @@ configure() {
     cmake --preset "$preset" "${generator[@]}" "$@" >"$log" 2>&1 || { cat "$log" >&2; die "cmake --preset $preset failed"; }
 }
 
+# The CUDA compiler, where the toolkit's own folder is not in PATH too.
+find_nvcc() {
+    local nvcc
+    for nvcc in "${CUDACXX:-}" "$(command -v nvcc)" "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" /usr/local/cuda/bin/nvcc; do
+        if [ -n "$nvcc" ] && [ -x "$nvcc" ]; then
+            echo "$nvcc"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# What to compile for: the first GPU of this machine, or the GPU that the kernels are tuned for.
+gpu_architecture() {
+    local capability
+    capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '. ' || true)
+    case $capability in
+        90) echo 90a-real ;;
+        [0-9]*[0-9]) echo "$capability-real" ;;
+        *) echo 90a-real ;;
+    esac
+}
+
+cuda_options() {
+    local nvcc version
+    nvcc=$(find_nvcc) || die "nvcc is missing: the CUDA toolkit is installed from NVIDIA, not by this script; ./adder.sh build makes a binary without CUDA"
+    version=$("$nvcc" --version | sed -nE 's/.*release ([0-9]+)\..*/\1/p')
+    [ "${version:-0}" -ge 12 ] || die "$nvcc is of CUDA ${version:-(unknown)}, 12.0 or newer is needed"
+    export CUDACXX=$nvcc
+    cuda_flags=("-DCMAKE_CUDA_ARCHITECTURES=$(gpu_architecture)")
+}
+
 build_binary() {
-    local preset=${1:-cpu}
+    local preset=${1:-cpu} cuda_flags=()
+    [ "$preset" != cuda ] || cuda_options
     install_missing $libraries
-    configure "$preset" -DADDER_TESTS=OFF
+    configure "$preset" -DADDER_TESTS=OFF "${cuda_flags[@]}"
     cmake --build "build/$preset" "$(jobs_flag)" --target adder >&2
 }
 

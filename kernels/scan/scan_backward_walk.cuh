@@ -1,22 +1,23 @@
 // The scan backward, see scan_kernels.cuh for how time is cut.
 //
 // Mapping: a thread owns one channel of one row and segment with 16 of its states and walks the segment's
-// chunks of 64 steps from the last to the first. In a chunk it
-//   1. repeats the states from chunk_states up to the last 8 steps, keeps those before every 8 steps and all
-//   dt in shared
-//      memory, each thread in its own column;
-//   2. takes 8 steps at a time from the end: prepares their scalars in its column, repeats their states into
-//   registers
-//      (8 x 16), walks back, and turns what the walk left in the column into d_u, d_dt_raw and d_z.
-// With G the gradient of the state: G[t] = C[t] d_out[t] + a[t + 1] G[t + 1]; a is computed again on the way
-// back. d_B and d_C are sums over channels of G v and d_out h for every (t, n): the 32 values of a step are
-// summed over the lanes of a warp, over the warps of the block in shared memory, over blocks by add_rows,
-// always in one order. bf16 storage sums over lanes by tensor cores: each value passes through tf32 twice
-// (2^-10 each, against 2^-8 of the storage type); f32 storage, zoh and N > 16 turn the values in shared
-// memory and add in f32. Bytes: u, dt, d_y, z in, d_u, d_dt, d_z out, 7 s B L D with s = 2 or 4, inputs a
-// second time from L2; chunk_states 4 B L D N / 64; sums 16 N B L groups. Floor: 3 exponentials for each (t,
-// d, n) (4 with more than one segment) at 16 a clock and multiprocessor; about 28 (38) issue slots. Any B, L,
-// D, N, strides. Steps past the end of a row are skipped.
+// chunks of 64 steps from the last to the first. In a chunk it first repeats the states from chunk_states up
+// to the last 8 steps; it keeps those before every 8 steps, and every dt, in its column of shared memory.
+// Then it takes 8 steps at a time from the end: it prepares their scalars in its column, repeats their states
+// into registers (8 x 16), walks back, and turns what the walk left in the column into d_u, d_dt_raw and d_z.
+// With G the gradient of the state: G[t] = C[t] d_out[t] + a[t + 1] G[t + 1]; a is computed again on the way.
+//
+// d_B and d_C are sums over channels of G v and d_out h for every (t, n): the 32 values of a step are summed
+// over the lanes of a warp, then over the warps of the block in shared memory, then over blocks by add_rows,
+// always in one order. For bf16 storage tensor cores add over four lanes: each value is cut to tf32 once
+// (2^-10, against 2^-8 of the storage type). f32 storage, zoh and N > 16 turn the values in shared memory and
+// add them in f32.
+//
+// Bytes: u, dt, d_y, z in, d_u, d_dt_raw, d_z out, 7 s B L D with s = 2 or 4; inputs a second time, from L2;
+// chunk_states 4 B L D N / 64; sums of d_B and d_C 16 N B L groups, in and out. Shared: 113 KiB a block.
+// Floor: for each (t, d, n) 3 exponentials (4 with more than one segment) at 16 a clock and multiprocessor,
+// and 16 issue slots of the walk back, 4 of each other walk; measured in the machine code, 33 (43) slots.
+// Any B, L, D, N, strides. Steps past the end of a row are skipped.
 #pragma once
 #include "kernels/scan/scan_backward.cuh"
 

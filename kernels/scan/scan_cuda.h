@@ -7,13 +7,13 @@
 
 namespace adder::cuda {
 
-// States at the borders of the segments that time is cut into: at most B L D N / 8 bytes, and none where B D
-// alone fills a GPU.
+// States at the borders of the segments that time is cut into, 4 B segments D (N + 1) bytes: tens of MB at
+// most, and none where B D alone fills a GPU.
 int64_t scan_forward_scratch_bytes(const ScanArgs& args);
 void scan_forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out, void* scratch);
 
-// As forward, and the f32 sums of d_B and d_C over 128 channels (N <= 16; fewer channels above): B L (D /
-// 128) 8 N bytes.
+// As forward, and f32 sums of d_B and d_C over the 128 channels of a block (64 at N = 32, 32 at 64, 8 at
+// 128, 4 at 256): 8 B L N D / 128 bytes, and partial parameter gradients, 4 B segments D (N + 2).
 int64_t scan_backward_scratch_bytes(const ScanArgs& args);
 void scan_backward(Ctx& ctx, const ScanArgs& args, const TensorRef& chunk_states, const ScanGrads& grads,
                    void* scratch);

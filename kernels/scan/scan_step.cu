@@ -1,8 +1,8 @@
 // One step of the scan for each of B rows.
 //
-// Mapping: 8 lanes share a channel and own its states 8 by 8; channels are innermost in a block, rows along
-// grid.y. Bytes: the state twice, 8 B D N, and A_log. A row's bits depend on nothing outside the row. Order
-// of the sum over states: those of a lane, then the lanes by a butterfly.
+// Mapping: 8 lanes share a channel and own every eighth of its states; a block has 16 channels of one row.
+// Bytes: the state in and out, 8 B D N, and A_log. A row's bits depend on nothing outside the row. Order of
+// the sum over states: those of a lane, then the lanes by a butterfly.
 #include "kernels/scan/scan_kernels.cuh"
 
 namespace adder::cuda {

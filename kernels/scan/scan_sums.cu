@@ -44,8 +44,8 @@ __global__ __launch_bounds__(kThreads) void carry_states(const Carry c) {
     if (c.last) c.last(b, d, n) = h;
 }
 
-// Mapping: a thread owns one (row and step, state) and adds d_C and d_B over the groups in order. Bytes: 8
-// groups B L N in.
+// Mapping: a thread owns one (row and step, state) and adds d_C and d_B over the groups in order. Bytes in:
+// 8 groups B L N.
 __global__ __launch_bounds__(kRowThreads) void sum_rows(const RowSums p) {
     wait_for_previous();
     release_next();
