@@ -95,7 +95,7 @@ struct Backward {
 // add_partial_sums adds.
 template <class T, int C>
 __global__ void __launch_bounds__(kWarp) scatter_rows(const Backward<T> a) {
-    constexpr int kRows = C == 4 ? 8 : 16;  // loaded before the first of them is added
+    constexpr int kRows = 16;  // loaded before the first of them is added
     float* table = dynamic_shared<float>();
     const int lane = static_cast<int>(threadIdx.x), range = static_cast<int>(a.cut.range);
     const int64_t L = a.d_y.shape[1], M = a.d_y.shape[2], rows = a.d_y.shape[0] * L;
@@ -105,6 +105,7 @@ __global__ void __launch_bounds__(kWarp) scatter_rows(const Backward<T> a) {
     const int64_t first_id = rest % a.cut.ranges * a.cut.range, run = rest / a.cut.ranges;
     const int64_t m = (slice * kWarp + lane) * C;
     const bool mine = m < M;
+    const int64_t column = mine ? m : 0;
     const float zero[C] = {};
     for (int v = 0; v < range; ++v) store<C>(table + (v * kWarp + lane) * C, zero);
     const int64_t begin = run * a.cut.run_rows, end = min(rows, begin + a.cut.run_rows);
@@ -120,24 +121,28 @@ __global__ void __launch_bounds__(kWarp) scatter_rows(const Backward<T> a) {
         }
         unsigned left = __ballot_sync(kFullWarp, v >= 0);
         while (left != 0) {
-            float d[kRows][C];
+            // Every address is good, that of a row too many is the first lane's, and nothing is unpacked yet: a branch or
+            // a conversion here would wait for each load by itself.
+            Packed<T, C> packed[kRows];
             int to[kRows];
 #pragma unroll
             for (int u = 0; u < kRows; ++u) {
                 const int from = left == 0 ? 0 : __ffs(static_cast<int>(left)) - 1;
-                to[u] = left == 0 ? -1 : __shfl_sync(kFullWarp, v, from);
+                const int id = __shfl_sync(kFullWarp, v, from);
+                to[u] = left == 0 ? -1 : id;
                 const int64_t at = __shfl_sync(kFullWarp, offset, from);
                 left &= left - 1;
-                if (to[u] >= 0 && mine) load<C>(a.d_y.data + at + m, d[u]);
+                packed[u] = load_packed<C>(a.d_y.data + at + column);
             }
 #pragma unroll
             for (int u = 0; u < kRows; ++u) {
                 if (to[u] < 0 || !mine) continue;
-                float sum[C];
+                float sum[C], d[C];
+                unpack<T, C>(packed[u], d);
                 float* place = table + (to[u] * kWarp + lane) * C;
                 load<C>(place, sum);
 #pragma unroll
-                for (int i = 0; i < C; ++i) sum[i] += d[u][i];
+                for (int i = 0; i < C; ++i) sum[i] += d[i];
                 store<C>(place, sum);
             }
         }

@@ -1,6 +1,6 @@
-// One step: y(b,:) = W x(b,:) + bias for a few rows b: in bf16 step_product.cuh, in f32 on FMA units. W is streamed once for
-// every 8 rows in f32. A row's sum goes over K in an order that depends on I alone: not on B, the row's place, strides or
-// alignment.
+// One step: y(b,:) = W x(b,:) + bias for a few rows b: in bf16 step_product.cuh, in f32 on FMA units. W is
+// streamed once for every 8 rows in f32. A row's sum goes over K in an order that depends on I alone: not on
+// B, the row's place, strides or alignment.
 #include "kernels/gemm/gemm_cuda.h"
 #include "kernels/gemm/gemm_plan.h"
 #include "kernels/gemm/step_product.cuh"
@@ -68,7 +68,8 @@ __global__ void __launch_bounds__(kThreads) step_f32_kernel(PlainStep p) {
 // Vector loads are possible: rows start on 16 bytes and hold whole vectors.
 bool wide(const TensorRef& t) {
     const int64_t row = t.stride[0] * size_of(t.dtype), width = t.size(t.rank() - 1) * size_of(t.dtype);
-    return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && (t.size(0) == 1 || row % 16 == 0) && width % 16 == 0;
+    return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && (t.size(0) == 1 || row % 16 == 0) &&
+           width % 16 == 0;
 }
 
 }  // namespace
@@ -84,10 +85,19 @@ void linear_step(Ctx& ctx, const LinearArgs& args, const TensorRef& y) {
     const bool vectors = wide(args.x) && wide(args.weight);
     const cudaStream_t stream = ctx.gpu->stream();
     if (args.x.dtype == DType::f32) {
-        const PlainStep p{static_cast<const float*>(args.x.data), static_cast<const float*>(args.weight.data), bias,
-                          static_cast<float*>(y.data), B, I, O, x_stride, weight_stride, y_stride};
+        const PlainStep p{static_cast<const float*>(args.x.data),
+                          static_cast<const float*>(args.weight.data),
+                          bias,
+                          static_cast<float*>(y.data),
+                          B,
+                          I,
+                          O,
+                          x_stride,
+                          weight_stride,
+                          y_stride};
         const dim3 grid(blocks(ceil_div(O, kWarps)), static_cast<unsigned>(ceil_div(B, kRowsF32)));
-        return launch_early(stream, grid, kThreads, 0, vectors ? step_f32_kernel<true> : step_f32_kernel<false>, p);
+        return launch_early(stream, grid, kThreads, 0,
+                            vectors ? step_f32_kernel<true> : step_f32_kernel<false>, p);
     }
     const step::Problem p{static_cast<const bf16*>(args.weight.data), weight_stride, B, I, O};
     const step::Store store{bias, y.data, y.dtype == DType::f32, y_stride};

@@ -1,9 +1,11 @@
-// The product of one step, y(b,:) = W input(b,:) for a few rows b in bf16 on tensor cores, in parts that kernels put together:
-// where the rows of the input come from (Source) and what becomes of a finished output (Finish).
+// The product of one step, y(b,:) = W input(b,:) for a few rows b in bf16 on tensor cores, in parts that
+// kernels put together: where the rows of the input come from (Source) and what becomes of a finished output
+// (Finish).
 //
-// W is streamed once for every 16 kTiles rows, O I elements, and given before the kernel before has ended: at B = 1 the
-// latency of one load is what is left. The rows are read once for every 8 kN outputs, from the second-level cache. A
-// row's sum goes over I in an order that depends on I alone: not on B, the row's place, tiles, strides or alignment.
+// W is streamed once for every 16 kTiles rows, O I elements, and given before the kernel before has ended: at
+// B = 1 the latency of one load is what is left. The rows are read once for every 8 kN outputs, from the
+// second-level cache. A row's sum goes over I in an order that depends on I alone: not on B, the row's place,
+// tiles, strides or alignment.
 #pragma once
 #include <algorithm>
 
@@ -74,8 +76,8 @@ __device__ __forceinline__ Eight weigh(const float (&x)[8], const float* weight,
     return e;
 }
 
-// RMSNorm of residual + x. The rows enter the product before they are scaled, the scale of a row multiplies its outputs.
-// The blocks of the first outputs write the sum.
+// RMSNorm of residual + x. The rows enter the product before they are scaled, the scale of a row multiplies
+// its outputs. The blocks of the first outputs write the sum.
 struct AddNormRows {
     static constexpr bool kWide = true, kNormed = true;
     const bf16* x;
@@ -144,8 +146,8 @@ struct Store {
     }
 };
 
-// Outputs [first, first + channels) are the newest row of a convolution of four taps with SiLU (conv1d.h), whose result
-// is stored in their place. An output is rounded to bf16 before, as everywhere else.
+// Outputs [first, first + channels) are the newest row of a convolution of four taps with SiLU (conv1d.h),
+// whose result is stored in their place. An output is rounded to bf16 before, as everywhere else.
 struct ConvStep {
     static constexpr int kTaps = 4;
     const float *taps, *bias;  // (channels, kTaps), aligned to 16 bytes; bias may be absent
@@ -191,20 +193,20 @@ struct ConvStep {
 
 // Floats of a row of partial sums: rows of several groups of outputs are spread over the banks.
 template <int kN>
-inline constexpr int kRoomRow = kN == 1 ? kOutputs : kN * kOutputs + 8;
+inline constexpr int kRoomRow = kN == 1 ? kOutputs : kN* kOutputs + 8;
 template <int kTiles, int kN>
-inline constexpr size_t kSharedBytes = sizeof(float) * kWarps * kTiles * kRows * (kRoomRow<kN> + 1);
+inline constexpr size_t kSharedBytes = sizeof(float) * kWarps* kTiles* kRows*(kRoomRow<kN> + 1);
 
-// Mapping: block = 8 kN outputs and 16 kTiles rows; warp w takes the chunks w, w + 8, ... of I. The lanes of one
-// instruction's row hold four neighbouring runs of eight k, of which it takes the first halves, then the second: which k
-// meets which is the same in input and W, so the order inside an instruction does not matter, and all loads are 16 bytes.
-// Order of sums: a warp's chunks one after the other, then the eight warps in order. Squares of a normed row: those of a
-// lane, the four lanes of a row, the eight warps.
+// Mapping: block = 8 kN outputs and 16 kTiles rows; warp w takes the chunks w, w + 8, ... of I. The lanes of
+// one instruction's row hold four neighbouring runs of eight k, of which it takes the first halves, then the
+// second: which k meets which is the same in input and W, so the order inside an instruction does not matter,
+// and all loads are 16 bytes. Order of sums: a warp's chunks one after the other, then the eight warps in
+// order. Squares of a normed row: those of a lane, the four lanes of a row, the eight warps.
 template <class Source, class Finish, int kTiles, int kN>
 __global__ void __launch_bounds__(kThreads, 2) product_kernel(Problem p, Source source, Finish finish) {
     constexpr int kInFlight = 4 / kN;  // chunks that a warp loads before it uses the first
     constexpr int kBlockRows = kTiles * kRows, kColumns = kN * kOutputs, kItems = kBlockRows * kColumns;
-    float* room = dynamic_shared<float>();                            // [warp][row][column]
+    float* room = dynamic_shared<float>();                           // [warp][row][column]
     float* square_room = room + kWarps * kBlockRows * kRoomRow<kN>;  // [warp][row]
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, group = lane / 4, pair = lane % 4;
     const int o0 = blockIdx.x * kColumns, b0 = blockIdx.y * kBlockRows;
@@ -300,8 +302,8 @@ __global__ void __launch_bounds__(kThreads, 2) product_kernel(Problem p, Source 
     }
 }
 
-// The rows of a norm for products of many tiles, which then read two bytes an element: block = 16 rows, by the same
-// threads in the same order as in the product, so that both ways give the same bits.
+// The rows of a norm for products of many tiles, which then read two bytes an element: block = 16 rows, by
+// the same threads in the same order as in the product, so that both ways give the same bits.
 template <class Source>
 __global__ void __launch_bounds__(kThreads) weigh_kernel(Problem p, Source source, bf16* rows, float* scale) {
     __shared__ float square_room[kWarps][kRows];
@@ -316,7 +318,8 @@ __global__ void __launch_bounds__(kThreads) weigh_kernel(Problem p, Source sourc
             const int b = blockIdx.y * kRows + group + half * 8, k = chunk * kChunk + pair * 8;
             const Eight e = source.load(b, k, p, squares[half]);
             if (b >= p.B || k >= p.I) continue;
-            *reinterpret_cast<uint4*>(rows + int64_t{b} * p.I + k) = make_uint4(e.two[0], e.two[1], e.two[2], e.two[3]);
+            *reinterpret_cast<uint4*>(rows + int64_t{b} * p.I + k) =
+                make_uint4(e.two[0], e.two[1], e.two[2], e.two[3]);
         }
     }
 #pragma unroll
@@ -335,9 +338,10 @@ __global__ void __launch_bounds__(kThreads) weigh_kernel(Problem p, Source sourc
 
 template <int kTiles, int kN, class Source, class Finish>
 void start(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish) {
-    const dim3 grid(blocks(ceil_div(p.O, kN * kOutputs)), static_cast<unsigned>(ceil_div(p.B, kTiles * kRows)));
-    launch_early(stream, grid, kThreads, kSharedBytes<kTiles, kN>, product_kernel<Source, Finish, kTiles, kN>, p, source,
-                 finish);
+    const dim3 grid(blocks(ceil_div(p.O, kN * kOutputs)),
+                    static_cast<unsigned>(ceil_div(p.B, kTiles * kRows)));
+    launch_early(stream, grid, kThreads, kSharedBytes<kTiles, kN>, product_kernel<Source, Finish, kTiles, kN>,
+                 p, source, finish);
 }
 
 inline constexpr int64_t kMultiprocessors = 132;
@@ -346,7 +350,9 @@ inline int64_t blocks_of(const Problem& p, int tiles, int n) {
     return ceil_div(p.O, n * kOutputs) * ceil_div(p.B, tiles * kRows);
 }
 // The smallest tiles while they leave multiprocessors idle.
-inline bool takes_small_tiles(const Problem& p) { return p.B <= kRows || blocks_of(p, 1, 1) <= 2 * kMultiprocessors; }
+inline bool takes_small_tiles(const Problem& p) {
+    return p.B <= kRows || blocks_of(p, 1, 1) <= 2 * kMultiprocessors;
+}
 
 // Larger tiles read W and the rows less often.
 template <class Finish>
@@ -361,14 +367,14 @@ void multiply_rows(cudaStream_t stream, const Problem& p, const PlainRows<true>&
         start<2, 4>(stream, p, rows, finish);
 }
 
-// The same with the norm of the rows; room for (B,I) rows, aligned to 16 bytes, and (B) scales. One kernel where blocks
-// are few, two beyond.
+// The same with the norm of the rows; room for (B,I) rows, aligned to 16 bytes, and (B) scales. One kernel
+// where blocks are few, two beyond.
 template <class Source, class Finish>
-void multiply_normed(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish, bf16* rows,
-                     float* scale) {
+void multiply_normed(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish,
+                     bf16* rows, float* scale) {
     if (takes_small_tiles(p)) return start<1, 1>(stream, p, source, finish);
-    launch_early(stream, dim3(1, static_cast<unsigned>(ceil_div(p.B, kRows))), kThreads, 0, weigh_kernel<Source>, p, source,
-                 rows, scale);
+    launch_early(stream, dim3(1, static_cast<unsigned>(ceil_div(p.B, kRows))), kThreads, 0,
+                 weigh_kernel<Source>, p, source, rows, scale);
     multiply_rows(stream, p, {rows, p.I, scale}, finish);
 }
 

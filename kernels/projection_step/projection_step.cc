@@ -18,8 +18,8 @@ OpCall call_of(const char* op, int64_t B, int64_t I, int64_t O, DType storage) {
 void expect_beside(const char* op, const char* name, const TensorRef& t, DType dtype, const Shape& shape,
                    const char* other_name, const TensorRef& other) {
     if (t.dtype != dtype || t.shape != shape)
-        fail("[{}] {}: expected {} {} for {} of {}, got {}", op, name, name_of(dtype), to_string(shape), other_name,
-             to_string(other.shape), describe(t));
+        fail("[{}] {}: expected {} {} for {} of {}, got {}", op, name, name_of(dtype), to_string(shape),
+             other_name, to_string(other.shape), describe(t));
 }
 
 void check(const Ctx& ctx, const InProjArgs& a, const InProjOut& out) {
@@ -33,8 +33,8 @@ void check(const Ctx& ctx, const InProjArgs& a, const InProjOut& out) {
     expect(op, "x", a.norm.x, storage, {B, 1, M});
     expect(op, "weight", a.weight, storage, {O, M});
     if (K < 2 || K > 8 || a.first < 0 || a.first + C > O)
-        fail("[{}] conv_weight: expected 2 to 8 taps for outputs from {} on of a weight of {}, got {}", op, a.first,
-             to_string(a.weight.shape), describe(a.conv_weight));
+        fail("[{}] conv_weight: expected 2 to 8 taps for outputs from {} on of a weight of {}, got {}", op,
+             a.first, to_string(a.weight.shape), describe(a.conv_weight));
     expect(op, "conv_weight", a.conv_weight, S, {C, K});
     expect_beside(op, "halo", a.halo, S, {B, K - 1, C}, "taps", a.conv_weight);
     expect_optional(op, "conv_bias", a.conv_bias, S, {C});
@@ -57,10 +57,13 @@ void in_proj_step(Ctx& ctx, const InProjArgs& args, const InProjOut& out) {
     // Both ways have the same scratch, for planning does not see alignment.
     ArenaScope scope(*ctx.scratch);
     const TensorRef normed = args.norm.weight ? ctx.scratch->alloc(x.dtype, x.shape) : x;
-    const TensorRef convolved = ctx.scratch->alloc(x.dtype, {B, 1, C}), scale = ctx.scratch->alloc(DType::f32, {B});
+    const TensorRef convolved = ctx.scratch->alloc(x.dtype, {B, 1, C}),
+                    scale = ctx.scratch->alloc(DType::f32, {B});
     if (ctx.device == Device::cuda && cuda::in_proj_step_fits(args, out))
         return run_op(ctx, call_of("in_proj_step", B, x.size(2), out.y.size(2), x.dtype), 0,
-                      [=](Ctx& c, void*) { cuda::in_proj_step(c, args, out, {normed, scale}); });
+                      [=](Ctx& c, void*) {
+                          cuda::in_proj_step(c, args, out, {normed, scale});
+                      });
     if (args.norm.weight) add_norm_forward(ctx, args.norm, out.residual_out, normed);
     linear_step(ctx, {normed, args.weight, {}, 0}, out.y);
     if (args.halo.data != out.halo_out.data) copy(ctx, args.halo, out.halo_out);
@@ -81,10 +84,12 @@ void out_proj_step(Ctx& ctx, const GatedNormArgs& norm, const TensorRef& weight,
     expect(op, "weight", weight, storage, {M, D});
     expect_beside(op, "y", y, storage, {B, 1, M}, "a weight", weight);
     ArenaScope scope(*ctx.scratch);
-    const TensorRef gated = ctx.scratch->alloc(storage, norm.x.shape), scale = ctx.scratch->alloc(DType::f32, {B});
+    const TensorRef gated = ctx.scratch->alloc(storage, norm.x.shape),
+                    scale = ctx.scratch->alloc(DType::f32, {B});
     if (ctx.device == Device::cuda && cuda::out_proj_step_fits(norm, weight))
-        return run_op(ctx, call_of(op, B, D, M, storage), 0,
-                      [=](Ctx& c, void*) { cuda::out_proj_step(c, norm, weight, y, {gated, scale}); });
+        return run_op(ctx, call_of(op, B, D, M, storage), 0, [=](Ctx& c, void*) {
+            cuda::out_proj_step(c, norm, weight, y, {gated, scale});
+        });
     gated_norm_forward(ctx, norm, gated);
     linear_step(ctx, {gated, weight, {}, 0}, y);
 }

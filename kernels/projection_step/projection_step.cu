@@ -1,6 +1,6 @@
-// The products of step_product.cuh with a norm before them and the convolution's step behind them. While blocks are few each
-// norms the rows itself, 6 (in) or 4 (out) bytes an element from the second-level cache instead of 2, which costs less than
-// a kernel more.
+// The products of step_product.cuh with a norm before them and the convolution's step behind them. While
+// blocks are few each norms the rows itself, 6 (in) or 4 (out) bytes an element from the second-level cache
+// instead of 2, which costs less than a kernel more.
 #include "kernels/gemm/step_product.cuh"
 #include "kernels/projection_step/projection_step_cuda.h"
 
@@ -10,16 +10,19 @@ namespace {
 
 bool aligned(const TensorRef& t) {
     const int last = t.rank() - 1;
-    if (reinterpret_cast<uintptr_t>(t.data) % 16 != 0 || t.size(last) * size_of(t.dtype) % 16 != 0) return false;
+    if (reinterpret_cast<uintptr_t>(t.data) % 16 != 0 || t.size(last) * size_of(t.dtype) % 16 != 0)
+        return false;
     for (int d = 0; d < last; ++d)
         if (t.size(d) > 1 && t.stride[static_cast<size_t>(d)] * size_of(t.dtype) % 16 != 0) return false;
     return true;
 }
-bool aligned_or_absent(const TensorRef& t) { return !t || aligned(t); }
+bool aligned_or_absent(const TensorRef& t) {
+    return !t || aligned(t);
+}
 
 step::Problem problem(const TensorRef& x, const TensorRef& weight) {
-    return {weight.as<const bf16, 2>("weight").data, weight.stride[0], static_cast<int>(x.size(0)), static_cast<int>(x.size(2)),
-            static_cast<int>(weight.size(0))};
+    return {weight.as<const bf16, 2>("weight").data, weight.stride[0], static_cast<int>(x.size(0)),
+            static_cast<int>(x.size(2)), static_cast<int>(weight.size(0))};
 }
 
 }  // namespace
@@ -62,14 +65,15 @@ void in_proj_step(Ctx& ctx, const InProjArgs& args, const InProjOut& out, const 
                                      residual.stride[0],
                                      residual_out.stride[0],
                                      norm.eps};
-        return step::multiply_normed(stream, p, rows, conv, room.rows.ptr<bf16>("rows"), room.scale.ptr<float>("scale"));
+        return step::multiply_normed(stream, p, rows, conv, room.rows.ptr<bf16>("rows"),
+                                     room.scale.ptr<float>("scale"));
     }
     step::multiply_rows(stream, p, {x.data, x.stride[0]}, conv);
 }
 
 bool out_proj_step_fits(const GatedNormArgs& norm, const TensorRef& weight) {
-    return norm.x.dtype == DType::bf16 && norm.G == 1 && aligned(norm.x) && aligned(norm.z) && aligned(norm.weight) &&
-           aligned(weight);
+    return norm.x.dtype == DType::bf16 && norm.G == 1 && aligned(norm.x) && aligned(norm.z) &&
+           aligned(norm.weight) && aligned(weight);
 }
 
 void out_proj_step(Ctx& ctx, const GatedNormArgs& norm, const TensorRef& weight, const TensorRef& y,

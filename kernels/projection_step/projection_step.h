@@ -1,12 +1,14 @@
-// One step of a mixer's projections together with what stands beside them, so that a step of generation takes few kernels.
+// One step of a mixer's projections together with what stands beside them, so that a step of generation takes
+// few kernels.
 //
-//   in_proj_step    r = residual + x,  y = W rmsnorm(r)   (norm.h);  columns [first, first + C) of y then go through one step
+//   in_proj_step    r = residual + x,  y = W rmsnorm(r)   (norm.h);  columns [first, first + C) of y then go
+//   through one step
 //                   of a causal convolution with SiLU (conv1d.h)
 //   out_proj_step   y = W gated_norm(x, z)                (gated_norm.h)
 //
-// A row's bits depend on nothing outside the row. On a GPU parameters are read before the kernels before have ended: none
-// of them may write those. Source: the order of operations in the step of state-spaces/mamba (Gu & Dao 2023, arXiv
-// 2312.00752, figure 3; Dao & Gu 2024, arXiv 2405.21060, figure 6).
+// A row's bits depend on nothing outside the row. On a GPU parameters are read before the kernels before have
+// ended: none of them may write those. Source: the order of operations in the step of state-spaces/mamba (Gu
+// & Dao 2023, arXiv 2312.00752, figure 3; Dao & Gu 2024, arXiv 2405.21060, figure 6).
 #pragma once
 #include "core/ctx.h"
 #include "core/tensor.h"
@@ -26,9 +28,10 @@ struct InProjArgs {
 };
 
 struct InProjOut {
-    TensorRef residual_out;  // (B,1,M) S, present exactly where there is a norm; must not overlap norm.residual
-    TensorRef halo_out;      // (B,K-1,C) S; may be args.halo itself
-    TensorRef y;             // (B,1,O) storage
+    TensorRef
+        residual_out;    // (B,1,M) S, present exactly where there is a norm; must not overlap norm.residual
+    TensorRef halo_out;  // (B,K-1,C) S; may be args.halo itself
+    TensorRef y;         // (B,1,O) storage
 };
 
 // Throws Error naming the argument, the expected and the given shape.

@@ -1,5 +1,5 @@
-// The cases of projection_step.h. Sizes go round what the fused kernels take (four taps, multiples of eight) and round their
-// tiles of 16 to 64 rows and 8 or 32 outputs.
+// The cases of projection_step.h. Sizes go round what the fused kernels take (four taps, multiples of eight)
+// and round their tiles of 16 to 64 rows and 8 or 32 outputs.
 #pragma once
 #include <span>
 
@@ -51,29 +51,22 @@ struct InProjStepProblem {
     static std::span<const Case> cases() {
         constexpr unsigned kAll = kNorm | kResidual | kBias;
         static constexpr Case all[] = {
-            {kTest | kSelftest, 1, 16, 24, 0, 12, 4, kAll},
-            {kTest, 3, 40, 22, 6, 9, 4, kAll},
-            {kTest, 16, 264, 17, 16, 1, 4, kNorm | kBias},
-            {kTest, 17, 72, 33, 1, 30, 4, kAll},
-            {kTest | kSelftest, 3, 32, 16, 0, 16, 4, 0},
-            {kTest, 2, 13, 10, 2, 5, 4, kAll},
-            {kTest, 3, 24, 11, 3, 8, 3, kNorm | kResidual},
-            {kTest, 65, 16, 1070, 8, 1040, 4, kAll},
-            {kTest, 67, 48, 2150, 5, 2100, 4, kBias},
-            {kTest, 33, 40, 3201, 1, 3000, 4, kBias},
-            {kTest, 66, 24, 2100, 5, 8, 4, kNorm},
-            {kBenchCuda, 1, 256, 1024, 0, 512, 4, kAll},
-            {kBenchCuda, 64, 256, 1024, 0, 512, 4, kAll},
-            {kBenchCuda, 1, 256, 1288, 512, 768, 4, kAll},
-            {kBenchCuda, 64, 256, 1288, 512, 768, 4, kAll},
-            {kBenchCuda, 1, 768, 3072, 0, 1536, 4, kAll},
+            {kTest | kSelftest, 1, 16, 24, 0, 12, 4, kAll}, {kTest, 3, 40, 22, 6, 9, 4, kAll},
+            {kTest, 16, 264, 17, 16, 1, 4, kNorm | kBias},  {kTest, 17, 72, 33, 1, 30, 4, kAll},
+            {kTest | kSelftest, 3, 32, 16, 0, 16, 4, 0},    {kTest, 2, 13, 10, 2, 5, 4, kAll},
+            {kTest, 3, 24, 11, 3, 8, 3, kNorm | kResidual}, {kTest, 65, 16, 1070, 8, 1040, 4, kAll},
+            {kTest, 67, 48, 2150, 5, 2100, 4, kBias},       {kTest, 33, 40, 3201, 1, 3000, 4, kBias},
+            {kTest, 66, 24, 2100, 5, 8, 4, kNorm},          {kBenchCuda, 1, 256, 1024, 0, 512, 4, kAll},
+            {kBenchCuda, 64, 256, 1024, 0, 512, 4, kAll},   {kBenchCuda, 1, 256, 1288, 512, 768, 4, kAll},
+            {kBenchCuda, 64, 256, 1288, 512, 768, 4, kAll}, {kBenchCuda, 1, 768, 3072, 0, 1536, 4, kAll},
             {kBenchCuda, 128, 768, 3072, 0, 1536, 4, kAll},
         };
         return all;
     }
     static std::string name(const Case& c) {
         return fmt::format("B{} M{} O{} [{}, {}) K{}{}{}{}", c.B, c.M, c.O, c.first, c.first + c.C, c.K,
-                           c.has(kNorm) ? " norm" : "", c.has(kResidual) ? " residual" : "", c.has(kBias) ? " bias" : "");
+                           c.has(kNorm) ? " norm" : "", c.has(kResidual) ? " residual" : "",
+                           c.has(kBias) ? " bias" : "");
     }
 
     static std::vector<ArraySpec> inputs(const Case& c) {
@@ -100,16 +93,17 @@ struct InProjStepProblem {
         StepRows<S> normed(c.B, c.M), columns(c.B, c.C), convolved(c.B, c.C);
         View<const S, 3> x = a.template in<3>("x");
         if (c.has(kNorm)) {
-            ref::add_norm_forward<S>(x, a.template in<3>("residual"), a.template in<1>("norm_weight"), kProjectionEps,
-                                     a.template out<3>("residual_out"), normed.out());
+            ref::add_norm_forward<S>(x, a.template in<3>("residual"), a.template in<1>("norm_weight"),
+                                     kProjectionEps, a.template out<3>("residual_out"), normed.out());
             x = normed.in();
         }
         const View<S, 3> y = a.template out<3>("y");
         ref::linear_forward<S>(x, a.template in<2>("weight"), {}, y);
         for (int64_t b = 0; b < c.B; ++b)
             for (int64_t d = 0; d < c.C; ++d) columns.out()(b, 0, d) = y(b, 0, c.first + d);
-        const ref::Conv1d<S> conv{columns.in(), a.template in<2>("conv_weight"), a.template in<1>("conv_bias"),
-                                  {}, a.template in<3>("halo"), true};
+        const ref::Conv1d<S> conv{
+            columns.in(), a.template in<2>("conv_weight"), a.template in<1>("conv_bias"),
+            {},           a.template in<3>("halo"),        true};
         ref::conv1d_forward<S>(conv, convolved.out(), a.template out<3>("halo_out"));
         for (int64_t b = 0; b < c.B; ++b)
             for (int64_t d = 0; d < c.C; ++d) y(b, 0, c.first + d) = convolved.in()(b, 0, d);
@@ -137,15 +131,9 @@ struct OutProjStepProblem {
 
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
-            {kTest | kSelftest, 1, 16, 24},
-            {kTest, 3, 40, 9},
-            {kTest, 16, 264, 17},
-            {kTest | kSelftest, 17, 72, 33},
-            {kTest, 65, 24, 2100},
-            {kTest, 2, 13, 10},
-            {kTest, 3, 24, 11, 2},
-            {kBenchCuda, 1, 512, 256},
-            {kBenchCuda, 64, 512, 256},
+            {kTest | kSelftest, 1, 16, 24},  {kTest, 3, 40, 9},         {kTest, 16, 264, 17},
+            {kTest | kSelftest, 17, 72, 33}, {kTest, 65, 24, 2100},     {kTest, 2, 13, 10},
+            {kTest, 3, 24, 11, 2},           {kBenchCuda, 1, 512, 256}, {kBenchCuda, 64, 512, 256},
         };
         return all;
     }
@@ -156,13 +144,15 @@ struct OutProjStepProblem {
                 ArraySpec::parameter("norm_weight", {c.D}).normal(1, 0.3),
                 ArraySpec::parameter("weight", {c.M, c.D}).storage()};
     }
-    static std::vector<ArraySpec> outputs(const Case& c) { return {ArraySpec::activation("y", {c.B, 1, c.M})}; }
+    static std::vector<ArraySpec> outputs(const Case& c) {
+        return {ArraySpec::activation("y", {c.B, 1, c.M})};
+    }
 
     template <class S>
     static void ref_forward(const Case& c, Bag<S>& a) {
         StepRows<S> gated(c.B, c.D);
-        ref::gated_norm_forward<S>(a.template in<3>("x"), a.template in<3>("z"), a.template in<1>("norm_weight"), c.G,
-                                   kProjectionEps, gated.out());
+        ref::gated_norm_forward<S>(a.template in<3>("x"), a.template in<3>("z"),
+                                   a.template in<1>("norm_weight"), c.G, kProjectionEps, gated.out());
         ref::linear_forward<S>(gated.in(), a.template in<2>("weight"), {}, a.template out<3>("y"));
     }
     static void forward(Ctx& ctx, const Case& c, TensorBag& a) {

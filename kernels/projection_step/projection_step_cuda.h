@@ -1,10 +1,12 @@
-// The CUDA twin of projection_step.h for bf16 and aligned rows; other calls are composed from the ops that it names.
+// The CUDA twin of projection_step.h for bf16 and aligned rows; other calls are composed from the ops that it
+// names.
 #pragma once
 #include "kernels/projection_step/projection_step.h"
 
 namespace adder::cuda {
 
-// Room for the rows that enter the product, (B,1,I) storage, and what their outputs are multiplied with, (B) f32.
+// Room for the rows that enter the product, (B,1,I) storage, and what their outputs are multiplied with, (B)
+// f32.
 struct WeighedRows {
     TensorRef rows, scale;
 };

@@ -25,7 +25,6 @@ template <class T>
 __global__ __launch_bounds__(kThreads) void step_states(const OneStep<T> p) {
     release_next();
     wait_for_previous();
-    release_next();
     const Inputs<T>& in = p.in;
     const int64_t b = blockIdx.x;
     const int d = (static_cast<int>(blockIdx.y) * kThreads + static_cast<int>(threadIdx.x)) / kLanes;

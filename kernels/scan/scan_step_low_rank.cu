@@ -1,11 +1,12 @@
 // One step of the scan with the projection of its step sizes in front.
 //
-// Mapping: four lanes share a channel, four states and a quarter of the projection each; a warp has eight neighbouring
-// channels, so that its states are 512 bytes in a row. A thread walks kRows rows, whose numbers are all loaded before the
-// first is used; what belongs to the channel is loaded before the kernel before has ended.
-// Bytes: the state twice, 8 B D N, beside which the rest is small: bound by memory from about 16 rows on, by the latency
-// of one load below. Order of sums: the projection's quads of a lane, then the lanes by a butterfly; states likewise. A row's
-// bits depend on nothing outside the row. Needs N = 16, R <= 64 a multiple of 4, rows of quads aligned.
+// Mapping: four lanes share a channel, four states and a quarter of the projection each; a warp has eight
+// neighbouring channels, so that its states are 512 bytes in a row. A thread walks kRows rows, whose numbers
+// are all loaded before the first is used; what belongs to the channel is loaded before the kernel before has
+// ended. Bytes: the state twice, 8 B D N, beside which the rest is small: bound by memory from about 16 rows
+// on, by the latency of one load below. Order of sums: the projection's quads of a lane, then the lanes by a
+// butterfly; states likewise. A row's bits depend on nothing outside the row. Needs N = 16, R <= 64 a
+// multiple of 4, rows of quads aligned.
 #include "kernels/scan/scan_kernels.cuh"
 
 namespace adder::cuda {
@@ -90,7 +91,7 @@ __global__ void __launch_bounds__(kThreads) step_rows(const Problem p) {
         unpack<bf16, kQuad>(row[i].C, C);
 #pragma unroll
         for (int n = 0; n < kQuad; ++n) {
-            const float x2 = dt * A2[n], a = exp2_approx(x2);
+            const float x2 = dt * A2[n], a = decay_of<bf16>(x2);
             const float gain = in.zoh ? zoh_weight(dt, x2, a, A2[n]) : dt;
             row[i].state[n] = fmaf(a, start ? 0.0f : row[i].state[n], gain * u * B[n]);
             sum = fmaf(row[i].state[n], C[n], sum);
@@ -126,7 +127,8 @@ bool scan_step_low_rank_fits(const ScanArgs& args, const LowRankStep& dt, const 
            in_quads(hT.as<float, 3>("hT"));
 }
 
-void scan_step_low_rank(Ctx& ctx, const ScanArgs& args, const LowRankStep& dt, const TensorRef& hT, const TensorRef& y) {
+void scan_step_low_rank(Ctx& ctx, const ScanArgs& args, const LowRankStep& dt, const TensorRef& hT,
+                        const TensorRef& y) {
     const Problem p{inputs_of<bf16>(args, Lanes(args.u.size(2), kStateSize, 1), {1, 1}),
                     dt.x.as<const bf16, 3>("x"),
                     dt.weight.as<const bf16, 2>("weight"),

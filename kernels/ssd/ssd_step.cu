@@ -1,9 +1,9 @@
 // One step of ssd.h for each row of a batch.
 //
-// A warp owns kRows channels p of one (b, h); its lanes share the states n of a channel, V at a time. Nothing depends on
-// another row. The sum over n: within a lane in order, then over the lanes by halving distances.
-// Bytes: 8 B H P N for the state; x, y, B, C are small beside it. Bound by memory. Parameters are read before the kernels
-// before have ended.
+// A warp owns kRows channels p of one (b, h); its lanes share the states n of a channel, V at a time. Nothing
+// depends on another row. The sum over n: within a lane in order, then over the lanes by halving distances.
+// Bytes: 8 B H P N for the state; x, y, B, C are small beside it. Bound by memory. Parameters are read before
+// the kernels before have ended.
 #include "kernels/ssd/ssd_tile.cuh"
 
 namespace adder::cuda {
@@ -76,7 +76,8 @@ __global__ void __launch_bounds__(kThreads) step_kernel(Step<T> s) {
 template <class T>
 void step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y) {
     const Step<T> s{ssd_inputs<T>(args), h.as<float, 4>("[ssd_step] h"), y.as<T, 3>("[ssd_step] y")};
-    const dim3 grid(blocks(static_cast<int64_t>(s.in.B) * s.in.H), static_cast<unsigned>(ceil_div(s.in.P, kWarps * kRows)));
+    const dim3 grid(blocks(static_cast<int64_t>(s.in.B) * s.in.H),
+                    static_cast<unsigned>(ceil_div(s.in.P, kWarps * kRows)));
     if (vector_width(s.h, s.in.N) == 4)
         launch_early(ctx.gpu->stream(), grid, dim3(kThreads), 0, step_kernel<T, 4>, s);
     else

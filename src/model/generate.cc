@@ -39,8 +39,11 @@ class DeviceSteps {
         for (size_t i = 0; given < steps; i = 1 - i) {
             if (stop && stop->load(std::memory_order_relaxed)) throw Interrupted{};
             const int64_t n = std::min(kColumns, steps - given);
-            for (int64_t k = 0; k < n; ++k)
-                session_.step_and([&] { draw(); });
+            for (int64_t k = 0; k < n;) {
+                const int64_t count = n - k >= kRecordedSteps ? kRecordedSteps : 1;
+                session_.steps_and(count, [&] { draw(); });
+                k += count;
+            }
             given += n;
             send(letters_[i], n);
             receive(letters_[1 - i], records, n_rows);
@@ -50,6 +53,8 @@ class DeviceSteps {
 
   private:
     static constexpr int64_t kColumns = 256;  // tokens of a row on the device
+    // Between two graphs the device waits for as long as one or two kernels take.
+    static constexpr int64_t kRecordedSteps = 8;
     struct Letter {
         PinnedMemory tokens;  // and the fault word
         Event done;

@@ -49,13 +49,15 @@ class Session {
     // One step of all rows: ids (B). Returns logits (B,V) in the accumulation type, on the device, valid until the next
     // call.
     TensorRef step(const uint16_t* ids);
-    // One step, then `after`, recorded together on a GPU: ids (B) u16 are read from `step_ids`, logits (B,V) left in `logits`.
-    // `after` is the same at every call.
+    // `count` times one step, then `after`, recorded together on a GPU: ids (B) u16 are read from `step_ids`, logits (B,V) left
+    // in `logits`. `after` is the same at every call.
     template <class After>
-    void step_and(After after) {
-        graphs_.run(ctx_, {-2, 0, 0, 0}, [&] {
-            give_step();
-            after();
+    void steps_and(int64_t count, After after) {
+        graphs_.run(ctx_, {-2, count, 0, 0}, [&] {
+            for (int64_t i = 0; i < count; ++i) {
+                give_step();
+                after();
+            }
         });
     }
     TensorRef step_ids() const { return step_ids_.ref().reshape({B_}); }

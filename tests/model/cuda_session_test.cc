@@ -52,18 +52,23 @@ TEST_P(SessionOnGpu, scores_equal_those_of_the_cpu_at_any_tile) {
 }
 
 TEST_P(SessionOnGpu, steps_equal_tiles) {
-    ToyModel model = toy(DType::f32);
-    const int64_t L = 20, V = model.model.vocab();
+    const int64_t L = 20;
     const Batch batch = toy_batch(1, L, {0});
-    const std::vector<double> nats = nats_by_tiles(model, compute(DType::f32), batch, L);
-    Session session(model.model, compute(DType::f32), 1, 1);
-    for (int64_t t = 0; t < L; ++t) {
-        const HostCopy logits(session.step(batch.ids.ref().ptr<uint16_t>("ids") + t));
-        if (batch.weights.ref().ptr<float>("weights")[t] == 0) continue;
-        double sum = 0;
-        for (int64_t v = 0; v < V; ++v) sum += std::exp(ToyModel::get(logits.ref(), v));
-        const int64_t target = batch.targets.ref().ptr<uint16_t>("targets")[t];
-        EXPECT_NEAR(std::log(sum) - ToyModel::get(logits.ref(), target), nats[static_cast<size_t>(t)], 1e-4) << t;
+    for (DType storage : {DType::f32, DType::bf16}) {
+        ToyModel model = toy(storage);
+        const int64_t V = model.model.vocab();
+        const std::vector<double> nats = nats_by_tiles(model, compute(storage), batch, L);
+        std::vector<double> stepped(nats.size());
+        Session session(model.model, compute(storage), 1, 1);
+        for (int64_t t = 0; t < L; ++t) {
+            const HostCopy logits(session.step(batch.ids.ref().ptr<uint16_t>("ids") + t));
+            if (batch.weights.ref().ptr<float>("weights")[t] == 0) continue;
+            double sum = 0;
+            for (int64_t v = 0; v < V; ++v) sum += std::exp(ToyModel::get(logits.ref(), v));
+            const int64_t target = batch.targets.ref().ptr<uint16_t>("targets")[t];
+            stepped[static_cast<size_t>(t)] = std::log(sum) - ToyModel::get(logits.ref(), target);
+        }
+        EXPECT_LE(relative_rms(stepped, nats), storage == DType::f32 ? 1e-5 : 2e-2) << name_of(storage);
     }
 }
 

@@ -13,7 +13,8 @@ class CudaProjectionStep : public test::OnGpu {
     void expect_same_rows(const OpCase& whole, const OpCase& part, int64_t b) {
         ThreadPool pool(1);
         const Bag<double> numbers = make_inputs(whole, DType::bf16);
-        Instance all(whole, numbers, on(DType::bf16)), some(part, slice_bag(whole, part, numbers, b, 0), on(DType::bf16));
+        Instance all(whole, numbers, on(DType::bf16)),
+            some(part, slice_bag(whole, part, numbers, b, 0), on(DType::bf16));
         all.forward(pool);
         some.forward(pool);
         for (const ArraySpec& s : part.outputs) {
@@ -35,7 +36,8 @@ class CudaProjectionStep : public test::OnGpu {
 
 // The batches of 70 take the norm as a kernel of its own, and larger tiles.
 TEST_F(CudaProjectionStep, a_row_has_the_same_bits_in_any_batch) {
-    constexpr unsigned kAll = InProjStepProblem::kNorm | InProjStepProblem::kResidual | InProjStepProblem::kBias;
+    constexpr unsigned kAll =
+        InProjStepProblem::kNorm | InProjStepProblem::kResidual | InProjStepProblem::kBias;
     expect_rows_of<InProjStepProblem>({kTest, 70, 264, 1288, 512, 768, 4, kAll});
     expect_rows_of<InProjStepProblem>({kTest, 70, 40, 2400, 0, 1200, 4, kAll});
     expect_rows_of<OutProjStepProblem>({kTest, 70, 264, 1100});
