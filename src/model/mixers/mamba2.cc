@@ -65,12 +65,15 @@ class Mamba2 final : public Layer {
         const DType dtype = x.dtype;
         const TensorRef chunk_states = saved.pop(), y_ssd = saved.pop(), xbc = saved.pop(), zxbcdt = saved.pop();
 
-        // The gated norm is cheap to compute again and as wide as x: it is not kept.
-        const TensorRef gated = ctx.scratch->alloc(dtype, {B, T, D_});
-        gated_norm_forward(ctx, norm_args(zxbcdt, y_ssd), gated);
         const TensorRef d_y = ctx.scratch->alloc(dtype, {B, T, D_});
-        linear_backward_input(ctx, {{}, out_proj_.value, {}, tile.t0}, dy, d_y, false);
-        linear_backward_weight(ctx, {gated, {}, {}, tile.t0}, dy, out_proj_.grad, {});
+        {
+            // The gated norm is cheap to compute again and as wide as x: it is not kept, and gone before the rest is made.
+            ArenaScope norm(*ctx.scratch);
+            const TensorRef gated = ctx.scratch->alloc(dtype, {B, T, D_});
+            gated_norm_forward(ctx, norm_args(zxbcdt, y_ssd), gated);
+            linear_backward_input(ctx, {{}, out_proj_.value, {}, tile.t0}, dy, d_y, false);
+            linear_backward_weight(ctx, {gated, {}, {}, tile.t0}, dy, out_proj_.grad, {});
+        }
         const TensorRef d_zxbcdt = ctx.scratch->alloc(dtype, {B, T, D_ + C_ + H_});
         gated_norm_backward(ctx, norm_args(zxbcdt, y_ssd), d_y, d_y, d_zxbcdt.slice(2, 0, D_), norm_.grad);
 
