@@ -128,7 +128,6 @@ part_huge() {
 }
 part_model() {
     start_tests model fast 500 "$(binary model_test)" '--gtest_filter=*Cuda*-*Slow.*'
-    start_tests model slow 500 "$(binary model_test)" '--gtest_filter=*Cuda*Slow.*'
     wait
 }
 part_train() {
