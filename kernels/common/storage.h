@@ -24,4 +24,12 @@ inline void expect_rank(const char* op, const char* name, const TensorRef& t, in
     if (t.rank() != rank) fail("[{}] {}: expected a tensor of rank {}, got {}", op, name, rank, describe(t));
 }
 
+// As expect, where `shape` follows from that of another argument, and either may be the wrong one: the message has both.
+inline void expect_beside(const char* op, const char* name, const TensorRef& t, DType dtype, const Shape& shape,
+                          const char* other_name, const Shape& other) {
+    if (t.dtype != dtype || t.shape != shape)
+        fail("[{}] {}: expected {} {} for {} of {}, got {}", op, name, name_of(dtype), to_string(shape), other_name,
+             to_string(other), describe(t));
+}
+
 }  // namespace adder

@@ -18,10 +18,7 @@ struct Sizes {
 
     // Throws Error unless an absent or (B,K-1,D) tensor is given.
     void expect_halo(const char* name, const TensorRef& t) const {
-        const DType S = accum_of(storage);
-        if (t && (t.dtype != S || t.shape != Shape({B, K - 1, D})))
-            fail("[{}] {}: expected {} {} for a weight of {}, got {}", op, name, name_of(S),
-                 to_string({B, K - 1, D}), to_string(weight), describe(t));
+        if (t) expect_beside(op, name, t, accum_of(storage), {B, K - 1, D}, "a weight", weight);
     }
 };
 

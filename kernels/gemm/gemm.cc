@@ -22,10 +22,9 @@ Sizes check_forward(const Ctx& ctx, const char* op, const LinearArgs& args, cons
     expect_rank(op, "weight", args.weight, 2);
     const int64_t B = args.x.size(0), L = args.x.size(1), I = args.x.size(2), O = args.weight.size(0);
     expect(op, "weight", args.weight, storage, {O, I});
-    const bool y_type = y.dtype == storage || (ctx.device == Device::cuda && y.dtype == DType::f32);
-    if (!y_type || y.shape != Shape({B, L, O}))
-        fail("[{}] y: expected {} {} for a weight of {}, got {}", op, name_of(storage), to_string({B, L, O}),
-             to_string(args.weight.shape), describe(y));
+    // On a GPU y may be f32 beside bf16.
+    const DType y_type = ctx.device == Device::cuda && y.dtype == DType::f32 ? DType::f32 : storage;
+    expect_beside(op, "y", y, y_type, {B, L, O}, "a weight", args.weight.shape);
     expect_optional(op, "bias", args.bias, accum_of(storage), {O});
     return {storage, B, L, I, O};
 }

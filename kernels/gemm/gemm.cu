@@ -36,6 +36,25 @@ void fill_rows(cudaStream_t stream, const TensorRef& bias, const TensorRef& y) {
         launch(stream, grid, kFillThreads, 0, fill_rows_kernel<bf16>, from, y.as<bf16, 3>("y"));
 }
 
+// y = x W^T where `transposed`, else x W, row by row; added to y where `add`. weight (O,I).
+Product product_of(const TensorRef& x, const TensorRef& weight, bool transposed, const TensorRef& y, bool add) {
+    const RowPairs rows = rows_of(x, y);
+    Product p;
+    p.in = x.dtype;
+    p.out = y.dtype;
+    p.M = rows.rows;
+    p.N = weight.size(transposed ? 0 : 1);
+    p.K = weight.size(transposed ? 1 : 0);
+    p.batch = rows.batch;
+    p.a = {rows.x.data, rows.x.stride, false, rows.x.member_stride};
+    p.b = {weight.data, weight.stride[0], transposed, 0};
+    p.c = const_cast<void*>(rows.y.data);
+    p.ldc = rows.y.stride;
+    p.c_batch_stride = rows.y.member_stride;
+    p.add = add;
+    return p;
+}
+
 // Columns of the first of the products that y is cut into, all of them where it is not cut. Over many rows a product whose
 // columns are no whole tiles takes up to twice as long as one of whole tiles; the rest reads x once more.
 int64_t whole_tiles(const Product& p) {
@@ -59,20 +78,7 @@ void linear_forward(Ctx& ctx, const LinearArgs& args, const TensorRef& y, void* 
     expect_neighbours("linear_forward", "weight", args.weight);
     expect_neighbours("linear_forward", "y", y);
     if (args.bias) fill_rows(ctx.gpu->stream(), args.bias, y);
-    const RowPairs rows = rows_of(args.x, y);
-    Product p;
-    p.in = args.x.dtype;
-    p.out = y.dtype;
-    p.M = rows.rows;
-    p.N = args.weight.size(0);
-    p.K = args.weight.size(1);
-    p.batch = rows.batch;
-    p.a = {rows.x.data, rows.x.stride, false, rows.x.member_stride};
-    p.b = {args.weight.data, args.weight.stride[0], true, 0};
-    p.c = const_cast<void*>(rows.y.data);
-    p.ldc = rows.y.stride;
-    p.c_batch_stride = rows.y.member_stride;
-    p.add = static_cast<bool>(args.bias);
+    const Product p = product_of(args.x, args.weight, true, y, static_cast<bool>(args.bias));
     const int64_t whole = whole_tiles(p);
     multiply(ctx, columns_of(p, 0, whole), scratch);
     if (whole < p.N) multiply(ctx, columns_of(p, whole, p.N - whole), scratch);
@@ -83,21 +89,7 @@ void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_
     expect_neighbours("linear_backward_input", "d_y", d_y);
     expect_neighbours("linear_backward_input", "weight", args.weight);
     expect_neighbours("linear_backward_input", "d_x", d_x);
-    const RowPairs rows = rows_of(d_y, d_x);
-    Product p;
-    p.in = d_y.dtype;
-    p.out = d_x.dtype;
-    p.M = rows.rows;
-    p.N = args.weight.size(1);
-    p.K = args.weight.size(0);
-    p.batch = rows.batch;
-    p.a = {rows.x.data, rows.x.stride, false, rows.x.member_stride};
-    p.b = {args.weight.data, args.weight.stride[0], false, 0};
-    p.c = const_cast<void*>(rows.y.data);
-    p.ldc = rows.y.stride;
-    p.c_batch_stride = rows.y.member_stride;
-    p.add = add;
-    multiply(ctx, p, scratch);
+    multiply(ctx, product_of(d_y, args.weight, false, d_x, add), scratch);
 }
 
 }  // namespace adder::cuda

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 
+#include "core/ceil_div.h"
 #include "kernels/gemm/gemm_cuda.h"
 
 namespace adder::cuda {
 
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 constexpr int64_t kLongestSlice = 8192, kShortestSlice = 512;
 constexpr int64_t kMostPartialBytes = int64_t{128} << 20;

@@ -14,14 +14,6 @@ OpCall call_of(const char* op, int64_t B, int64_t I, int64_t O, DType storage) {
     return {op, {B, I, O}, {(B * (I + O) + O * I) * size_of(storage), 2 * B * I * O}};
 }
 
-// As expect, where `shape` follows from `other`, either of which may be the wrong one.
-void expect_beside(const char* op, const char* name, const TensorRef& t, DType dtype, const Shape& shape,
-                   const char* other_name, const TensorRef& other) {
-    if (t.dtype != dtype || t.shape != shape)
-        fail("[{}] {}: expected {} {} for {} of {}, got {}", op, name, name_of(dtype), to_string(shape),
-             other_name, to_string(other.shape), describe(t));
-}
-
 void check(const Ctx& ctx, const InProjArgs& a, const InProjOut& out) {
     const char* op = "in_proj_step";
     const DType storage = storage_of(ctx, op, "x", a.norm.x), S = accum_of(storage);
@@ -36,10 +28,10 @@ void check(const Ctx& ctx, const InProjArgs& a, const InProjOut& out) {
         fail("[{}] conv_weight: expected 2 to 8 taps for outputs from {} on of a weight of {}, got {}", op,
              a.first, to_string(a.weight.shape), describe(a.conv_weight));
     expect(op, "conv_weight", a.conv_weight, S, {C, K});
-    expect_beside(op, "halo", a.halo, S, {B, K - 1, C}, "taps", a.conv_weight);
+    expect_beside(op, "halo", a.halo, S, {B, K - 1, C}, "taps", a.conv_weight.shape);
     expect_optional(op, "conv_bias", a.conv_bias, S, {C});
     expect(op, "halo_out", out.halo_out, S, {B, K - 1, C});
-    expect_beside(op, "y", out.y, storage, {B, 1, O}, "a weight", a.weight);
+    expect_beside(op, "y", out.y, storage, {B, 1, O}, "a weight", a.weight.shape);
     expect_optional(op, "residual", a.norm.residual, S, {B, 1, M});
     if (!a.norm.weight) return;
     expect(op, "norm weight", a.norm.weight, S, {M});
@@ -82,7 +74,7 @@ void out_proj_step(Ctx& ctx, const GatedNormArgs& norm, const TensorRef& weight,
     expect(op, "z", norm.z, storage, {B, 1, D});
     expect(op, "norm weight", norm.weight, accum_of(storage), {D});
     expect(op, "weight", weight, storage, {M, D});
-    expect_beside(op, "y", y, storage, {B, 1, M}, "a weight", weight);
+    expect_beside(op, "y", y, storage, {B, 1, M}, "a weight", weight.shape);
     ArenaScope scope(*ctx.scratch);
     const TensorRef gated = ctx.scratch->alloc(storage, norm.x.shape),
                     scale = ctx.scratch->alloc(DType::f32, {B});

@@ -182,9 +182,7 @@ void scan_step_low_rank(Ctx& ctx, const ScanArgs& args, const LowRankStep& dt, c
     const int64_t B = args.u.size(0), D = args.u.size(2), R = dt.x.size(2);
     expect(op, "u", args.u, storage, {B, 1, D});
     expect(op, "x", dt.x, storage, {B, 1, R});
-    if (dt.weight.dtype != storage || dt.weight.shape != Shape({D, R}))
-        fail("[{}] weight: expected {} {} for x of {}, got {}", op, name_of(storage), to_string({D, R}),
-             to_string(dt.x.shape), describe(dt.weight));
+    expect_beside(op, "weight", dt.weight, storage, {D, R}, "x", dt.x.shape);
     ScanArgs a = args;
     // Both ways have the same scratch, for planning does not see alignment.
     ArenaScope scope(*ctx.scratch);

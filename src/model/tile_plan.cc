@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/batch.h"
+#include "core/ceil_div.h"
 #include "kernels/common/run_op.h"
 #include "model/state.h"
 #include "model/tile_step.h"
@@ -11,8 +12,6 @@
 namespace adder {
 
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // CUDA's context, its modules and the workspaces of its libraries.
 constexpr int64_t kContextBytes = int64_t{552} << 20;
