@@ -50,7 +50,7 @@ bf16 rounded(float x) {
 
 void ParamVisitor::operator()(const char* name, Param& param, const Shape& shape, const Init& init, ParamKind kind,
                               const Shape& file_shape) {
-    on_param({prefix_ + name, shape, file_shape.rank ? file_shape : shape, init, kind}, param);
+    on_param({prefix_ + name, shape, file_shape.rank ? file_shape : shape, init, kind, group_}, param);
 }
 
 ParamSizes::Place ParamSizes::add(const ParamSpec& spec) {
