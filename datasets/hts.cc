@@ -156,7 +156,6 @@ struct AlignmentFile::Impl {
                  "samtools quickcheck",
                  path, name_of(input.format));
         }
-        if (is_cram()) forget_other_sources();
     }
 
     bool is_cram() const { return file->format.format == cram; }
