@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "datasets/fasta.h"
-#include "datasets/fasta_inputs.h"
+#include "datasets/inputs.h"
 #include "pipelines/dna/context_model.h"
 #include "pipelines/dna/tokenizer.h"
 
@@ -23,7 +23,7 @@ double percent(int64_t part, int64_t whole) {
 
 // Reads one list of inputs to the end of `data.records` and reports it.
 void read(const std::vector<std::string>& inputs, const char* role, Dataset& data) {
-    const std::vector<std::string> files = fasta_inputs(inputs);
+    const std::vector<std::string> files = sequence_inputs(inputs);
     BaseCounts total;
     for (const std::string& file : files) {
         BaseCounts counts;
