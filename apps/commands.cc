@@ -1,9 +1,11 @@
 #include "apps/app.h"
 #include "apps/cmd_bench.h"
 #include "apps/cmd_eval.h"
+#include "apps/cmd_finetune.h"
 #include "apps/cmd_generate.h"
 #include "apps/cmd_info.h"
 #include "apps/cmd_plan.h"
+#include "apps/cmd_predict.h"
 #include "apps/cmd_selftest.h"
 #include "apps/cmd_train.h"
 
@@ -14,6 +16,8 @@ const std::vector<Command>& commands() {
         {"train", kTrainSummary, run_train},
         {"eval", kEvalSummary, run_eval},
         {"generate", kGenerateSummary, run_generate},
+        {"finetune", kFinetuneSummary, run_finetune},
+        {"predict", kPredictSummary, run_predict},
         {"plan", kPlanSummary, run_plan},
         {"info", kInfoSummary, run_info},
         {"bench", kBenchSummary, run_bench},
