@@ -69,7 +69,7 @@ OptionList FinetuneOptions::list() {
     data.add_reading_to(l);
     l.add({.name = "labels", .value = &labels, .unit = "FILE.tsv",
            .help = "table with the columns name and label, optionally split (train, valid, test) and group",
-           .is_path = true, .derived = "the input is a manifest that has them"});
+           .derived = "the input is a manifest that has them", .is_path = true});
     l.add({.name = "group", .value = &group, .unit = "COLUMN", .help = "column of --labels whose values are not divided",
            .derived = "group, where there is one"});
     l.add({.name = "valid-fraction", .value = &valid_fraction, .unit = "F",
