@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "datasets/fasta.h"
-#include "datasets/fasta_inputs.h"
+#include "datasets/inputs.h"
 #include "io/hdf5.h"
 #include "pipelines/dna/kmers.h"
 
@@ -82,7 +82,7 @@ std::vector<LabelledFeatures> read_kmers(std::span<const std::string> files, con
     std::unordered_map<std::string_view, int64_t> row_of;
     for (int64_t i = 0; i < n; ++i) row_of.emplace(labels.rows[static_cast<size_t>(i)].name, i);
     std::vector<char> seen(static_cast<size_t>(n), 0);
-    for (const std::string& path : fasta_inputs(files)) {
+    for (const std::string& path : sequence_inputs(files)) {
         FastaReader reader(path);
         for (FastaRecord record; reader.next(record);) {
             const auto it = row_of.find(record.name);
