@@ -1,6 +1,7 @@
 #include "apps/cmd_finetune.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "apps/classification_report.h"
 #include "apps/command_line.h"
@@ -166,7 +167,9 @@ class FinetuneCommand {
             hooks.evaluate = [&](bool) {
                 last = score(d_.valid, classifier, signals.flag());
                 const LossSums sums{last.nats, static_cast<double>(d_.valid.size())};
-                return HeldOut{sums, sums, 1 - (o_.select == "mcc" ? last.metrics.mcc : last.metrics.macro_f1)};
+                const double chosen = o_.select == "mcc" ? last.metrics.mcc : last.metrics.macro_f1;
+                // Of equal scores the one with the lower loss.
+                return HeldOut{sums, sums, 1 - chosen + 1e-6 * std::tanh(sums.loss / sums.weight)};
             };
         hooks.on_valid = [&](const ValidRow& r) {
             const ClassificationMetrics& m = last.metrics;

@@ -26,7 +26,7 @@ void FinetuneOptions::add_training_to(OptionList& l) {
     l.add({.name = "class-weights", .value = &class_weights, .unit = "none|balanced",
            .help = "how often a record counts: once, or so that all classes count the same together"});
     l.add({.name = "select", .value = &select, .unit = "macro-f1|mcc",
-           .help = "what the best checkpoint has most of, on the valid records; the earliest of equal ones"});
+           .help = "what the best checkpoint has most of, on the valid records; of equal ones the lower loss"});
     l.add({.name = "warmup", .value = &warmup, .unit = "F", .help = "part of the steps with a rising rate",
            .range = between(0, 1)});
     l.add({.name = "lr-final", .value = &lr_final, .unit = "F", .help = "rate at the end of the cosine, as a part of the peak",
