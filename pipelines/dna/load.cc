@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "datasets/fasta.h"
 #include "datasets/inputs.h"
+#include "datasets/reads.h"
 #include "pipelines/dna/tokenizer.h"
 
 namespace adder::dna {
@@ -18,26 +19,47 @@ double percent(int64_t part, int64_t whole) {
     return whole > 0 ? 100 * static_cast<double>(part) / static_cast<double>(whole) : 0;
 }
 
-// What one file gives: records at the end of `records`, and what was counted on the way.
+// What one file gives: records at the end of `records`, what was counted on the way, and how to say so.
 struct Reading {
     const DnaOptions& options;
     std::vector<TokenRecord>& records;
-    BaseCounts counts;
+    BaseCounts counts = {};
+    std::string summary = {};
+    std::vector<std::string> warnings = {};
 };
 
-void read_fasta(const std::string& file, Reading& to) {
-    FastaReader reader(file);
-    for (FastaRecord record; reader.next(record);) {
-        TokenRecord out{.name = record.name, .symbols = {}, .label = {}, .group = {}};
-        encode(record.sequence, out.symbols, to.counts);
-        ++to.counts.records;
-        to.records.push_back(std::move(out));
-    }
+void add_record(const std::string& name, const std::string& letters, Reading& to) {
+    TokenRecord out{.name = name, .symbols = {}, .label = {}, .group = {}};
+    encode(letters, out.symbols, to.counts);
+    ++to.counts.records;
+    to.records.push_back(std::move(out));
 }
 
-// Picks the reader by what the file holds.
-void read_file(const std::string& file, Reading& to) {
-    read_fasta(file, to);
+ReadFilter read_filter(const DnaOptions& o) { return {o.min_length, o.min_quality, o.min_base_quality}; }
+
+void read_fasta(InputFile file, Reading& to) {
+    if (read_filter(to.options).needs_qualities())
+        to.warnings.push_back(file.path() + ": FASTA has no qualities, so that no quality is asked of it");
+    FastaReader reader(std::move(file));
+    for (FastaRecord record; reader.next(record);) add_record(record.name, record.sequence, to);
+    to.summary = fmt::format("{} records, {} bases", to.counts.records, to.counts.bases);
+}
+
+void read_reads(InputFile file, Reading& to) {
+    const std::string path = file.path(), format = name_of(file.format());
+    ReadsReader reader(std::move(file), read_filter(to.options), to.options.reference);
+    for (Read read; reader.next(read);) add_record(read.name, read.sequence, to);
+    to.summary = fmt::format("{}: {}", format, reader.counts().text(read_filter(to.options)));
+    if (reader.counts().kept == 0) to.warnings.push_back(path + ": no read is kept");
+}
+
+// Picks the reader by what the file holds; what is unknown FASTA's reader explains.
+void read_file(const std::string& path, Reading& to) {
+    InputFile file(path);
+    if (file.format() == SequenceFormat::fasta || file.format() == SequenceFormat::other)
+        read_fasta(std::move(file), to);
+    else
+        read_reads(std::move(file), to);
 }
 
 // Reads one list of inputs to the end of `data.records` and reports it.
@@ -45,13 +67,13 @@ void read(const std::vector<std::string>& inputs, const char* role, const DnaOpt
     BaseCounts total;
     for (const std::string& file : sequence_inputs(inputs)) {
         const size_t first = data.records.size();
-        Reading reading{options, data.records, {}};
+        Reading reading{options, data.records};
         read_file(file, reading);
         for (size_t i = first; i < data.records.size(); ++i)
             data.records[i].file = static_cast<int32_t>(data.files.size());
         data.files.push_back(file);
-        data.report.push_back(
-            fmt::format("{} {}: {} records, {} bases", role, file, reading.counts.records, reading.counts.bases));
+        data.report.push_back(fmt::format("{} {}: {}", role, file, reading.summary));
+        data.warnings.insert(data.warnings.end(), reading.warnings.begin(), reading.warnings.end());
         total += reading.counts;
     }
     data.report.push_back(fmt::format(
