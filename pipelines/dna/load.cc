@@ -2,12 +2,15 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string_view>
 #include <unordered_set>
 
 #include "core/error.h"
 #include "datasets/fasta.h"
 #include "datasets/inputs.h"
+#include "datasets/labels.h"
 #include "datasets/reads.h"
 #include "pipelines/dna/tokenizer.h"
 #include "pipelines/record_names.h"
@@ -33,6 +36,7 @@ struct Reading {
     BaseCounts counts = {};
     std::string summary = {};
     std::vector<std::string> warnings = {};
+    std::vector<SplitPart> parts = {};  // of its records, where it says so: a manifest
 };
 
 void add_record(const std::string& name, const std::string& letters, Reading& to) {
@@ -92,8 +96,58 @@ void read_reads(InputFile file, Reading& to) {
     if (reader.counts().kept == 0) to.warnings.push_back(path + ": no read is kept");
 }
 
+void read_file(const std::string& path, Reading& to);
+
+// The part of a record that a row means, in bases from 0.
+void cut(const Manifest& manifest, const ManifestRow& row, TokenRecord& record) {
+    const auto n = static_cast<double>(record.symbols.size()), begin = row.start.value_or(0), end = row.end.value_or(n);
+    if (begin != std::floor(begin) || end != std::floor(end) || end > n || begin >= end)
+        fail("[dna] {}: line {}: start {} and end {} are not within the {} bases of {}; hint: whole bases from 0, the end "
+             "behind the last one", manifest.path, row.line, begin, end, n, record.name);
+    const auto at = [&](double base) { return record.symbols.begin() + static_cast<int64_t>(base); };
+    record.symbols = std::vector<uint8_t>(at(begin), at(end));
+}
+
+// Rows with a sequence are records; the records of a row's file have its label, and its name where they are one.
+void read_manifest_rows(const std::string& path, Reading& to) {
+    const Manifest manifest = read_manifest(path, false);
+    Reading one{to.options, to.records};
+    int64_t n_short = 0;
+    for (const ManifestRow& row : manifest.rows) {
+        const size_t first = to.records.size();
+        one.parts.clear();
+        if (!row.path.empty()) {
+            read_file(row.path, one);
+            if (!one.parts.empty()) fail("[dna] {}: line {}: {} is a manifest too; hint: name its rows here", path, row.line, row.path);
+        } else {
+            add_record(row.name, row.sequence, one);
+        }
+        const size_t count = to.records.size() - first;
+        for (size_t i = first; i < to.records.size(); ++i) {
+            TokenRecord& r = to.records[i];
+            r.name = count == 1 ? row.name : row.name + ":" + r.name;
+            r.label = row.label;
+            r.group = row.group;
+            if (row.start || row.end) cut(manifest, row, r);
+        }
+        if (row.path.empty() && static_cast<int64_t>(to.records.back().symbols.size()) < to.options.min_length) {
+            to.records.pop_back();
+            ++n_short;
+        }
+        to.parts.resize(to.parts.size() + to.records.size() - first, row.split);
+    }
+    to.counts = one.counts;
+    to.counts.records = static_cast<int64_t>(to.parts.size());
+    check_letters(path, to.counts);
+    to.warnings = one.warnings;
+    to.summary = fmt::format("manifest of {} rows, {} records, {} bases", manifest.rows.size(), to.counts.records,
+                             to.counts.bases);
+    if (n_short > 0) to.summary += fmt::format(", {} records shorter than {} left out", n_short, to.options.min_length);
+}
+
 // Picks the reader by what the file holds; what is unknown FASTA's reader explains.
 void read_file(const std::string& path, Reading& to) {
+    if (looks_like_manifest(path)) return read_manifest_rows(path, to);
     InputFile file(path);
     if (file.format() == SequenceFormat::fasta || file.format() == SequenceFormat::other)
         read_fasta(std::move(file), to);
@@ -114,9 +168,11 @@ void report_bases(const char* role, const BaseCounts& total, const DnaOptions& o
                         percent(unscored, total.bases), role));
 }
 
-// Reads one list of inputs to the end of `data.records` and reports it.
-void read(const std::vector<std::string>& inputs, const char* role, const DnaOptions& options, Dataset& data) {
+// Reads one list of inputs to the end of `data.records` and reports it. Gives the parts that manifests name, one a record.
+std::vector<SplitPart> read(const std::vector<std::string>& inputs, const char* role, const DnaOptions& options,
+                            Dataset& data) {
     BaseCounts total;
+    std::vector<SplitPart> parts;
     const size_t first_record = data.records.size();
     for (const std::string& file : sequence_inputs(inputs)) {
         const size_t first = data.records.size();
@@ -124,6 +180,8 @@ void read(const std::vector<std::string>& inputs, const char* role, const DnaOpt
         read_file(file, reading);
         for (size_t i = first; i < data.records.size(); ++i)
             data.records[i].file = static_cast<int32_t>(data.files.size());
+        reading.parts.resize(data.records.size() - first, SplitPart::none);
+        parts.insert(parts.end(), reading.parts.begin(), reading.parts.end());
         data.files.push_back(file);
         data.report.push_back(fmt::format("{} {}: {}", role, file, reading.summary));
         data.warnings.insert(data.warnings.end(), reading.warnings.begin(), reading.warnings.end());
@@ -131,6 +189,17 @@ void read(const std::vector<std::string>& inputs, const char* role, const DnaOpt
     }
     qualify_names(std::span(data.records).subspan(first_record), data.files);
     report_bases(role, total, options, data);
+    return parts;
+}
+
+// Whole records; those of which nothing is said are for training.
+Split split_of(const std::vector<SplitPart>& parts, std::span<const TokenRecord> records) {
+    Split split;
+    for (const Segment& s : whole_records(records)) {
+        const SplitPart part = parts[static_cast<size_t>(s.record)];
+        (part == SplitPart::valid ? split.valid : part == SplitPart::test ? split.test : split.train).push_back(s);
+    }
+    return split;
 }
 
 void report_parts(const Split& split, Dataset& data) {
@@ -152,11 +221,14 @@ void report_parts(const Split& split, Dataset& data) {
 Dataset load(const DataOptions& options) {
     Dataset data;
     data.tokenizer = make_tokenizer(options.dna);
-    read(options.input, "input", options.dna, data);
+    const std::vector<SplitPart> parts = read(options.input, "input", options.dna, data);
     const std::span<const TokenRecord> inputs(data.records);
     data.digest = digest_of(inputs);
-    Split split = split_records(inputs, data.files, options.split());
-    if (options.splits()) data.split_digest = digest_of(split, inputs);
+    const bool named = std::any_of(parts.begin(), parts.end(), [](SplitPart p) { return p != SplitPart::none; });
+    if (named && (options.splits() || !options.valid.empty()))
+        fail("[split] the manifest's column 'split' says what is held out; hint: leave out that column, or the options");
+    Split split = named ? split_of(parts, inputs) : split_records(inputs, data.files, options.split());
+    if (named || options.splits()) data.split_digest = digest_of(split, inputs);
     if (!options.valid.empty()) {
         if (options.splits()) fail("[split] give either held-out files or a split of the input, not both");
         const size_t n_inputs = data.records.size();
