@@ -12,7 +12,7 @@ namespace adder {
 struct ReadFilter {
     int64_t min_length = 0;       // bases; shorter reads are dropped
     double min_quality = 0;       // Phred; reads of a lower mean quality (mean_quality) are dropped; 0: none
-    int64_t min_base_quality = 0; // Phred; bases below it become N; 0: none
+    double min_base_quality = 0;  // Phred; bases below it become N; 0: none
 
     bool needs_qualities() const { return min_quality > 0 || min_base_quality > 0; }
 };
