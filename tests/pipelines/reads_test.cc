@@ -48,14 +48,17 @@ TEST(DnaReads, the_same_sequences_have_the_same_digest_in_every_format) {
     const std::string want = load(fasta).digest;
     EXPECT_EQ(load(w.put("a.fq", fastq("a", a) + fastq("b", b))).digest, want);
     EXPECT_EQ(load(w.put("a.gz", gzip(fastq("a", a) + fastq("b", b)))).digest, want);
-    const std::string sam = "@HD\tVN:1.6\na\t4\t*\t0\t0\t*\t*\t0\t0\t" + a + "\t*\nb\t4\t*\t0\t0\t*\t*\t0\t0\t" + b + "\t*\n";
-    for (const char* mode : {"w", "wb"}) EXPECT_EQ(load(write_alignments(w, "x", sam, mode)).digest, want) << mode;
+    const std::string sam =
+        "@HD\tVN:1.6\na\t4\t*\t0\t0\t*\t*\t0\t0\t" + a + "\t*\nb\t4\t*\t0\t0\t*\t*\t0\t0\t" + b + "\t*\n";
+    for (const char* mode : {"w", "wb"})
+        EXPECT_EQ(load(write_alignments(w, "x", sam, mode)).digest, want) << mode;
     EXPECT_EQ(load(write_alignments(w, "x", sam, "wc", "no_ref")).digest, want);
 }
 
 TEST(DnaReads, what_was_read_kept_and_dropped_is_reported) {
     Scratch w;
-    const std::string path = w.put("a.fq", fastq("a", "ACGTACGT") + fastq("b", "ACG") + "@c\nACGTA\n+\n#####\n@d\nACGTA\n+\nII!II\n");
+    const std::string path = w.put(
+        "a.fq", fastq("a", "ACGTACGT") + fastq("b", "ACG") + "@c\nACGTA\n+\n#####\n@d\nACGTA\n+\nII!II\n");
     DnaOptions o;
     o.min_length = 4;
     o.min_quality = 5;
@@ -64,10 +67,12 @@ TEST(DnaReads, what_was_read_kept_and_dropped_is_reported) {
     ASSERT_EQ(data.records.size(), 2u);
     EXPECT_EQ(data.records[1].name, "d");
     EXPECT_EQ(data.records[1].symbols.size(), 5u);
-    EXPECT_THAT(data.report,
-                Contains(AllOf(HasSubstr(path + ": FASTQ: 4 reads, 2 kept (13 bases), 2 dropped: 1 shorter than 4 bases, 1 of "
-                                                "mean quality below 5"),
-                               HasSubstr("1 bases of quality below 10 read as N"))));
+    EXPECT_THAT(
+        data.report,
+        Contains(AllOf(
+            HasSubstr(path + ": FASTQ: 4 reads, 2 kept (13 bases), 2 dropped: 1 shorter than 4 bases, 1 of "
+                             "mean quality below 5"),
+            HasSubstr("1 bases of quality below 10 read as N"))));
     EXPECT_THAT(data.report, Contains(HasSubstr("2 records, 13 bases: A C G T 12, N 1")));
 }
 
@@ -75,14 +80,17 @@ TEST(DnaReads, a_quality_asked_of_fasta_and_a_file_of_which_nothing_is_kept_are_
     Scratch w;
     DnaOptions o;
     o.min_quality = 30;
-    EXPECT_THAT(load(w.put("a.fa", ">a\nACGT\n"), o).warnings, ElementsAre(HasSubstr("FASTA has no qualities")));
-    EXPECT_THAT(load(w.put("a.fq", "@a\nACGT\n+\n!!!!\n"), o).warnings, ElementsAre(HasSubstr("no read is kept")));
+    EXPECT_THAT(load(w.put("a.fa", ">a\nACGT\n"), o).warnings,
+                ElementsAre(HasSubstr("FASTA has no qualities")));
+    EXPECT_THAT(load(w.put("a.fq", "@a\nACGT\n+\n!!!!\n"), o).warnings,
+                ElementsAre(HasSubstr("no read is kept")));
     EXPECT_THAT(load(w.put("a.fq", fastq("a", "ACGT")), o).warnings, IsEmpty());
 }
 
 TEST(DnaReads, mates_and_reads_of_one_name_are_records_of_their_own) {
     Scratch w;
-    const Dataset data = load(w.put("a.fq", fastq("r 1:N:0:A", "ACGT") + fastq("r 2:N:0:A", "CC") + fastq("x", "GG") + fastq("x", "TT")));
+    const Dataset data = load(w.put(
+        "a.fq", fastq("r 1:N:0:A", "ACGT") + fastq("r 2:N:0:A", "CC") + fastq("x", "GG") + fastq("x", "TT")));
     std::vector<std::string> names;
     for (const TokenRecord& r : data.records) names.push_back(r.name);
     EXPECT_THAT(names, ElementsAre("r/1", "r/2", "x", "x"));
