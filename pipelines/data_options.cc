@@ -56,7 +56,7 @@ bool DataOptions::splits() const {
 }
 
 SplitOptions DataOptions::split() const {
-    return {valid_fraction, test_fraction, gap, names_in(valid_contigs), names_in(test_contigs)};
+    return {valid_fraction, test_fraction, gap, names_in(valid_contigs), names_in(test_contigs), split_bed};
 }
 
 void DataOptions::check() const {

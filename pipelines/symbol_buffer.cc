@@ -29,7 +29,7 @@ std::vector<uint8_t> SymbolBuffer::take() {
     all.reserve(static_cast<std::size_t>(size()));
     for (auto& block : full_) {
         all.insert(all.end(), block.begin(), block.end());
-        block = {};
+        std::vector<uint8_t>().swap(block);
     }
     full_.clear();
     all.insert(all.end(), last_.begin(), last_.end());

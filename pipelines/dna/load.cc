@@ -2,11 +2,16 @@
 
 #include <fmt/core.h>
 
+#include <string_view>
+#include <unordered_set>
+
 #include "core/error.h"
 #include "datasets/fasta.h"
 #include "datasets/inputs.h"
 #include "datasets/reads.h"
 #include "pipelines/dna/tokenizer.h"
+#include "pipelines/record_names.h"
+#include "pipelines/symbol_buffer.h"
 
 namespace adder::dna {
 
@@ -14,6 +19,8 @@ namespace {
 
 // Above this share of N a user should know that much of the input is not scored.
 constexpr double kManyN = 0.01;
+// Above this share of other letters it is no DNA.
+constexpr double kManyOthers = 0.05;
 
 double percent(int64_t part, int64_t whole) {
     return whole > 0 ? 100 * static_cast<double>(part) / static_cast<double>(whole) : 0;
@@ -29,10 +36,17 @@ struct Reading {
 };
 
 void add_record(const std::string& name, const std::string& letters, Reading& to) {
-    TokenRecord out{.name = name, .symbols = {}, .label = {}, .group = {}};
+    TokenRecord out{.name = name};
     encode(letters, out.symbols, to.counts);
     ++to.counts.records;
     to.records.push_back(std::move(out));
+}
+
+void check_letters(const std::string& path, const BaseCounts& counts) {
+    if (static_cast<double>(counts.other) <= kManyOthers * static_cast<double>(counts.bases)) return;
+    fail("[dna] {}: {:.0f} % of the letters are no nucleotide codes (A C G T U N or IUPAC), it looks like protein; hint: "
+         "adder reads DNA and RNA",
+         path, percent(counts.other, counts.bases));
 }
 
 ReadFilter read_filter(const DnaOptions& o) { return {o.min_length, o.min_quality, o.min_base_quality}; }
@@ -40,15 +54,40 @@ ReadFilter read_filter(const DnaOptions& o) { return {o.min_length, o.min_qualit
 void read_fasta(InputFile file, Reading& to) {
     if (read_filter(to.options).needs_qualities())
         to.warnings.push_back(file.path() + ": FASTA has no qualities, so that no quality is asked of it");
+    const std::string path = file.path();
     FastaReader reader(std::move(file));
-    for (FastaRecord record; reader.next(record);) add_record(record.name, record.sequence, to);
+    SymbolBuffer buffer;
+    std::unordered_set<std::string> names;
+    BaseCounts all;  // with the records that are left out
+    int64_t n_short = 0, skipped = 0;
+    for (FastaRecord record; reader.next_header(record);) {
+        if (!names.insert(record.name).second)
+            fail("[dna] {}: two records are called {}; hint: rename one, the first word of a header is its name", path,
+                 record.name);
+        BaseCounts own;
+        for (std::string_view run; !(run = reader.next_letters()).empty();) encode(run, buffer.room(), own);
+        skipped += reader.skipped();
+        all += own;
+        TokenRecord out{.name = record.name, .symbols = buffer.take()};
+        if (own.bases < to.options.min_length) {
+            ++n_short;
+            continue;
+        }
+        to.counts += own;
+        ++to.counts.records;
+        to.records.push_back(std::move(out));
+    }
+    check_letters(path, all);
     to.summary = fmt::format("{} records, {} bases", to.counts.records, to.counts.bases);
+    if (skipped > 0) to.summary += fmt::format(", {} '-' and '*' skipped", skipped);
+    if (n_short > 0) to.summary += fmt::format(", {} records shorter than {} left out", n_short, to.options.min_length);
 }
 
 void read_reads(InputFile file, Reading& to) {
     const std::string path = file.path(), format = name_of(file.format());
     ReadsReader reader(std::move(file), read_filter(to.options), to.options.reference);
     for (Read read; reader.next(read);) add_record(read.name, read.sequence, to);
+    check_letters(path, to.counts);
     to.summary = fmt::format("{}: {}", format, reader.counts().text(read_filter(to.options)));
     if (reader.counts().kept == 0) to.warnings.push_back(path + ": no read is kept");
 }
@@ -62,9 +101,23 @@ void read_file(const std::string& path, Reading& to) {
         read_reads(std::move(file), to);
 }
 
+void report_bases(const char* role, const BaseCounts& total, const DnaOptions& options, Dataset& data) {
+    const std::string lower = options.mask_weight == 1 ? "read as upper" : fmt::format("counted {} times", options.mask_weight);
+    const std::string other = total.other > 0 ? fmt::format(", other letters {} (read as N)", total.other) : "";
+    data.report.push_back(fmt::format(
+        "{} in all: {} records, {} bases: A C G T {}, N {}, IUPAC {} (read as N){}; lower case {} ({})", role,
+        total.records, total.bases, total.acgt, total.n, total.iupac, other, total.lower_case, lower));
+    const int64_t unscored = total.bases - total.acgt;
+    if (static_cast<double>(unscored) > kManyN * static_cast<double>(total.bases))
+        data.warnings.push_back(
+            fmt::format("{:.1f} % of the bases of the {} are N or IUPAC codes: they are read as N, seen, but not scored",
+                        percent(unscored, total.bases), role));
+}
+
 // Reads one list of inputs to the end of `data.records` and reports it.
 void read(const std::vector<std::string>& inputs, const char* role, const DnaOptions& options, Dataset& data) {
     BaseCounts total;
+    const size_t first_record = data.records.size();
     for (const std::string& file : sequence_inputs(inputs)) {
         const size_t first = data.records.size();
         Reading reading{options, data.records};
@@ -76,14 +129,8 @@ void read(const std::vector<std::string>& inputs, const char* role, const DnaOpt
         data.warnings.insert(data.warnings.end(), reading.warnings.begin(), reading.warnings.end());
         total += reading.counts;
     }
-    data.report.push_back(fmt::format(
-        "{} in all: {} records, {} bases: A C G T {}, N {}, IUPAC {} (read as N); lower case {} (read as upper)", role,
-        total.records, total.bases, total.acgt, total.n, total.iupac, total.lower_case));
-    const int64_t unscored = total.bases - total.acgt;
-    if (static_cast<double>(unscored) > kManyN * static_cast<double>(total.bases))
-        data.warnings.push_back(
-            fmt::format("{:.1f} % of the bases of the {} are N or IUPAC codes: they are read as N, seen, but not scored",
-                        percent(unscored, total.bases), role));
+    qualify_names(std::span(data.records).subspan(first_record), data.files);
+    report_bases(role, total, options, data);
 }
 
 void report_parts(const Split& split, Dataset& data) {
@@ -91,8 +138,8 @@ void report_parts(const Split& split, Dataset& data) {
         return fmt::format("{} bases in {} segments", n_symbols(segments), segments.size());
     };
     if (!data.valid.empty() || !data.test.empty())
-        data.report.push_back(fmt::format("train {}, held out {}, test {}, gap {}", part(data.train), part(data.valid),
-                                          part(data.test), split.n_gap));
+        data.report.push_back(fmt::format("train {}, held out {}, test {}, in no part {}", part(data.train), part(data.valid),
+                                          part(data.test), split.n_unused));
     int64_t n_short = 0;
     for (const Segment& s : data.train) n_short += n_positions(*data.tokenizer, member_of(data.records, s)) == 0;
     if (n_short > 0)
@@ -108,7 +155,7 @@ Dataset load(const DataOptions& options) {
     read(options.input, "input", options.dna, data);
     const std::span<const TokenRecord> inputs(data.records);
     data.digest = digest_of(inputs);
-    Split split = split_records(inputs, options.split());
+    Split split = split_records(inputs, data.files, options.split());
     if (options.splits()) data.split_digest = digest_of(split, inputs);
     if (!options.valid.empty()) {
         if (options.splits()) fail("[split] give either held-out files or a split of the input, not both");
