@@ -400,6 +400,14 @@ int64_t Hdf5Reader::n_values(const std::string& name) const {
     return n;
 }
 
+int64_t Hdf5Reader::n_rows(const std::string& name) const {
+    n_values(name);
+    const Hdf5Info now = info(name);
+    if (now.shape.empty())
+        fail("[hdf5] {}: dataset {}: expected rows, got {}; hint: is it the right file?", impl_->path, name, now.text());
+    return now.shape[0];
+}
+
 void Hdf5Reader::read(const std::string& name, DType dtype, int64_t first, int64_t n_rows, void* out) const {
     const Handle dataset = impl_->open_dataset(name);
     const Hdf5Info now = impl_->info_of(name, dataset);
