@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "io/file.h"
+#include "io/hdf5_heaps.h"
 
 namespace adder {
 
@@ -101,9 +102,11 @@ DType dtype_of_type(hid_t type) {
     }
 }
 
-Handle string_type() {
+// Of that many bytes, filled with NUL, or of any number.
+Handle string_type(size_t n_bytes = H5T_VARIABLE) {
     Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
-    H5Tset_size(type, H5T_VARIABLE);
+    H5Tset_size(type, n_bytes);
+    H5Tset_strpad(type, n_bytes == H5T_VARIABLE ? H5T_STR_NULLTERM : H5T_STR_NULLPAD);
     H5Tset_cset(type, H5T_CSET_UTF8);
     return type;
 }
@@ -225,7 +228,7 @@ void Hdf5Writer::Impl::flush(const std::string& name, Column& c) {
 }
 
 void Hdf5Writer::Impl::write_attribute(const Attribute& a) {
-    const Handle space(H5Screate(H5S_SCALAR), H5Sclose), text = string_type();
+    const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
     const Handle object(H5Oopen(file, a.object.c_str(), H5P_DEFAULT), H5Oclose);
     if (!object) bad(a.object, "there is no such group or dataset");
     const auto put = [&](hid_t type, hid_t memory, const void* value) {
@@ -233,8 +236,9 @@ void Hdf5Writer::Impl::write_attribute(const Attribute& a) {
         if (!attribute || H5Awrite(attribute, memory, value) < 0) bad(a.object, ("attribute " + a.name).c_str());
     };
     if (const auto* s = std::get_if<std::string>(&a.value)) {
-        const char* bytes = s->c_str();
-        put(text, text, &bytes);
+        // Of its own length: that stands in the object's header, which has a checksum.
+        const Handle text = string_type(std::max<size_t>(s->size(), 1));
+        put(text, text, s->c_str());
     } else if (const auto* i = std::get_if<int64_t>(&a.value)) {
         put(H5T_STD_I64LE, H5T_NATIVE_INT64, i);
     } else {
@@ -313,6 +317,7 @@ struct Hdf5Reader::Impl {
     std::string path;
     int64_t file_bytes = 0;
     Handle file;
+    bool heaps_checked = false;
 
     explicit Impl(const std::string& p) : path(p) {
         prepare_library();
@@ -326,6 +331,16 @@ struct Hdf5Reader::Impl {
     [[noreturn]] void bad(const std::string& object, const std::string& what) const {
         fail("[hdf5] {}: {}: {}: {}; hint: the file is damaged or cut short, copy or write it again", path, object,
              what, reason());
+    }
+
+    // Before the first string of any length is read.
+    void check_heaps() {
+        const Handle creation(H5Fget_create_plist(file), H5Pclose);
+        size_t offset_bytes = 0, length_bytes = 0;
+        H5Pget_sizes(creation, &offset_bytes, &length_bytes);
+        if (!heaps_checked && length_bytes == 8 && !heaps_are_sound(MappedFile(path).bytes()))
+            fail("[hdf5] {}: its strings are damaged; hint: copy or write it again", path);
+        heaps_checked = true;
     }
 
     // Every link of the path, as H5Oexists_by_name wants the ones before the last to be there.
@@ -440,6 +455,7 @@ std::vector<std::string> Hdf5Reader::read_strings(const std::string& name, int64
         memory(H5Screate_simple(1, &count, nullptr), H5Sclose);
     H5Sselect_hyperslab(space, H5S_SELECT_SET, &at, nullptr, &count, nullptr);
     if (H5Tis_variable_str(stored) > 0) {
+        impl_->check_heaps();
         std::vector<char*> texts(static_cast<size_t>(n_rows));
         if (H5Dread(dataset, stored, memory, space, H5P_DEFAULT, texts.data()) < 0) impl_->bad(name, "cannot be read");
         for (const char* text : texts) values.emplace_back(text ? text : "");
@@ -487,6 +503,7 @@ Hdf5Value Hdf5Reader::attribute_value(const std::string& object, const std::stri
         default: wrong_attribute(object, name);
     }
     if (H5Tis_variable_str(type) > 0) {
+        impl_->check_heaps();
         char* bytes = nullptr;
         get(type, &bytes);
         const std::string text = bytes ? bytes : "";
