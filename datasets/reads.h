@@ -12,7 +12,7 @@ namespace adder {
 struct ReadFilter {
     int64_t min_length = 0;       // bases; shorter reads are dropped
     double min_quality = 0;       // Phred; reads of a lower mean quality (mean_quality) are dropped; 0: none
-    int64_t min_base_quality = 0; // Phred; bases below it become N; 0: none
+    double min_base_quality = 0;  // Phred; bases below it become N; 0: none
 
     bool needs_qualities() const { return min_quality > 0 || min_base_quality > 0; }
 };
@@ -33,6 +33,7 @@ struct ReadCounts {
     int64_t low_quality = 0;         // below min_quality
     int64_t kept_bases = 0;          // of the kept reads
     int64_t masked_bases = 0;        // of these, below min_base_quality: now N
+    int64_t unresolved_bases = 0;    // of these, given as '=' (as in the reference): now N
     int64_t reversed = 0;            // of the kept: turned back to read orientation
     int64_t without_qualities = 0;   // of the kept
 
