@@ -102,11 +102,10 @@ DType dtype_of_type(hid_t type) {
     }
 }
 
-// Of that many bytes, filled with NUL, or of any number.
-Handle string_type(size_t n_bytes = H5T_VARIABLE) {
+// Of any length: Python reads an attribute of this type as str, one of a fixed length as bytes.
+Handle string_type() {
     Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
-    H5Tset_size(type, n_bytes);
-    H5Tset_strpad(type, n_bytes == H5T_VARIABLE ? H5T_STR_NULLTERM : H5T_STR_NULLPAD);
+    H5Tset_size(type, H5T_VARIABLE);
     H5Tset_cset(type, H5T_CSET_UTF8);
     return type;
 }
@@ -228,7 +227,7 @@ void Hdf5Writer::Impl::flush(const std::string& name, Column& c) {
 }
 
 void Hdf5Writer::Impl::write_attribute(const Attribute& a) {
-    const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+    const Handle space(H5Screate(H5S_SCALAR), H5Sclose), text = string_type();
     const Handle object(H5Oopen(file, a.object.c_str(), H5P_DEFAULT), H5Oclose);
     if (!object) bad(a.object, "there is no such group or dataset");
     const auto put = [&](hid_t type, hid_t memory, const void* value) {
@@ -236,9 +235,8 @@ void Hdf5Writer::Impl::write_attribute(const Attribute& a) {
         if (!attribute || H5Awrite(attribute, memory, value) < 0) bad(a.object, ("attribute " + a.name).c_str());
     };
     if (const auto* s = std::get_if<std::string>(&a.value)) {
-        // Of its own length: that stands in the object's header, which has a checksum.
-        const Handle text = string_type(std::max<size_t>(s->size(), 1));
-        put(text, text, s->c_str());
+        const char* bytes = s->c_str();
+        put(text, text, &bytes);
     } else if (const auto* i = std::get_if<int64_t>(&a.value)) {
         put(H5T_STD_I64LE, H5T_NATIVE_INT64, i);
     } else {
