@@ -4,6 +4,7 @@
 #include "apps/cmd_generate.h"
 #include "apps/cmd_info.h"
 #include "apps/cmd_plan.h"
+#include "apps/cmd_prepare.h"
 #include "apps/cmd_selftest.h"
 #include "apps/cmd_train.h"
 
@@ -14,6 +15,7 @@ const std::vector<Command>& commands() {
         {"train", kTrainSummary, run_train},
         {"eval", kEvalSummary, run_eval},
         {"generate", kGenerateSummary, run_generate},
+        {"prepare", kPrepareSummary, run_prepare},
         {"plan", kPlanSummary, run_plan},
         {"info", kInfoSummary, run_info},
         {"bench", kBenchSummary, run_bench},
