@@ -1,19 +1,19 @@
 // Stands in for the .cu files in a build without CUDA: the ops' CUDA twins, none of which can be reached, since there is
 // no Gpu to run them on.
 #include "core/error.h"
-#include "kernels/batch/unpack_batch_cuda.h"
-#include "kernels/scan/scan_cuda.h"
 #include "kernels/adamw/adamw_cuda.h"
+#include "kernels/batch/unpack_batch_cuda.h"
 #include "kernels/common/op_fill.h"
-#include "kernels/gemm/gemm_cuda.h"
-#include "kernels/grad_norm/grad_norm_cuda.h"
 #include "kernels/conv1d/conv1d_cuda.h"
 #include "kernels/cross_entropy/cross_entropy_cuda.h"
 #include "kernels/embedding/embedding_cuda.h"
 #include "kernels/gated_norm/gated_norm_cuda.h"
+#include "kernels/gemm/gemm_cuda.h"
+#include "kernels/grad_norm/grad_norm_cuda.h"
 #include "kernels/norm/norm_cuda.h"
 #include "kernels/projection_step/projection_step_cuda.h"
 #include "kernels/sample/sample_cuda.h"
+#include "kernels/scan/scan_cuda.h"
 #include "kernels/ssd/ssd_cuda.h"
 
 namespace adder::cuda {
