@@ -20,7 +20,7 @@ ModelTiming time_forward(const ModelCase& c, const Compute& compute, int64_t run
     const int64_t most = compute.device == Device::cpu ? kForwardTile : kForwardTileOnGpu;
     ModelTiming timing;
     timing.tile = std::min(c.tile > 0 ? c.tile : std::max<int64_t>(1, most / c.B), c.L);
-    Embedder embedder(m.model, compute, c.B, timing.tile, {});
+    Embedder embedder(m.model, compute, c.B, c.B * timing.tile, {});
     const BenchTokens tokens(c.B, c.L, 1);
     const auto forward = [&] {
         const auto begin = BenchClock::now();

@@ -46,22 +46,24 @@ Embedder::Embedder(LanguageModel& model, const Compute& compute, int64_t B, int6
     const int64_t blocks = model.backbone().shown_blocks();
     for (const int64_t k : outputs_.streams)
         if (k < 0 || k > blocks) fail("[embedder] layer: expected 0 to {}, got {}", blocks, k);
-    CHECK(outputs_.count() > 0);
+    CHECK(outputs_.count() > 0 && B >= 1 && B <= T);
     TokenRows largest;
-    largest.count = B;
-    largest.n = T;
     const uint8_t flag = 0;
     largest.start = &flag;
-    plan(largest);
+    for (const int64_t rows : {int64_t{1}, B}) {
+        largest.count = rows;
+        largest.n = T / rows;
+        plan(largest);
+    }
     if (compute.device == Device::cpu) return;
-    ids_ = Tensor(DType::u16, {B, T}, compute.device, "a tile's tokens");
-    start_ = Tensor(DType::u8, {B, T}, compute.device, "a tile's starts");
+    ids_ = Tensor(DType::u16, {T}, compute.device, "a tile's tokens");
+    start_ = Tensor(DType::u8, {T}, compute.device, "a tile's starts");
     letters_.resize(kLetters);
     for (Letter& l : letters_) {
         l.ids = PinnedMemory(ids_.ref().bytes());
         l.start = PinnedMemory(start_.ref().bytes());
         if (!take_) continue;
-        const TensorRef last = output(l, outputs_.count() - 1, B, T, true);
+        const TensorRef last = output(l, outputs_.count() - 1, 1, T, true);
         const int64_t bytes = static_cast<char*>(last.data) - static_cast<char*>(l.outputs.data()) + last.bytes();
         l.outputs = PinnedMemory(bytes);
         l.on_device = Tensor(DType::u8, {bytes}, compute.device, "embeddings of a tile");
@@ -92,7 +94,7 @@ TensorRef Embedder::output(const Letter& letter, int64_t index, int64_t count, i
     const bool normed = outputs_.normed && index + 1 == outputs_.count();
     const int64_t M = model_.config().d_model;
     auto* base = static_cast<char*>(on_host ? letter.outputs.data() : letter.on_device.ref().data);
-    base += index * B_ * T_ * M * size_of(compute_.accum());
+    base += index * T_ * M * size_of(compute_.accum());
     return {base, normed ? compute_.storage : compute_.accum(), {count, n, M}, on_host ? Device::cpu : compute_.device};
 }
 
@@ -132,7 +134,7 @@ void Embedder::compute_tile(const TokenRows& in, const TensorRef& ids, const Ten
 }
 
 void Embedder::run(const TokenRows& in, int64_t tile) {
-    CHECK(in.n >= 1 && in.n <= T_ && in.first == 0 && in.count >= 1 && in.count <= B_);
+    CHECK(in.n >= 1 && in.count * in.n <= T_ && in.first == 0 && in.count >= 1 && in.count <= B_);
     plan(in);
     if (compute_.device == Device::cuda) return run_on_gpu(in, tile);
     const auto wrap = [&](const void* p, DType dtype) {

@@ -25,7 +25,7 @@ class Embedder {
     // call. Tiles come in the order in which they were given, and the outputs of a tile in theirs.
     using Take = std::function<void(int64_t tile, int64_t index, const TensorRef& values)>;
 
-    // Memory is planned for tiles of at most T tokens of each of at most B rows. Without `take` nothing leaves the device.
+    // Memory is planned for tiles of at most T tokens in at most B rows. Without `take` nothing leaves the device.
     // Errors: a stream that the backbone does not have or show.
     Embedder(LanguageModel& model, const Compute& compute, int64_t B, int64_t T, EmbedderOutputs outputs, Take take = {});
     ~Embedder();
