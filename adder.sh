@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 tools="g++ cmake ninja pkg-config"
-libraries="libfmt-dev nlohmann-json3-dev libhwy-dev libhts-dev libhdf5-dev libopenblas-dev libboost-program-options-dev zlib1g-dev"
+libraries="libfmt-dev nlohmann-json3-dev libhwy-dev libhts-dev libhdf5-dev libopenblas-dev libboost-program-options-dev
+    zlib1g-dev"
 test_libraries="libgtest-dev libgmock-dev"
 
 # The demo: what it trains and for how long. At most five minutes on two cores.

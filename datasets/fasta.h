@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "datasets/hts.h"
+
 namespace adder {
 
 struct FastaRecord {
@@ -21,6 +23,7 @@ struct FastaRecord {
 class FastaReader {
   public:
     explicit FastaReader(const std::string& path);
+    explicit FastaReader(InputFile file);
     ~FastaReader();
     FastaReader(FastaReader&&) noexcept;
     // False only at a clean end. After an Error the reader is of no further use.
