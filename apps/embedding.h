@@ -26,9 +26,9 @@ struct EmbedTargets {
 
 struct EmbedSettings {
     EmbedPool pool = EmbedPool::mean;
-    EmbedderOutputs outputs;
+    EmbedderOutputs outputs = {};
     BothStrands strands = BothStrands::no;
-    std::optional<int64_t> tile;  // tokens; absent = what suits the device
+    std::optional<int64_t> tile = {};  // tokens; absent = what suits the device
     bool packed = false;          // records after each other in one row, as on a GPU: for tests
 };
 
