@@ -23,8 +23,8 @@ OptionList EmbedOptions::list() {
            .help = "over the positions of a sequence or region; none: a row for each position"});
     l.add({.name = "regions", .value = &regions, .unit = "BED",
            .help = "embed these regions of the input; each sees all of its sequence before it", .is_path = true});
-    l.add({.name = "layer", .value = &layer, .unit = "K|all",
-           .help = "K: the residual stream after block K (0: the embedded tokens); all: after every block but the last, then "
+    l.add({.name = "layer", .value = &layer, .unit = "LAYER",
+           .help = "a number K: the residual stream after block K (0: the embedded tokens); all: after every block but the last, then "
                    "the default",
            .derived = "the last layer after the final norm"});
     l.add({.name = "rc", .value = &rc, .unit = "mean|concat",

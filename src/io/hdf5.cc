@@ -186,6 +186,8 @@ void Hdf5Writer::Impl::create(const std::string& name, Column& c) {
     const Handle space(H5Screate_simple(rank, none.data(), unlimited.data()), H5Sclose);
     const Handle layout(H5Pcreate(H5P_DATASET_CREATE), H5Pclose), links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
     H5Pset_create_intermediate_group(links, 1);
+    // The same content makes the same bytes, whenever it is written.
+    H5Pset_obj_track_times(layout, false);
     H5Pset_chunk(layout, rank, chunk.data());
     if (c.rows.deflate > 0) {
         if (size_of(c.rows.dtype) > 1) H5Pset_shuffle(layout);

@@ -200,7 +200,7 @@ TEST_P(EmbeddingOfEveryMixer, regions_are_pooled_from_the_stream_of_their_record
 TEST_P(EmbeddingOfEveryMixer, a_region_has_the_same_bits_whatever_other_regions_there_are) {
     const auto records = records_of({3333});
     const std::vector<Segment> regions{{0, 5, 77}, {0, 2000, 2200}, {0, 3300, 3333}, {0, 700, 900}};
-    ToyModel toy(GetParam(), DType::f32);
+    ToyModel toy(GetParam(), DType::f32, 64);
     const Options o{.strands = BothStrands::concat};
     const Rows together = embedded(toy, records, regions, o);
     for (size_t i = 0; i < regions.size(); ++i) EXPECT_EQ(embedded(toy, records, {regions[i]}, o)[0], together[i]) << i;
