@@ -234,14 +234,6 @@ bool FastaReader::next(FastaRecord& record) {
     return true;
 }
 
-bool looks_like_fasta(const std::string& path) {
-    try {
-        return InputFile(path).format() == SequenceFormat::fasta;
-    } catch (const Error&) {
-        return false;
-    }
-}
-
 void append_fasta(std::string& out, std::string_view header, std::string_view sequence, int64_t width) {
     CHECK(width > 0);
     out += '>';

@@ -34,9 +34,6 @@ class FastaReader {
     std::unique_ptr<Impl> impl_;
 };
 
-// Whether the first byte that is not blank, after decompression, is '>'. False for what cannot be read.
-bool looks_like_fasta(const std::string& path);
-
 // Appends one record, wrapped at `width` letters a line.
 void append_fasta(std::string& out, std::string_view header, std::string_view sequence, int64_t width = 80);
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <htslib/bgzf.h>
 #include <htslib/cram.h>
+#include <htslib/faidx.h>
 #include <htslib/hfile.h>
 #include <htslib/hts.h>
 #include <htslib/hts_log.h>
@@ -33,6 +34,7 @@ using StreamPtr = std::unique_ptr<hFILE, Close<hclose_abruptly>>;
 using BgzfPtr = std::unique_ptr<BGZF, Close<bgzf_close>>;
 using HtsPtr = std::unique_ptr<htsFile, Close<hts_close>>;
 using HeaderPtr = std::unique_ptr<sam_hdr_t, Close<sam_hdr_destroy>>;
+using FaidxPtr = std::unique_ptr<faidx_t, Close<fai_destroy>>;
 using BamPtr = std::unique_ptr<bam1_t, Close<bam_destroy1>>;
 
 // The path is opened here, not by htslib, which would take "http:" and the like for an order to use the
@@ -165,7 +167,9 @@ struct AlignmentFile::Impl {
         const std::filesystem::path absolute = std::filesystem::absolute(reference, reason);
         if (!std::filesystem::is_regular_file(absolute, reason))
             fail("[reads] reference {}: no such file; hint: check the path", reference);
-        if (hts_set_opt(file.get(), CRAM_OPT_REFERENCE, absolute.c_str()) != 0) {
+        // Its index first, made where there is none: htslib's CRAM reader leaks when it finds it cannot.
+        if (!FaidxPtr(fai_load(absolute.c_str())) ||
+            hts_set_opt(file.get(), CRAM_OPT_REFERENCE, absolute.c_str()) != 0) {
             fail("[reads] reference {}: cannot be used: it must be a FASTA file, plain or bgzip, whose index "
                  "{}.fai exists or can be written; hint: samtools faidx {}",
                  reference, reference, reference);

@@ -73,7 +73,7 @@ ReadCounts& ReadCounts::operator+=(const ReadCounts& other) {
          {&ReadCounts::read, &ReadCounts::kept, &ReadCounts::secondary, &ReadCounts::supplementary,
           &ReadCounts::duplicate, &ReadCounts::qc_fail, &ReadCounts::empty, &ReadCounts::too_short,
           &ReadCounts::unknown_quality, &ReadCounts::low_quality, &ReadCounts::kept_bases, &ReadCounts::masked_bases,
-          &ReadCounts::reversed, &ReadCounts::without_qualities})
+          &ReadCounts::unresolved_bases, &ReadCounts::reversed, &ReadCounts::without_qualities})
         this->*field += other.*field;
     return *this;
 }
@@ -94,6 +94,7 @@ std::string ReadCounts::text(const ReadFilter& filter) const {
     add(notes, reversed, "turned back to read orientation");
     add(notes, without_qualities, "without qualities");
     add(notes, masked_bases, fmt::format("bases of quality below {} read as N", filter.min_base_quality));
+    add(notes, unresolved_bases, "bases given as '=' read as N");
     return fmt::format("{} reads, {} kept ({} bases), {} dropped{}{}{}", read, kept, kept_bases, dropped(),
                        reasons.empty() ? "" : ": " + reasons, notes.empty() ? "" : "; of the kept: ", notes);
 }
@@ -154,11 +155,6 @@ struct ReadsReader::Impl {
             read.name += mate == kFirstMate ? "/1" : "/2";
         read.sequence.swap(alignment.sequence);
         read.qualities.swap(alignment.qualities);
-        if (const size_t at = read.sequence.find('='); at != read.sequence.npos) {
-            fail("[reads] {}: record {} ({}), position {}: a base is given as '=', the same as the reference; hint: "
-                 "write letters with samtools",
-                 path, counts.read + 1, read.name, at + 1);
-        }
         if (alignment.flags & kReverse) turn_back(read);
     }
 
@@ -168,6 +164,15 @@ struct ReadsReader::Impl {
         if (read.qualities.empty()) return filter.needs_qualities() ? &ReadCounts::unknown_quality : nullptr;
         if (filter.min_quality > 0 && mean_quality(read.qualities) < filter.min_quality) return &ReadCounts::low_quality;
         return nullptr;
+    }
+
+    // '=' says that the base is that of the reference.
+    void resolve(Read& read) {
+        for (char& base : read.sequence) {
+            if (base != '=') continue;
+            base = 'N';
+            ++counts.unresolved_bases;
+        }
     }
 
     void mask(Read& read) {
@@ -180,6 +185,7 @@ struct ReadsReader::Impl {
     }
 
     void keep(Read& read) {
+        if (alignments) resolve(read);
         if (filter.min_base_quality > 0) mask(read);
         ++counts.kept;
         counts.kept_bases += static_cast<int64_t>(read.sequence.size());

@@ -33,6 +33,7 @@ struct ReadCounts {
     int64_t low_quality = 0;         // below min_quality
     int64_t kept_bases = 0;          // of the kept reads
     int64_t masked_bases = 0;        // of these, below min_base_quality: now N
+    int64_t unresolved_bases = 0;    // of these, given as '=' (as in the reference): now N
     int64_t reversed = 0;            // of the kept: turned back to read orientation
     int64_t without_qualities = 0;   // of the kept
 

@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 #include "datasets/fasta.h"
-#include "datasets/fasta_inputs.h"
+#include "datasets/inputs.h"
 #include "pipelines/dna/tokenizer.h"
 
 namespace adder::dna {
@@ -43,7 +43,7 @@ void read_file(const std::string& file, Reading& to) {
 // Reads one list of inputs to the end of `data.records` and reports it.
 void read(const std::vector<std::string>& inputs, const char* role, const DnaOptions& options, Dataset& data) {
     BaseCounts total;
-    for (const std::string& file : fasta_inputs(inputs)) {
+    for (const std::string& file : sequence_inputs(inputs)) {
         const size_t first = data.records.size();
         Reading reading{options, data.records, {}};
         read_file(file, reading);
