@@ -85,6 +85,7 @@ void run_probe(App& app, const std::vector<std::string>& args) {
     if (o.machine.device.empty()) o.machine.device = "cpu";
     if (line.print_config) return void(app.results = config_text(list));
     require_all(list);
+    o.check();
     const auto compared = o.compared();
     Machine machine(o.machine, app.console);
     if (machine.gpu()) app.console.line("a probe is computed on the processor");
@@ -108,7 +109,7 @@ void run_probe(App& app, const std::vector<std::string>& args) {
     const LabelledFeatures embedding = read_embeddings(o.embeddings, table);
     std::vector<LabelledFeatures> others, kmers;
     for (const auto& [name, path] : compared) others.push_back(read_embeddings(path, table));
-    if (!o.sequences.empty()) kmers = read_kmers(o.sequences, table, static_cast<int>(o.most_k));
+    if (!o.sequences.empty()) kmers = read_kmers({o.sequences, o.regions}, table, static_cast<int>(o.most_k));
 
     const auto row_of = [&](const std::string& name, std::span<const LabelledFeatures> sets) {
         std::vector<FeatureRows> candidates;
