@@ -6,6 +6,7 @@
 #include "apps/cmd_info.h"
 #include "apps/cmd_plan.h"
 #include "apps/cmd_prepare.h"
+#include "apps/cmd_probe.h"
 #include "apps/cmd_selftest.h"
 #include "apps/cmd_train.h"
 
@@ -18,6 +19,7 @@ const std::vector<Command>& commands() {
         {"generate", kGenerateSummary, run_generate},
         {"embed", kEmbedSummary, run_embed},
         {"prepare", kPrepareSummary, run_prepare},
+        {"probe", kProbeSummary, run_probe},
         {"plan", kPlanSummary, run_plan},
         {"info", kInfoSummary, run_info},
         {"bench", kBenchSummary, run_bench},
