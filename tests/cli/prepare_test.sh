@@ -53,6 +53,15 @@ succeeds "$ADDER" prepare --domain dna --input "$W/a.fa" --valid "$W/b.fa" --out
 succeeds "$ADDER" train "${settings[@]}" --input "$W/both.h5" --out "$W/from_both"
 same_run from_both
 
+# Names that occur in both files are told apart, wherever they are read.
+mkdir "$W/x" "$W/y"
+printf '>same\nACGTACGTAACCGGTT\n' | tee "$W/x/1.fa" >"$W/y/1.fa"
+rm -r "$W/source"
+succeeds "$ADDER" train "${settings[@]}" --input "$W/x" --input "$W/y" --valid "$W/b.fa" --out "$W/source"
+(cd "$W" && "$ADDER" prepare --domain dna --input x --input y --out xy.h5) >"$W/out" 2>"$W/err" || wrong "expected exit 0"
+succeeds "$ADDER" train "${settings[@]}" --input "$W/xy.h5" --valid "$W/b.fa" --out "$W/named"
+same_run named
+
 # Evaluation, by record; a run that goes on; another digest.
 for input in a.fa ab.h5 both.h5 b.fa b.h5; do
     part=()
