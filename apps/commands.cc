@@ -4,6 +4,7 @@
 #include "apps/cmd_generate.h"
 #include "apps/cmd_info.h"
 #include "apps/cmd_plan.h"
+#include "apps/cmd_prepare.h"
 #include "apps/cmd_probe.h"
 #include "apps/cmd_selftest.h"
 #include "apps/cmd_train.h"
@@ -16,6 +17,7 @@ const std::vector<Command>& commands() {
         {"eval", kEvalSummary, run_eval},
         {"generate", kGenerateSummary, run_generate},
         {"probe", kProbeSummary, run_probe},
+        {"prepare", kPrepareSummary, run_prepare},
         {"plan", kPlanSummary, run_plan},
         {"info", kInfoSummary, run_info},
         {"bench", kBenchSummary, run_bench},
