@@ -79,8 +79,8 @@ refused 1 "none.h5" "$ADDER" probe --embeddings "$W/none.h5" --labels "$tsv"
 refused 1 "s.fa" "$ADDER" probe --embeddings "$W/s.fa" --labels "$tsv"
 awk -F'\t' 'BEGIN { OFS = FS } NR == 2 { $2 = "rare" } { print $1, $2 }' "$tsv" >"$W/rare.tsv"
 succeeds probe --labels "$W/rare.tsv"
-logs "warning: class 'rare' has 1 members? for 5 folds"
-logs "warning: class 'rare' is missing from a training part"
+logs 'warning: 1 class \(rare\) without training examples in some part'
+logs 'warning: 1 class \(rare\) without test examples in some part'
 refused 2 '--embeddings' "$ADDER" probe --labels "$tsv"
 refused 2 "NAME=FILE.h5" probe --labels "$tsv" --compare "$h5"
 refused 2 "'kmer' is taken" probe --labels "$tsv" --compare "kmer=$h5"
