@@ -1,5 +1,6 @@
 #include "apps/app.h"
 #include "apps/cmd_bench.h"
+#include "apps/cmd_embed.h"
 #include "apps/cmd_eval.h"
 #include "apps/cmd_generate.h"
 #include "apps/cmd_info.h"
@@ -16,6 +17,8 @@ const std::vector<Command>& commands() {
         {"train", kTrainSummary, run_train},
         {"eval", kEvalSummary, run_eval},
         {"generate", kGenerateSummary, run_generate},
+        {"embed", kEmbedSummary, run_embed},
+        {"prepare", kPrepareSummary, run_prepare},
         {"probe", kProbeSummary, run_probe},
         {"prepare", kPrepareSummary, run_prepare},
         {"plan", kPlanSummary, run_plan},

@@ -253,8 +253,8 @@ void read_split(const Hdf5Reader& in, std::span<const TokenRecord> inputs, int64
         s.record += first;
         (part == 0 ? to.train : part == 1 ? to.valid : to.test).push_back(s);
     }
-    for (const TokenRecord& r : inputs) to.n_gap += static_cast<int64_t>(r.symbols.size());
-    to.n_gap -= n_used;
+    for (const TokenRecord& r : inputs) to.n_unused += static_cast<int64_t>(r.symbols.size());
+    to.n_unused -= n_used;
 }
 
 void check_digest(const std::string& path, const char* what, std::span<const TokenRecord> records,

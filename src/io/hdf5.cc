@@ -146,8 +146,10 @@ struct Hdf5Writer::Impl {
 
     explicit Impl(const std::string& path) : output(path) {
         prepare_library();
-        const Handle access = file_access();
-        file = Handle(H5Fcreate(output.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), H5Fclose);
+        const Handle access = file_access(), root(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+        // Here and below: the same content makes the same bytes, whenever it is written.
+        H5Pset_obj_track_times(root, false);
+        file = Handle(H5Fcreate(output.temporary().c_str(), H5F_ACC_TRUNC, root, access), H5Fclose);
         if (!file) bad("/", "cannot begin the file");
     }
 
@@ -188,6 +190,7 @@ void Hdf5Writer::Impl::create(const std::string& name, Column& c) {
     const Handle space(H5Screate_simple(rank, none.data(), unlimited.data()), H5Sclose);
     const Handle layout(H5Pcreate(H5P_DATASET_CREATE), H5Pclose), links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
     H5Pset_create_intermediate_group(links, 1);
+    H5Pset_obj_track_times(layout, false);
     H5Pset_chunk(layout, rank, chunk.data());
     if (c.rows.deflate > 0) {
         if (size_of(c.rows.dtype) > 1) H5Pset_shuffle(layout);
