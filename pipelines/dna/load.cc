@@ -4,14 +4,17 @@
 
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 
 #include "core/error.h"
 #include "datasets/fasta.h"
 #include "datasets/inputs.h"
 #include "datasets/reads.h"
+#include "io/hdf5.h"
 #include "pipelines/dna/tokenizer.h"
 #include "pipelines/record_names.h"
 #include "pipelines/symbol_buffer.h"
+#include "pipelines/store.h"
 
 namespace adder::dna {
 
@@ -30,9 +33,12 @@ double percent(int64_t part, int64_t whole) {
 struct Reading {
     const DnaOptions& options;
     std::vector<TokenRecord>& records;
+    StoredParts& parts;
     BaseCounts counts = {};
     std::string summary = {};
-    std::vector<std::string> warnings = {};
+    std::vector<std::string> warnings = {}, notes = {};
+    std::vector<std::string> sources = {};  // of a token store: where its records are from
+    bool is_split = false;
 };
 
 void add_record(const std::string& name, const std::string& letters, Reading& to) {
@@ -92,8 +98,31 @@ void read_reads(InputFile file, Reading& to) {
     if (reader.counts().kept == 0) to.warnings.push_back(path + ": no read is kept");
 }
 
+// IUPAC codes are N in symbols already.
+void count_symbols(std::span<const uint8_t> symbols, BaseCounts& counts) {
+    int64_t acgt = 0, lower = 0;
+    for (const uint8_t symbol : symbols) {
+        acgt += is_base(symbol);
+        lower += (symbol & kLower) != 0;
+    }
+    const auto n = static_cast<int64_t>(symbols.size());
+    counts += {.records = 1, .bases = n, .acgt = acgt, .n = n - acgt, .lower_case = lower};
+}
+
+void read_prepared(const std::string& path, Reading& to) {
+    const size_t first = to.records.size();
+    const StoreInfo info = read_store(path, "dna", to.records, to.parts);
+    check_settings(path, info.settings, to.options.symbol_settings(), DnaOptions{}.symbol_settings());
+    for (size_t i = first; i < to.records.size(); ++i) count_symbols(to.records[i].symbols, to.counts);
+    to.summary = fmt::format("{} records, {} bases, prepared", to.counts.records, to.counts.bases);
+    for (const std::string& line : info.report) to.notes.push_back("  prepared from " + line);
+    to.sources = info.sources;
+    to.is_split = info.is_split;
+}
+
 // Picks the reader by what the file holds; what is unknown FASTA's reader explains.
 void read_file(const std::string& path, Reading& to) {
+    if (looks_like_hdf5(path)) return read_prepared(path, to);
     InputFile file(path);
     if (file.format() == SequenceFormat::fasta || file.format() == SequenceFormat::other)
         read_fasta(std::move(file), to);
@@ -115,17 +144,26 @@ void report_bases(const char* role, const BaseCounts& total, const DnaOptions& o
 }
 
 // Reads one list of inputs to the end of `data.records` and reports it.
-void read(const std::vector<std::string>& inputs, const char* role, const DnaOptions& options, Dataset& data) {
+void read(const std::vector<std::string>& inputs, const char* role, const DnaOptions& options, Dataset& data,
+          StoredParts& parts) {
     BaseCounts total;
     const size_t first_record = data.records.size();
     for (const std::string& file : sequence_inputs(inputs)) {
-        const size_t first = data.records.size();
-        Reading reading{options, data.records};
+        const size_t first = data.records.size(), first_held_out = parts.held_out.size();
+        const auto first_file = static_cast<int32_t>(data.files.size());
+        Reading reading{options, data.records, parts};
         read_file(file, reading);
-        for (size_t i = first; i < data.records.size(); ++i)
-            data.records[i].file = static_cast<int32_t>(data.files.size());
-        data.files.push_back(file);
+        for (size_t i = first; i < data.records.size(); ++i) {
+            const auto n = static_cast<int64_t>(data.records[i].symbols.size());
+            data.records[i].file += first_file;
+            // Beside a store that brings a split, what brings none is for training.
+            if (!reading.is_split && n > 0) parts.split.train.push_back({static_cast<int64_t>(i), 0, n});
+        }
+        for (size_t i = first_held_out; i < parts.held_out.size(); ++i) parts.held_out[i].file += first_file;
+        if (reading.sources.empty()) reading.sources = {file};
+        data.files.insert(data.files.end(), reading.sources.begin(), reading.sources.end());
         data.report.push_back(fmt::format("{} {}: {}", role, file, reading.summary));
+        data.report.insert(data.report.end(), reading.notes.begin(), reading.notes.end());
         data.warnings.insert(data.warnings.end(), reading.warnings.begin(), reading.warnings.end());
         total += reading.counts;
     }
@@ -147,25 +185,44 @@ void report_parts(const Split& split, Dataset& data) {
             fmt::format("{} segment(s) of a single {}: nothing to predict in them", n_short, data.tokenizer->token()));
 }
 
+// Reads what is held out as files of its own.
+void read_held_out(const DataOptions& options, Dataset& data, StoredParts& parts) {
+    StoredParts none;
+    std::vector<TokenRecord> inputs = std::exchange(data.records, {});
+    read(options.valid, "held-out input", options.dna, data, none);
+    if (!none.split_by.empty())
+        fail("[split] {}: holds parts of its own, so that it cannot be held out; hint: prepare it without a split",
+             none.split_by);
+    parts.held_out = std::exchange(data.records, std::move(inputs));
+}
+
+void hold_out(std::vector<TokenRecord> records, Split& split, Dataset& data) {
+    data.valid_digest = digest_of(records);
+    data.n_held_out = static_cast<int64_t>(records.size());
+    for (TokenRecord& record : records) {
+        const auto n = static_cast<int64_t>(record.symbols.size());
+        split.valid.push_back({static_cast<int64_t>(data.records.size()), 0, n});
+        data.records.push_back(std::move(record));
+    }
+}
+
 }  // namespace
 
 Dataset load(const DataOptions& options) {
     Dataset data;
     data.tokenizer = make_tokenizer(options.dna);
-    read(options.input, "input", options.dna, data);
-    const std::span<const TokenRecord> inputs(data.records);
-    data.digest = digest_of(inputs);
-    Split split = split_records(inputs, data.files, options.split());
-    if (options.splits()) data.split_digest = digest_of(split, inputs);
-    if (!options.valid.empty()) {
-        if (options.splits()) fail("[split] give either held-out files or a split of the input, not both");
-        const size_t n_inputs = data.records.size();
-        read(options.valid, "held-out input", options.dna, data);
-        const std::span<const TokenRecord> held_out = std::span(data.records).subspan(n_inputs);
-        data.valid_digest = digest_of(held_out);
-        split.valid = whole_records(held_out);
-        for (Segment& s : split.valid) s.record += static_cast<int64_t>(n_inputs);
-    }
+    StoredParts parts;
+    read(options.input, "input", options.dna, data, parts);
+    data.digest = digest_of(data.records);
+    if (options.splits() && !options.valid.empty())
+        fail("[split] give either held-out files or a split of the input, not both");
+    if (!parts.split_by.empty() && (options.splits() || !options.valid.empty()))
+        fail("[split] {}: was prepared with held-out parts; hint: give no other split, or prepare it without one",
+             parts.split_by);
+    Split split = parts.is_split ? std::move(parts.split) : split_records(data.records, data.files, options.split());
+    if (options.splits() || parts.is_split) data.split_digest = digest_of(split, data.records);
+    if (!options.valid.empty()) read_held_out(options, data, parts);
+    if (!parts.held_out.empty()) hold_out(std::move(parts.held_out), split, data);
     data.train = std::move(split.train);
     data.valid = std::move(split.valid);
     data.test = std::move(split.test);

@@ -43,7 +43,7 @@ int64_t padded(const Shape& shape) { return (shape.numel() + kAlign - 1) / kAlig
 
 void ParamVisitor::operator()(const char* name, Param& param, const Shape& shape, const Init& init, ParamKind kind,
                               const Shape& file_shape) {
-    on_param({prefix_ + name, shape, file_shape.rank ? file_shape : shape, init, kind}, param);
+    on_param({prefix_ + name, shape, file_shape.rank ? file_shape : shape, init, kind, group_}, param);
 }
 
 ParamSizes::Place ParamSizes::add(const ParamSpec& spec) {
