@@ -7,10 +7,10 @@
 #include <unordered_map>
 
 #include "core/error.h"
-#include "datasets/fasta.h"
-#include "datasets/inputs.h"
+#include "datasets/intervals.h"
 #include "io/hdf5.h"
 #include "pipelines/dna/kmers.h"
+#include "pipelines/domain.h"
 
 namespace adder {
 
@@ -39,6 +39,32 @@ Hdf5Info checked_info(const Hdf5Reader& file) {
         fail("[probe] {}: 'name' is {}, 'embedding' {}; hint: one name an example", file.path(), names.text(),
              info.text());
     return info;
+}
+
+// Calls f(name, symbols) for every sequence.
+template <class F>
+void for_sequences(const ProbeSequences& sequences, F f) {
+    DataOptions options;
+    options.domain = "dna";
+    options.input = sequences.input;
+    const Dataset data = find_domain(options.domain).load(options);
+    if (sequences.regions.empty()) {
+        for (const TokenRecord& r : data.records) f(r.name, std::span(r.symbols));
+        return;
+    }
+    const BedFile bed = read_bed(sequences.regions);
+    std::vector<std::string> names;
+    std::vector<int64_t> lengths;
+    for (const TokenRecord& r : data.records) {
+        names.push_back(r.name);
+        lengths.push_back(static_cast<int64_t>(r.symbols.size()));
+    }
+    const std::vector<int64_t> records = locate(bed, names, lengths);
+    for (size_t i = 0; i < records.size(); ++i) {
+        const Interval& region = bed.intervals[i];
+        f(region.label(), std::span(data.records[static_cast<size_t>(records[i])].symbols)
+                              .subspan(static_cast<size_t>(region.begin), static_cast<size_t>(region.size())));
+    }
 }
 
 }  // namespace
@@ -70,40 +96,35 @@ LabelledFeatures read_embeddings(const std::string& path, const LabelTable& labe
     return f;
 }
 
-std::vector<LabelledFeatures> read_kmers(std::span<const std::string> files, const LabelTable& labels, int most_k) {
+std::vector<LabelledFeatures> read_kmers(const ProbeSequences& sequences, const LabelTable& labels, int most_k) {
     const auto n = static_cast<int64_t>(labels.rows.size());
     std::vector<dna::KmerFrequencies> kmers;
     std::vector<LabelledFeatures> features;
     for (int k = 1; k <= most_k; ++k) {
-        kmers.emplace_back(k);
-        features.push_back(
-            {std::vector<float>(static_cast<size_t>(n * kmers.back().n_features())), n, kmers.back().n_features()});
+        const int64_t d = kmers.emplace_back(k).n_features();
+        features.push_back({std::vector<float>(static_cast<size_t>(n * d)), n, d});
     }
     std::unordered_map<std::string_view, int64_t> row_of;
     for (int64_t i = 0; i < n; ++i) row_of.emplace(labels.rows[static_cast<size_t>(i)].name, i);
     std::vector<char> seen(static_cast<size_t>(n), 0);
-    for (const std::string& path : sequence_inputs(files)) {
-        FastaReader reader(path);
-        for (FastaRecord record; reader.next(record);) {
-            const auto it = row_of.find(record.name);
-            if (it == row_of.end()) continue;
-            char& is_seen = seen[static_cast<size_t>(it->second)];
-            if (is_seen) fail("[probe] {}: a second sequence is named '{}'; hint: names are unique", path, record.name);
-            is_seen = 1;
-            for (size_t k = 0; k < kmers.size(); ++k)
-                kmers[k].of(record.sequence, features[k].values.data() + it->second * features[k].d);
-        }
-    }
+    for_sequences(sequences, [&](const std::string& name, std::span<const uint8_t> symbols) {
+        const auto it = row_of.find(name);
+        if (it == row_of.end()) return;
+        char& is_seen = seen[static_cast<size_t>(it->second)];
+        if (is_seen)
+            fail("[probe] {}: a second sequence is named '{}'; hint: names are unique",
+                 fmt::join(sequences.input, ", "), name);
+        is_seen = 1;
+        for (size_t k = 0; k < kmers.size(); ++k)
+            kmers[k].of(symbols, features[k].values.data() + it->second * features[k].d);
+    });
     const auto missing = std::count(seen.begin(), seen.end(), 0);
-    if (missing > 0) {
-        const auto first = static_cast<size_t>(std::find(seen.begin(), seen.end(), 0) - seen.begin());
-        fail(
-            "[probe] {}: {} of {} labelled names have no sequence there, '{}' for one; hint: give the sequences that "
-            "were "
-            "embedded",
-            fmt::join(files, ", "), missing, n, labels.rows[first].name);
-    }
-    return features;
+    if (missing == 0) return features;
+    const auto first = static_cast<size_t>(std::find(seen.begin(), seen.end(), 0) - seen.begin());
+    fail(
+        "[probe] {}: {} of {} labelled names have no sequence there, '{}' for one; hint: give the sequences that were "
+        "embedded, and their --regions",
+        fmt::join(sequences.input, ", "), missing, n, labels.rows[first].name);
 }
 
 }  // namespace adder

@@ -22,8 +22,14 @@ struct LabelledFeatures {
 // not finite (example and column are named).
 LabelledFeatures read_embeddings(const std::string& path, const LabelTable& labels);
 
-// For k = 1 .. most_k the k-mer frequencies of the records of FASTA files that have the names of the labels. Other
-// records are passed over. Errors: those of the files, a name without record, or with two.
-std::vector<LabelledFeatures> read_kmers(std::span<const std::string> files, const LabelTable& labels, int most_k);
+// Where the embedded sequences are: DNA inputs as `adder embed` takes them, and the regions of them that were embedded.
+struct ProbeSequences {
+    std::vector<std::string> input;
+    std::string regions;  // a BED file; "": whole records
+};
+
+// For k = 1 .. most_k the k-mer frequencies of the sequences that have the names of the labels: names are given as
+// `adder embed` does. Others are passed over. Errors: those of the files, a name without sequence, or with two.
+std::vector<LabelledFeatures> read_kmers(const ProbeSequences& sequences, const LabelTable& labels, int most_k);
 
 }  // namespace adder

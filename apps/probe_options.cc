@@ -33,8 +33,13 @@ OptionList ProbeOptions::list() {
            .is_path = true});
     l.add({.name = "sequences",
            .value = &sequences,
-           .unit = "FASTA",
-           .help = "the sequences that were embedded, for a row of k-mers",
+           .unit = "PATH",
+           .help = "the DNA that was embedded, for a row of k-mers",
+           .is_path = true});
+    l.add({.name = "regions",
+           .value = &regions,
+           .unit = "BED",
+           .help = "the regions of them that were embedded",
            .is_path = true});
     l.add({.name = "max-k",
            .value = &most_k,
@@ -80,6 +85,11 @@ std::vector<std::pair<std::string, std::string>> ProbeOptions::compared() const 
         rows.emplace_back(name, text.substr(equals + 1));
     }
     return rows;
+}
+
+void ProbeOptions::check() const {
+    if (!regions.empty() && sequences.empty()) throw UsageError("--regions: needs --sequences");
+    compared();
 }
 
 }  // namespace adder::cli

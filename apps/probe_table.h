@@ -13,8 +13,8 @@ struct ProbeRow {
     std::string name;
     ClassificationMetrics metrics;
     std::vector<double> l2;  // chosen in each fold; empty where nothing was chosen
-    int64_t candidate = 0;  // the feature set chosen most often, of equals the first
-    int64_t k = 0;          // of k-mers; 0 for other features
+    int64_t candidate = 0;   // the feature set chosen most often, of equals the first
+    int64_t k = 0;           // of k-mers; 0 for other features
 };
 
 ProbeRow probe_row(std::string name, const ProbeResult& result, int64_t n_classes);

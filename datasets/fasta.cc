@@ -131,7 +131,7 @@ void FastaReader::Impl::expect_fasta() {
     while (fill() && (is_blank(*at) || *at == '\n')) line += *at++ == '\n';
     if (at == end) bad("holds blank lines only; hint: give a FASTA file");
     if (*at != '>') {
-        bad("line {}: expected a header that begins with '>', got {}; hint: is it a FASTA file?", line,
+        bad("line {}: expected a header that begins with '>', got {}; hint: adder reads FASTA, FASTQ, SAM, BAM and CRAM", line,
             describe_byte(*at));
     }
 }

@@ -1,7 +1,7 @@
 // How often each k-mer occurs in a sequence, on either strand: the features that a model's embeddings have to beat.
 #pragma once
 #include <cstdint>
-#include <string_view>
+#include <span>
 #include <vector>
 
 namespace adder::dna {
@@ -16,9 +16,9 @@ class KmerFrequencies {
     int k() const { return k_; }
     // 2, 10, 32, 136, 512, 2080 for k = 1 .. 6.
     int64_t n_features() const { return n_features_; }
-    // Fills `out`, n_features() long, with counts divided by their sum. A C G T and U in either case; k-mers with
-    // another letter do not count. All zero where there are none.
-    void of(std::string_view letters, float* out) const;
+    // Fills `out`, n_features() long, with counts divided by their sum. Symbols are those of tokenizer.h; k-mers
+    // with an N do not count. All zero where there are none.
+    void of(std::span<const uint8_t> symbols, float* out) const;
 
   private:
     int k_;

@@ -6,15 +6,18 @@
 #include <cmath>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 
 #include "core/error.h"
 #include "datasets/fasta.h"
 #include "datasets/inputs.h"
 #include "datasets/labels.h"
 #include "datasets/reads.h"
+#include "io/hdf5.h"
 #include "pipelines/dna/tokenizer.h"
 #include "pipelines/record_names.h"
 #include "pipelines/symbol_buffer.h"
+#include "pipelines/store.h"
 
 namespace adder::dna {
 
@@ -33,10 +36,12 @@ double percent(int64_t part, int64_t whole) {
 struct Reading {
     const DnaOptions& options;
     std::vector<TokenRecord>& records;
+    StoredParts& parts;
     BaseCounts counts = {};
     std::string summary = {};
-    std::vector<std::string> warnings = {};
-    std::vector<SplitPart> parts = {};  // of its records, where it says so: a manifest
+    std::vector<std::string> warnings = {}, notes = {};
+    std::vector<std::string> sources = {};  // of a token store: where its records are from
+    bool is_split = false;
 };
 
 void add_record(const std::string& name, const std::string& letters, Reading& to) {
@@ -96,6 +101,28 @@ void read_reads(InputFile file, Reading& to) {
     if (reader.counts().kept == 0) to.warnings.push_back(path + ": no read is kept");
 }
 
+// IUPAC codes are N in symbols already.
+void count_symbols(std::span<const uint8_t> symbols, BaseCounts& counts) {
+    int64_t acgt = 0, lower = 0;
+    for (const uint8_t symbol : symbols) {
+        acgt += is_base(symbol);
+        lower += (symbol & kLower) != 0;
+    }
+    const auto n = static_cast<int64_t>(symbols.size());
+    counts += {.records = 1, .bases = n, .acgt = acgt, .n = n - acgt, .lower_case = lower};
+}
+
+void read_prepared(const std::string& path, Reading& to) {
+    const size_t first = to.records.size();
+    const StoreInfo info = read_store(path, "dna", to.records, to.parts);
+    check_settings(path, info.settings, to.options.symbol_settings(), DnaOptions{}.symbol_settings());
+    for (size_t i = first; i < to.records.size(); ++i) count_symbols(to.records[i].symbols, to.counts);
+    to.summary = fmt::format("{} records, {} bases, prepared", to.counts.records, to.counts.bases);
+    for (const std::string& line : info.report) to.notes.push_back("  prepared from " + line);
+    to.sources = info.sources;
+    to.is_split = info.is_split;
+}
+
 void read_file(const std::string& path, Reading& to);
 
 // The part of a record that a row means, in bases from 0.
@@ -108,46 +135,57 @@ void cut(const Manifest& manifest, const ManifestRow& row, TokenRecord& record) 
     record.symbols = std::vector<uint8_t>(at(begin), at(end));
 }
 
-// Rows with a sequence are records; the records of a row's file have its label, and its name where they are one.
+// The records of one row: its sequence, or those of its file, with its label, and its name where they are one.
+void read_row(const Manifest& manifest, const ManifestRow& row, Reading& to) {
+    const size_t first = to.records.size();
+    if (row.path.empty())
+        add_record(row.name, row.sequence, to);
+    else if (looks_like_hdf5(row.path) || looks_like_manifest(row.path))
+        fail("[dna] {}: line {}: {} is no file of sequences; hint: give it as an input of its own", manifest.path, row.line,
+             row.path);
+    else
+        read_file(row.path, to);
+    const bool single = to.records.size() == first + 1;
+    for (size_t i = first; i < to.records.size(); ++i) {
+        TokenRecord& r = to.records[i];
+        r.name = single ? row.name : row.name + ":" + r.name;
+        r.label = row.label;
+        r.group = row.group;
+        if (row.start || row.end) cut(manifest, row, r);
+    }
+}
+
 void read_manifest_rows(const std::string& path, Reading& to) {
     const Manifest manifest = read_manifest(path, false);
-    Reading one{to.options, to.records};
+    const size_t first = to.records.size();
     int64_t n_short = 0;
     for (const ManifestRow& row : manifest.rows) {
-        const size_t first = to.records.size();
-        one.parts.clear();
-        if (!row.path.empty()) {
-            read_file(row.path, one);
-            if (!one.parts.empty()) fail("[dna] {}: line {}: {} is a manifest too; hint: name its rows here", path, row.line, row.path);
-        } else {
-            add_record(row.name, row.sequence, one);
+        const size_t begin = to.records.size();
+        read_row(manifest, row, to);
+        const auto kept = std::remove_if(to.records.begin() + static_cast<int64_t>(begin), to.records.end(), [&](const TokenRecord& r) {
+            return static_cast<int64_t>(r.symbols.size()) < to.options.min_length;
+        });
+        n_short += to.records.end() - kept;
+        to.records.erase(kept, to.records.end());
+        for (size_t i = begin; manifest.has_split && i < to.records.size(); ++i) {
+            const Segment whole{static_cast<int64_t>(i), 0, static_cast<int64_t>(to.records[i].symbols.size())};
+            Split& split = to.parts.split;
+            (row.split == SplitPart::valid ? split.valid : row.split == SplitPart::test ? split.test : split.train).push_back(whole);
         }
-        const size_t count = to.records.size() - first;
-        for (size_t i = first; i < to.records.size(); ++i) {
-            TokenRecord& r = to.records[i];
-            r.name = count == 1 ? row.name : row.name + ":" + r.name;
-            r.label = row.label;
-            r.group = row.group;
-            if (row.start || row.end) cut(manifest, row, r);
-        }
-        if (row.path.empty() && static_cast<int64_t>(to.records.back().symbols.size()) < to.options.min_length) {
-            to.records.pop_back();
-            ++n_short;
-        }
-        to.parts.resize(to.parts.size() + to.records.size() - first, row.split);
     }
-    to.counts = one.counts;
-    to.counts.records = static_cast<int64_t>(to.parts.size());
+    if (manifest.has_split) {
+        to.is_split = to.parts.is_split = true;
+        to.parts.split_by = path;
+    }
     check_letters(path, to.counts);
-    to.warnings = one.warnings;
-    to.summary = fmt::format("manifest of {} rows, {} records, {} bases", manifest.rows.size(), to.counts.records,
-                             to.counts.bases);
+    to.summary = fmt::format("manifest of {} rows, {} records", manifest.rows.size(), to.records.size() - first);
     if (n_short > 0) to.summary += fmt::format(", {} records shorter than {} left out", n_short, to.options.min_length);
 }
 
 // Picks the reader by what the file holds; what is unknown FASTA's reader explains.
 void read_file(const std::string& path, Reading& to) {
     if (looks_like_manifest(path)) return read_manifest_rows(path, to);
+    if (looks_like_hdf5(path)) return read_prepared(path, to);
     InputFile file(path);
     if (file.format() == SequenceFormat::fasta || file.format() == SequenceFormat::other)
         read_fasta(std::move(file), to);
@@ -168,38 +206,32 @@ void report_bases(const char* role, const BaseCounts& total, const DnaOptions& o
                         percent(unscored, total.bases), role));
 }
 
-// Reads one list of inputs to the end of `data.records` and reports it. Gives the parts that manifests name, one a record.
-std::vector<SplitPart> read(const std::vector<std::string>& inputs, const char* role, const DnaOptions& options,
-                            Dataset& data) {
+// Reads one list of inputs to the end of `data.records` and reports it.
+void read(const std::vector<std::string>& inputs, const char* role, const DnaOptions& options, Dataset& data,
+          StoredParts& parts) {
     BaseCounts total;
-    std::vector<SplitPart> parts;
     const size_t first_record = data.records.size();
     for (const std::string& file : sequence_inputs(inputs)) {
-        const size_t first = data.records.size();
-        Reading reading{options, data.records};
+        const size_t first = data.records.size(), first_held_out = parts.held_out.size();
+        const auto first_file = static_cast<int32_t>(data.files.size());
+        Reading reading{options, data.records, parts};
         read_file(file, reading);
-        for (size_t i = first; i < data.records.size(); ++i)
-            data.records[i].file = static_cast<int32_t>(data.files.size());
-        reading.parts.resize(data.records.size() - first, SplitPart::none);
-        parts.insert(parts.end(), reading.parts.begin(), reading.parts.end());
-        data.files.push_back(file);
+        for (size_t i = first; i < data.records.size(); ++i) {
+            const auto n = static_cast<int64_t>(data.records[i].symbols.size());
+            data.records[i].file += first_file;
+            // Beside a store that brings a split, what brings none is for training.
+            if (!reading.is_split && n > 0) parts.split.train.push_back({static_cast<int64_t>(i), 0, n});
+        }
+        for (size_t i = first_held_out; i < parts.held_out.size(); ++i) parts.held_out[i].file += first_file;
+        if (reading.sources.empty()) reading.sources = {file};
+        data.files.insert(data.files.end(), reading.sources.begin(), reading.sources.end());
         data.report.push_back(fmt::format("{} {}: {}", role, file, reading.summary));
+        data.report.insert(data.report.end(), reading.notes.begin(), reading.notes.end());
         data.warnings.insert(data.warnings.end(), reading.warnings.begin(), reading.warnings.end());
         total += reading.counts;
     }
     qualify_names(std::span(data.records).subspan(first_record), data.files);
     report_bases(role, total, options, data);
-    return parts;
-}
-
-// Whole records; those of which nothing is said are for training.
-Split split_of(const std::vector<SplitPart>& parts, std::span<const TokenRecord> records) {
-    Split split;
-    for (const Segment& s : whole_records(records)) {
-        const SplitPart part = parts[static_cast<size_t>(s.record)];
-        (part == SplitPart::valid ? split.valid : part == SplitPart::test ? split.test : split.train).push_back(s);
-    }
-    return split;
 }
 
 void report_parts(const Split& split, Dataset& data) {
@@ -216,28 +248,44 @@ void report_parts(const Split& split, Dataset& data) {
             fmt::format("{} segment(s) of a single {}: nothing to predict in them", n_short, data.tokenizer->token()));
 }
 
+// Reads what is held out as files of its own.
+void read_held_out(const DataOptions& options, Dataset& data, StoredParts& parts) {
+    StoredParts none;
+    std::vector<TokenRecord> inputs = std::exchange(data.records, {});
+    read(options.valid, "held-out input", options.dna, data, none);
+    if (!none.split_by.empty())
+        fail("[split] {}: holds parts of its own, so that it cannot be held out; hint: prepare it without a split",
+             none.split_by);
+    parts.held_out = std::exchange(data.records, std::move(inputs));
+}
+
+void hold_out(std::vector<TokenRecord> records, Split& split, Dataset& data) {
+    data.valid_digest = digest_of(records);
+    data.n_held_out = static_cast<int64_t>(records.size());
+    for (TokenRecord& record : records) {
+        const auto n = static_cast<int64_t>(record.symbols.size());
+        split.valid.push_back({static_cast<int64_t>(data.records.size()), 0, n});
+        data.records.push_back(std::move(record));
+    }
+}
+
 }  // namespace
 
 Dataset load(const DataOptions& options) {
     Dataset data;
     data.tokenizer = make_tokenizer(options.dna);
-    const std::vector<SplitPart> parts = read(options.input, "input", options.dna, data);
-    const std::span<const TokenRecord> inputs(data.records);
-    data.digest = digest_of(inputs);
-    const bool named = std::any_of(parts.begin(), parts.end(), [](SplitPart p) { return p != SplitPart::none; });
-    if (named && (options.splits() || !options.valid.empty()))
-        fail("[split] the manifest's column 'split' says what is held out; hint: leave out that column, or the options");
-    Split split = named ? split_of(parts, inputs) : split_records(inputs, data.files, options.split());
-    if (named || options.splits()) data.split_digest = digest_of(split, inputs);
-    if (!options.valid.empty()) {
-        if (options.splits()) fail("[split] give either held-out files or a split of the input, not both");
-        const size_t n_inputs = data.records.size();
-        read(options.valid, "held-out input", options.dna, data);
-        const std::span<const TokenRecord> held_out = std::span(data.records).subspan(n_inputs);
-        data.valid_digest = digest_of(held_out);
-        split.valid = whole_records(held_out);
-        for (Segment& s : split.valid) s.record += static_cast<int64_t>(n_inputs);
-    }
+    StoredParts parts;
+    read(options.input, "input", options.dna, data, parts);
+    data.digest = digest_of(data.records);
+    if (options.splits() && !options.valid.empty())
+        fail("[split] give either held-out files or a split of the input, not both");
+    if (!parts.split_by.empty() && (options.splits() || !options.valid.empty()))
+        fail("[split] {}: holds parts of its own; hint: give no other split, or a file without one",
+             parts.split_by);
+    Split split = parts.is_split ? std::move(parts.split) : split_records(data.records, data.files, options.split());
+    if (options.splits() || parts.is_split) data.split_digest = digest_of(split, data.records);
+    if (!options.valid.empty()) read_held_out(options, data, parts);
+    if (!parts.held_out.empty()) hold_out(std::move(parts.held_out), split, data);
     data.train = std::move(split.train);
     data.valid = std::move(split.valid);
     data.test = std::move(split.test);

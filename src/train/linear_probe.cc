@@ -16,11 +16,13 @@ namespace {
 constexpr int64_t kInnerFolds = 3;
 constexpr double kChoiceTolerance = 1e-7, kFinalTolerance = 1e-12;
 
-// 10, 3.2, 1, ..., 1e-5: half decades.
+// Penalty 10^(1 - i / 2): half decades from 10 down to 1e-5.
 constexpr int kPenalties = 13;
 double penalty(int i) {
     return std::pow(10.0, 1 - 0.5 * i);
 }
+// A loss that much above the best so far ends the search at once, a lesser one when it comes twice.
+constexpr double kFarWorse = 1.05;
 
 template <class T>
 std::vector<T> picked(const std::vector<T>& from, std::span<const int64_t> rows) {
@@ -74,27 +76,53 @@ void add_log_loss(ThreadPool& pool, const LogisticModel& model, const FeatureRow
     }
 }
 
-struct Choice {
-    double loss = std::numeric_limits<double>::infinity(), l2 = 0;
-};
+// Searches the penalty of one feature set.
+class PenaltySearch {
+  public:
+    PenaltySearch(ThreadPool& pool, const FeatureRows& features, const ProbeExamples& e,
+                  std::span<const ProbeFold> inner)
+        : pool_(pool), features_(features), examples_(e), inner_(inner) {
+        for (const ProbeFold& f : inner)
+            fits_.push_back(std::make_unique<LogisticRegression>(pool, features, e.labels, f.train, e.n_classes));
+    }
 
-Choice choose_penalty(ThreadPool& pool, const FeatureRows& features, const ProbeExamples& e,
-                      std::span<const ProbeFold> inner) {
-    std::vector<std::unique_ptr<LogisticRegression>> fits;
-    for (const ProbeFold& f : inner)
-        fits.push_back(std::make_unique<LogisticRegression>(pool, features, e.labels, f.train, e.n_classes));
-    Choice best;
-    for (int i = 0, worse = 0; i < kPenalties && worse < 2; ++i) {
+    // Whole decades from the strongest on, then the half decades beside the best.
+    void run() {
+        for (int i = 0, worse = 0; i < kPenalties && worse < 2; i += 2) {
+            const double loss = try_penalty(i);
+            if (loss > best_loss_ * kFarWorse) break;
+            worse = loss > best_loss_ ? worse + 1 : 0;
+        }
+        const int middle = best_;
+        for (const int i : {middle - 1, middle + 1})
+            if (i >= 0 && i < kPenalties) try_penalty(i);
+    }
+    double loss() const { return best_loss_; }
+    double l2() const { return penalty(best_); }
+
+  private:
+    double try_penalty(int i) {
         double sum = 0;
         int64_t count = 0;
-        for (size_t f = 0; f < inner.size(); ++f)
-            add_log_loss(pool, fits[f]->fit(penalty(i), kChoiceTolerance), features, e, inner[f].test, sum, count);
+        for (size_t f = 0; f < inner_.size(); ++f)
+            add_log_loss(pool_, fits_[f]->fit(penalty(i), kChoiceTolerance), features_, examples_, inner_[f].test, sum,
+                         count);
         const double loss = count > 0 ? sum / static_cast<double>(count) : 0;
-        worse = loss < best.loss ? 0 : worse + 1;
-        if (loss < best.loss) best = {loss, penalty(i)};
+        if (loss < best_loss_) {
+            best_loss_ = loss;
+            best_ = i;
+        }
+        return loss;
     }
-    return best;
-}
+
+    ThreadPool& pool_;
+    FeatureRows features_;
+    const ProbeExamples& examples_;
+    std::span<const ProbeFold> inner_;
+    std::vector<std::unique_ptr<LogisticRegression>> fits_;
+    double best_loss_ = std::numeric_limits<double>::infinity();
+    int best_ = 0;
+};
 
 }  // namespace
 
@@ -116,13 +144,15 @@ ProbeResult probe(ThreadPool& pool, std::span<const FeatureRows> candidates, con
     for (size_t f = 0; f < folds.size(); ++f) {
         const ProbeFold& fold = folds[f];
         const std::vector<ProbeFold> inner = inner_folds(examples, fold);
-        Choice best;
+        double best_loss = std::numeric_limits<double>::infinity();
         ProbeChoice choice;
-        for (size_t c = 0; c < candidates.size(); ++c)
-            if (const Choice own = choose_penalty(pool, candidates[c], examples, inner); own.loss < best.loss) {
-                best = own;
-                choice = {static_cast<int64_t>(c), own.l2};
-            }
+        for (size_t c = 0; c < candidates.size(); ++c) {
+            PenaltySearch search(pool, candidates[c], examples, inner);
+            search.run();
+            if (search.loss() >= best_loss) continue;
+            best_loss = search.loss();
+            choice = {static_cast<int64_t>(c), search.l2()};
+        }
         const FeatureRows& features = candidates[static_cast<size_t>(choice.candidate)];
         LogisticRegression fit(pool, features, examples.labels, fold.train, examples.n_classes);
         const std::vector<double> p = predict(pool, fit.fit(choice.l2, kFinalTolerance), features, fold.test);
