@@ -1,5 +1,6 @@
 #include "apps/cmd_eval.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <nlohmann/json.hpp>
@@ -31,6 +32,8 @@ std::string as_text(const Json& result, const std::string& token) {
     if (result.contains("baselines"))
         for (const auto& [name, bits] : result["baselines"].items())
             text += fmt::format("{:.6f} bits per {}: {}\n", bits.get<double>(), token, name);
+    if (result.contains("best_baseline"))
+        text += fmt::format("the best of these context models: {}\n", result["best_baseline"].get<std::string>());
     return text;
 }
 
@@ -49,11 +52,14 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     const Compute compute = machine.compute();
 
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
+    loaded.require_language_model();
     const Dataset data = loaded.domain.load(loaded.reading(o.data));
     report(app.console, data);
 
     const StopSignals signals;
-    const std::vector<Segment>& segments = o.part == "valid" ? data.valid : o.part == "test" ? data.test : data.train;
+    const bool is_split = !data.split_digest.empty() || !data.valid_digest.empty();
+    const std::string part = !o.part.empty() ? o.part : is_split ? "valid" : "train";
+    const std::vector<Segment>& segments = part == "valid" ? data.valid : part == "test" ? data.test : data.train;
     std::string table = "name\ttokens\tnats\n";
     const int64_t tile = std::min(o.tile.value_or(score_tile(compute.device, loaded.model.config())),
                                   std::max<int64_t>(n_symbols(segments), 1));
@@ -78,8 +84,12 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     const double nats = sums.loss / sums.weight;
     Json result = {{"nats_per_token", nats}, {"bits_per_token", nats / std::numbers::ln2},
                    {"tokens", count_of(sums.weight)}};
-    for (const Baseline& b : loaded.domain.evaluate(data, segments, o.baseline_orders()))
-        result["baselines"][b.name] = b.bits_per_token;
+    const std::vector<Baseline> baselines = loaded.domain.evaluate(data, segments, o.baseline_orders());
+    for (const Baseline& b : baselines) result["baselines"][b.name] = b.bits_per_token;
+    if (baselines.size() > 1)
+        result["best_baseline"] = std::min_element(baselines.begin(), baselines.end(), [](const Baseline& a, const Baseline& b) {
+                                      return a.bits_per_token < b.bits_per_token;
+                                  })->name;
     app.results = o.json ? result.dump() + "\n" : as_text(result, data.tokenizer->token());
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -12,6 +13,7 @@
 #include "core/rng.h"
 #include "pipelines/dna/context_model.h"
 #include "pipelines/dna/tokenizer.h"
+#include "pipelines/windows.h"
 #include "tests/datasets/compress.h"
 #include "tests/io/scratch.h"
 
@@ -163,6 +165,119 @@ TEST(DnaDomain, held_out_files_are_kept_apart_from_the_inputs) {
                 HasSubstr("not both"));
 }
 
+TEST(DnaDomain, what_is_odd_but_valid_is_read_and_counted) {
+    Scratch w;
+    const Dataset data = load({w.put("a.fa", ">x\r\nac gu\r\nRN-*n\r\n\r\n>one\r\nA\n>all_n\nNNNN")});
+    ASSERT_EQ(data.records.size(), 3u);
+    EXPECT_EQ(data.records[0].symbols, encode("acguRNn"));
+    EXPECT_THAT(data.report, Contains(HasSubstr("3 records, 12 bases, 2 '-' and '*' skipped")));
+    EXPECT_THAT(data.warnings, Contains(HasSubstr("1 segment(s) of a single base")));
+}
+
+TEST(DnaDomain, two_records_of_one_name_are_an_error_within_a_file_and_qualified_across_files) {
+    Scratch w;
+    EXPECT_THAT(error_of([&] { load({w.put("a.fa", ">x 1\nA\n>y\nA\n>x 2\nC\n")}); }),
+                AllOf(HasSubstr("a.fa"), HasSubstr("two records are called x")));
+    const Dataset data = load({w.put("a.fa", ">x\nAC\n>y\nAC\n"), w.put("b.fa", ">x\nGG\n")});
+    EXPECT_EQ(data.records[0].name, "a.fa:x");
+    EXPECT_EQ(data.records[1].name, "y");
+    EXPECT_EQ(data.records[2].name, "b.fa:x");
+    DataOptions options = input_of({w.path("a.fa"), w.path("b.fa")});
+    options.valid_contigs = "x";
+    EXPECT_THAT(error_of([&] { kDomain.load(options); }), HasSubstr("x is the name of several records"));
+    options.valid_contigs = "b.fa:x";
+    EXPECT_EQ(kDomain.load(options).valid[0].record, 2);
+}
+
+TEST(DnaDomain, over_five_percent_of_other_letters_look_like_protein) {
+    Scratch w;
+    const std::string bases(95, 'A');
+    const Dataset data = load({w.put("a.fa", ">x\n" + bases + "EFXJO\n")});
+    EXPECT_EQ(data.records[0].symbols, encode(bases + "NNNNN"));
+    EXPECT_THAT(data.report, Contains(HasSubstr("other letters 5 (read as N)")));
+    EXPECT_THAT(error_of([&] { load({w.put("p.fa", ">x\n" + bases + "EFXJOE\n")}); }),
+                AllOf(HasSubstr("p.fa"), HasSubstr("looks like protein")));
+}
+
+TEST(DnaDomain, short_records_are_left_out_and_counted) {
+    Scratch w;
+    DataOptions options = input_of({w.put("a.fa", ">x\nACG\n>y\nACGT\n>z\nA\n")});
+    options.dna.min_length = 4;
+    const Dataset data = kDomain.load(options);
+    ASSERT_EQ(data.records.size(), 1u);
+    EXPECT_EQ(data.records[0].name, "y");
+    EXPECT_THAT(data.report, Contains(HasSubstr("1 records, 4 bases, 2 records shorter than 4 left out")));
+}
+
+// Peak memory of this process in bytes, as Linux counts it.
+int64_t peak_bytes() {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+        if (line.rfind("VmHWM:", 0) == 0) return std::stoll(line.substr(6)) * 1024;
+    return 0;
+}
+
+TEST(DnaDomain, one_long_line_takes_a_byte_a_base) {
+    Scratch w;
+    constexpr int64_t kMiB = 1 << 20, kBases = 160 * kMiB;
+    {
+        std::ofstream out(w.path("long.fa"), std::ios::binary);
+        out << ">line\n";
+        const std::string piece(kMiB, 'G');
+        for (int64_t n = 0; n < kBases; n += kMiB) out << piece;
+    }
+    const int64_t before = peak_bytes();
+    const Dataset data = load({w.path("long.fa")});
+    EXPECT_EQ(data.records[0].symbols.size(), static_cast<size_t>(kBases));
+    EXPECT_EQ(data.records[0].symbols.back(), kBaseG);
+    EXPECT_LT(peak_bytes() - before, kBases + 80 * kMiB);
+}
+
+// Everything that is held out is overwritten by one letter: the batches stay what they were.
+TEST(DnaDomain, training_never_reads_what_is_held_out_not_even_as_left_context) {
+    Scratch w;
+    std::string genome;
+    const Philox rng(2, Stream::test);
+    for (uint64_t i = 0; i < 6000; ++i) genome += "ACGT"[rng.below(4, i)];
+    const auto fasta = [&](const std::string& s) { return ">a\n" + s.substr(0, 4000) + "\n>b\n" + s.substr(4000) + "\n"; };
+    const auto batches = [&](DataOptions options, const std::string& path) {
+        options.input = {path};
+        const Dataset data = kDomain.load(options);
+        const WindowSampler sampler(data.records, data.train, *data.tokenizer, {{{1000, 64, 2}}, 1, 1, 0.5});
+        std::string all;
+        for (int64_t step = 0; step < 60; ++step) {
+            Batch batch(2, 64);
+            sampler.fill(step, 0, batch);
+            for (const Tensor* t : {&batch.ids, &batch.targets, &batch.weights, &batch.start})
+                all.append(static_cast<const char*>(t->ref().data), static_cast<size_t>(t->ref().bytes()));
+        }
+        return all;
+    };
+    DataOptions by_bed, by_fraction, by_contig, kmers_by_bed;
+    by_bed.split_bed = w.put("s.bed", "a\t1000\t2500\ttrain\na\t2500\t3000\tvalid\na\t0\t700\ttest\nb\t0\t500\ttrain\n");
+    by_fraction.valid_fraction = by_fraction.test_fraction = 0.1;
+    by_fraction.gap = 50;
+    by_contig.valid_contigs = "b";
+    kmers_by_bed = by_bed;
+    kmers_by_bed.dna = kmers(3);
+    for (const DataOptions& options : {by_bed, by_fraction, by_contig, kmers_by_bed}) {
+        DataOptions whole = options;
+        whole.input = {w.put("whole.fa", fasta(genome))};
+        const Dataset data = kDomain.load(whole);
+        std::string poisoned(genome.size(), 'T');
+        for (const Segment& s : data.train) {
+            const size_t at = static_cast<size_t>(s.begin) + (s.record == 1 ? 4000 : 0), n = static_cast<size_t>(s.size());
+            poisoned.replace(at, n, genome, at, n);
+        }
+        ASSERT_NE(poisoned, genome);
+        const std::string want = batches(options, w.path("whole.fa"));
+        EXPECT_EQ(batches(options, w.put("poisoned.fa", fasta(poisoned))), want);
+        const size_t last = static_cast<size_t>(data.train[0].end) - 2;  // of the train part: it does matter
+        poisoned[last] = poisoned[last] == 'A' ? 'C' : 'A';
+        EXPECT_NE(batches(options, w.put("poisoned.fa", fasta(poisoned))), want);
+    }
+}
+
 TEST(DnaDomain, a_prompt_is_text_or_the_only_record_of_a_file) {
     Scratch w;
     EXPECT_EQ(kDomain.read_prompt("acgN", {}), ids("ACGN"));
@@ -197,62 +312,6 @@ TEST(DnaDomain, the_embedded_phage_genome_is_read) {
     EXPECT_EQ(rows[0].tokens, 9699);
     EXPECT_GT(rows[0].bits_per_token, 1.9);
     EXPECT_LT(rows[0].bits_per_token, 2.0);
-}
-
-// Counts written out by hand.
-TEST(ContextModel, order_one_matches_a_calculation_by_hand) {
-    ContextModel model(1);
-    model.train(encode("AACAG"));  // after A: A 1, C 1, G 1; after C: A 1
-    BitCount total;
-    model.score(encode("AAC"), total);  // after A: A (1.5/5), then after A: C (1.5/5)
-    EXPECT_EQ(total.bases, 2);
-    EXPECT_NEAR(total.bits, -2 * std::log2(0.3), 1e-12);
-    BitCount after_n;
-    model.score(encode("ANACT"), after_n);  // A without context 3.5/7, C after A 1.5/5, T after C 0.5/3
-    EXPECT_EQ(after_n.bases, 3);
-    EXPECT_NEAR(after_n.bits, -std::log2(0.5) - std::log2(0.3) - std::log2(0.5 / 3), 1e-12);
-}
-
-// Another way to the same numbers: strings as contexts, the longest known one within its segment.
-TEST(ContextModel, every_order_matches_counting_with_strings) {
-    const Philox rng(5, Stream::test);
-    std::vector<std::string> parts(3);
-    for (uint64_t i = 0; i < 4000; ++i) parts[i % 3] += "ACGTACGTACGTACGTACGTN"[rng.below(21, i)];
-    auto context = [](const std::string& s, size_t i, size_t k) {
-        size_t begin = i;
-        while (begin > 0 && i - begin < k && s[begin - 1] != 'N') --begin;
-        return s.substr(begin, i - begin);
-    };
-    for (const size_t k : {0u, 1u, 2u, 3u, 5u}) {
-        ContextModel model(static_cast<int>(k));
-        for (size_t p = 0; p < 2; ++p) model.train(encode(parts[p]));
-        BitCount got;
-        model.score(encode(parts[2]), got);
-        std::map<std::string, std::map<char, double>> counts;
-        for (size_t p = 0; p < 2; ++p) {
-            for (size_t i = 0; i < parts[p].size(); ++i) {
-                if (parts[p][i] == 'N') continue;
-                for (size_t j = 0; j <= context(parts[p], i, k).size(); ++j) {
-                    ++counts[parts[p].substr(i - j, j)][parts[p][i]];
-                }
-            }
-        }
-        double bits = 0;
-        int64_t bases = 0;
-        for (size_t i = 1; i < parts[2].size(); ++i) {
-            if (parts[2][i] == 'N') continue;
-            std::map<char, double>& row = counts[context(parts[2], i, k)];
-            bits -= std::log2((row[parts[2][i]] + 0.5) / (row['A'] + row['C'] + row['G'] + row['T'] + 2));
-            ++bases;
-        }
-        EXPECT_EQ(got.bases, bases) << k;
-        EXPECT_NEAR(got.bits, bits, 1e-9 * bits) << k;
-    }
-}
-
-TEST(ContextModel, orders_out_of_range_are_errors) {
-    EXPECT_THAT(error_of([] { ContextModel m(-1); }), HasSubstr("0 to 12"));
-    EXPECT_THAT(error_of([] { ContextModel m(13); }), HasSubstr("0 to 12"));
 }
 
 }  // namespace
