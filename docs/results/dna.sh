@@ -8,8 +8,8 @@
 #   dna.sh rates FOLDER OUT        short runs at several learning rates instead
 #
 # Settings of `run` (environment): LIMIT seconds in all, STEPS, TOKENS a step, CONTEXTS (logarithms), SEEDS, MODEL, RATE,
-# TASKS (lines of a queue, below; default: all). Nothing is begun that would not end in time; the queue is in order of what
-# says most.
+# TASKS (lines of a queue, below; default: all), SIDE (lines of a second queue, of small tasks that the last GPU does beside
+# the first one's). Nothing is begun that would not end in time; the queue is in order of what says most.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$here/../..
@@ -127,7 +127,7 @@ task_probe() {
 task_finetune() {
     [ "$2" != untrained ] || untrained
     "$ADDER" finetune --checkpoint "$work/$2" --input "$work/$1.fa" --labels "$work/$1.tsv" --out "$work/finetune.$1.$2.$3" \
-        --lr "$3" --batch 64 --epochs "$EPOCHS" --seed 1 --threads "$THREADS" --json \
+        --lr "$3" --batch 64 --memory 16GiB --epochs "$EPOCHS" --seed 1 --threads "$THREADS" --json \
         >"$out/finetune.$1.$2.$3.json"
     cp "$work/finetune.$1.$2.$3/metrics.jsonl" "$out/finetune.$1.$2.$3.metrics.jsonl"
 }
@@ -171,22 +171,23 @@ needed_by() {
     esac
 }
 
+# take QUEUE: its next line.
 take() {
     (
         flock 9
-        number=$(cat "$work/next")
-        echo $((number + 1)) >"$work/next"
-        sed -n "${number}p" "$work/queue"
-    ) 9>"$work/next.lock"
+        number=$(cat "$work/$1.next")
+        echo $((number + 1)) >"$work/$1.next"
+        sed -n "${number}p" "$work/$1"
+    ) 9>"$work/$1.lock"
 }
 
 seconds() { echo $(($(date +%s) - begun)); }
 
-# worker GPU: tasks of the queue, one after another, while there is time.
+# worker GPU QUEUE: tasks of the queue, one after another, while there is time.
 worker() {
     local task name needs from rc
     export CUDA_VISIBLE_DEVICES=$1
-    while task=$(take) && [ -n "$task" ]; do
+    while task=$(take "$2") && [ -n "$task" ]; do
         name=${task// /.} needs=$(needed_by "$task")
         while [ -n "$needs" ] && [ ! -e "$work/$needs.ended" ] && grep -qx "train ${needs//./ }" "$work/queue" &&
             [ "$(seconds)" -lt "$LIMIT" ]; do sleep 1; done
@@ -200,7 +201,7 @@ worker() {
             [ $rc -ne 0 ] || echo $(($(seconds) - from)) >>"$work/seconds.$(kind_of "$task")"
             echo "$task: $from to $(seconds) s on GPU $1$([ $rc -eq 0 ] || echo ", exit $rc: $(tail -n 1 "$out/$name.log")")"
         fi
-        case $task in train*) set -- "$1" $task; touch "$work/$3.$4.$5.ended" ;; esac
+        case $task in train*) name=${name#train.}; touch "$work/$name.ended" ;; esac
     done
 }
 
@@ -222,8 +223,10 @@ run() {
     done
     for file in $SETS; do for ending in fa tsv; do gzip -dc "$folder/$file.$ending.gz" >"$work/$file.$ending"; done; done
     if [ -n "${TASKS:-}" ]; then echo "$TASKS"; else "$3"; fi >"$work/queue"
-    echo 1 >"$work/next"
-    while IFS=, read -r gpu _; do worker "$gpu" & done <<<"$gpus"
+    echo "${SIDE:-}" >"$work/side"
+    echo 1 | tee "$work/queue.next" >"$work/side.next"
+    while IFS=, read -r gpu _; do worker "$gpu" queue & done <<<"$gpus"
+    worker "$(tail -n 1 <<<"$gpus" | cut -d, -f1)" side &
     wait
     python3 "$here/dna_table.py" "$out" || echo "no table"
     tar czf "$out.tar.gz" -C "$2" dna
