@@ -24,6 +24,8 @@ TEST(Shift, flags_of_groups_are_those_of_their_first_steps) {
     group_starts(cpu.ctx, start, every, groups);
     const auto* g = groups.ref().ptr<uint8_t>("groups");
     EXPECT_THAT(std::vector<int>(g, g + 6), testing::ElementsAre(1, 0, 1, 0, 1, 0));
+    flag[T + 5] = 1;
+    EXPECT_THROW(group_starts(cpu.ctx, start, every, groups), Error);
     const Tensor wrong(DType::u8, {B, 2});
     EXPECT_THROW(group_starts(cpu.ctx, start, every, wrong), Error);
 }
