@@ -37,7 +37,7 @@ class TrainCommand {
     void run() {
         data_ = load_training_data(o_.data, domain_, app_.console);
         folder_.check_data(data_);
-        LanguageModel model(model_config(o_.model, domain_.vocabulary));
+        LanguageModel model(model_config(o_.model, data_.tokenizer->vocabulary()));
         set_resolved(o_.model, model.config());
         const int64_t recorded = folder_.stored().is_null() ? 0 : folder_.stored().value("tile", int64_t{0});
         const std::vector<MemoryPlan> plans = resumed_plans(model, compute_, o_.tiles, recorded);
@@ -46,8 +46,9 @@ class TrainCommand {
         const auto& a = o_.optimizer;
         Trainer trainer(model, params, {a.beta1, a.beta2, a.eps, a.weight_decay, a.clip}, compute_, plans.front());
         TrainerState state = begin(model, params, trainer);
-        const WindowSampler sampler(data_.records, data_.train, domain_.rules(), o_.tiles.stages(),
-                                    o_.tiles.accumulation, static_cast<uint64_t>(a.seed));
+        const WindowSampler sampler(data_.records, data_.train, *data_.tokenizer,
+                                    {o_.tiles.stages(), o_.tiles.accumulation, static_cast<uint64_t>(a.seed),
+                                     domain_.reverse(o_.data)});
         const FillBatch fill = [&](int64_t step, int64_t micro, Batch& batch) { sampler.fill(step, micro, batch); };
         if (o_.profile)
             return void(app_.results = profile_steps(trainer, compute_, o_.tiles.accumulation, fill));
@@ -138,18 +139,18 @@ class TrainCommand {
             log.write(m);
             events.write(m);
             say(fmt::format("step {}: held out {:.4f} nats, {:.4f} bits per {} over {} {}s", r.step, r.valid_loss,
-                            r.valid_loss / std::numbers::ln2, domain_.token, r.tokens, domain_.token));
+                            r.valid_loss / std::numbers::ln2, data_.tokenizer->token(), r.tokens, data_.tokenizer->token()));
         };
         if (!data_.valid.empty()) {
             // Less than training took, so that it fits beside it.
             const int64_t most = std::max<int64_t>(4096, plans.back().tiles.B * plans.back().tiles.T / 8);
-            scorer = make_scorer(model, compute_, domain_.rules(), std::min(most, score_tile(compute_.device, model.config())));
+            scorer = make_scorer(model, compute_, *data_.tokenizer, std::min(most, score_tile(compute_.device, model.config())));
             hooks.evaluate = [&](bool whole) {
-                const auto part = first_tokens(data_.valid, kPeriodicEvaluationTokens);
+                const auto part = first_symbols(data_.valid, kPeriodicEvaluationTokens * data_.tokenizer->width());
                 HeldOut h;
                 h.part = scorer->score(data_.records, part, {}, hooks.stop);
                 h.all = h.part;
-                if (whole && n_tokens(part) < n_tokens(data_.valid))
+                if (whole && n_symbols(part) < n_symbols(data_.valid))
                     h.all = scorer->score(data_.records, data_.valid, {}, hooks.stop);
                 return h;
             };

@@ -17,14 +17,11 @@ void CheckpointOptions::add_to(OptionList& list, bool required) {
 OptionList EvalOptions::list() {
     OptionList l;
     checkpoint.add_to(l, true);
-    l.add({.name = "input", .value = &input, .unit = "PATH",
-           .help = "FASTA, plain, gzip or bgzf: a file, a folder, or - for standard input", .required = true,
-           .is_path = true});
-    l.add({.name = "valid-fraction", .value = &valid_fraction, .unit = "F",
-           .help = "score only the last F of every contig; 0 for all of it",
-           .range = {.low = 0, .high = 1, .high_excluded = true}});
-    l.add({.name = "gap", .value = &gap_bp, .unit = "BP",
-           .help = "bases before that part which the baselines do not learn from", .range = at_least(0)});
+    data.add_input_to(l);
+    data.add_reading_to(l);
+    data.add_split_to(l);
+    l.add({.name = "part", .value = &part, .unit = "train|valid|test", .help = "of a split input, what is scored",
+           .derived = "valid, or all where nothing is split"});
     l.add({.name = "baselines", .value = &baselines, .unit = "K,K",
            .help = "also score context models of these orders, learned from the rest of every contig"});
     l.add({.name = "per-record", .value = &per_record, .unit = "FILE.tsv",
@@ -50,11 +47,13 @@ std::vector<int64_t> EvalOptions::baseline_orders() const {
     return orders;
 }
 
-void EvalOptions::check() const {
+void EvalOptions::check() {
     baseline_orders();
-    if (!baselines.empty() && !(valid_fraction > 0))
-        throw UsageError("--baselines: needs --valid-fraction, to learn from the other part");
-    if (gap_bp > 0 && !(valid_fraction > 0)) throw UsageError("--gap: needs --valid-fraction");
+    data.check();
+    if (!baselines.empty() && !data.splits() && data.valid.empty())
+        throw UsageError("--baselines: needs a split such as --valid-fraction, to learn from the other part");
+    if (!part.empty() && !data.splits() && data.valid.empty()) throw UsageError("--part: needs a split such as --valid-fraction");
+    if (part.empty()) part = data.splits() || !data.valid.empty() ? "valid" : "train";
 }
 
 OptionList GenerateOptions::list() {

@@ -16,7 +16,7 @@ namespace adder {
 // What was read, kept and dropped goes to the console.
 void report(Console& console, const Dataset& data);
 // Also throws Error when no token of the train part counts.
-Dataset load_training_data(const cli::DataOptions& options, const Domain& domain, Console& console);
+Dataset load_training_data(const DataOptions& options, const Domain& domain, Console& console);
 
 ModelConfig model_config(const cli::ModelOptions& options, int64_t vocabulary);
 // The options that `config` resolved, so that a run records what it used.
@@ -38,10 +38,16 @@ std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>&
 // A model read from a checkpoint, with parameters and without gradients.
 struct LoadedModel {
     LoadedModel(const std::string& checkpoint_or_run, bool best, const Compute& compute = {});
+    // What to read, as `own` says, and the options of the model.
+    DataOptions reading(DataOptions own) const;
+
     std::string checkpoint;  // folder
     LanguageModel model;
     ParamStore params;
+    // With which it was trained, as far as they decide its tokens; inputs, splits and the like are at their defaults.
+    DataOptions data;
     const Domain& domain;
+    std::unique_ptr<const Tokenizer> tokenizer;
 };
 
 // "1.50 GiB"

@@ -1,15 +1,8 @@
 #include "datasets/fasta.h"
 
-#include <fcntl.h>
-#include <htslib/bgzf.h>
-#include <htslib/hfile.h>
-#include <htslib/hts_log.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "core/error.h"
 
@@ -17,32 +10,7 @@ namespace adder {
 
 namespace {
 
-struct CloseBgzf {
-    void operator()(BGZF* f) const { bgzf_close(f); }
-};
-using BgzfPtr = std::unique_ptr<BGZF, CloseBgzf>;
-
 constexpr size_t kLongestHeader = 1 << 20;
-
-// The path is opened here, not by htslib, which would take "http:" and the like for an order to use the
-// network.
-BgzfPtr open_bgzf(const std::string& path) {
-    hts_set_log_level(HTS_LOG_OFF);  // errors are thrown; nothing below the applications prints
-    const int fd = path == "-" ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) fail("[fasta] {}: {}; hint: check the path and the permissions", path, std::strerror(errno));
-    struct stat info {};
-    if (::fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) {
-        ::close(fd);
-        fail("[fasta] {}: is a folder; hint: name a file", path);
-    }
-    BgzfPtr file(bgzf_dopen(fd, "r"));
-    if (!file) {
-        const int reason = errno;
-        ::close(fd);
-        fail("[fasta] {}: cannot be opened: {}", path, std::strerror(reason));
-    }
-    return file;
-}
 
 struct Signature {
     std::string_view begins;
@@ -52,14 +20,7 @@ struct Signature {
 
 // What people pass by mistake. Sources: the specifications of the formats named.
 const Signature kOtherFormats[] = {
-    {"@HD\t", "a SAM file", "extract the reads: samtools fasta"},
-    {"@SQ\t", "a SAM file", "extract the reads: samtools fasta"},
-    {"@RG\t", "a SAM file", "extract the reads: samtools fasta"},
-    {"@PG\t", "a SAM file", "extract the reads: samtools fasta"},
-    {"@CO\t", "a SAM file", "extract the reads: samtools fasta"},
     {"@", "a FASTQ file", "convert it to FASTA: seqtk seq -a"},
-    {std::string_view("BAM\1", 4), "a BAM file", "extract the reads: samtools fasta"},
-    {"CRAM", "a CRAM file", "extract the reads: samtools fasta"},
     {"##fileformat=VCF", "a VCF file", "give the FASTA file of the genome"},
     {"##gff", "a GFF file", "give the FASTA file of the genome"},
     {"LOCUS ", "a GenBank file", "convert it to FASTA"},
@@ -127,18 +88,17 @@ const char* remedy_for(char c) {
 }  // namespace
 
 struct FastaReader::Impl {
-    std::string path;
-    BgzfPtr file;
-    const char *at = nullptr, *end = nullptr;  // the unread part of htslib's block
+    InputFile file;
+    const char *at = nullptr, *end = nullptr;  // the unread part of the file's block
     int64_t line = 1, column = 0, n_records = 0;
     char last_blank = ' ';
     bool started = false;
 
-    explicit Impl(const std::string& p) : path(p), file(open_bgzf(p)) {}
+    explicit Impl(InputFile f) : file(std::move(f)) {}
 
     template <class... Args>
     [[noreturn]] void bad(fmt::format_string<Args...> format, Args&&... args) const {
-        fail("[fasta] {}: {}", path, fmt::format(format, std::forward<Args>(args)...));
+        fail("[fasta] {}: {}", file.path(), fmt::format(format, std::forward<Args>(args)...));
     }
 
     bool fill();
@@ -153,33 +113,19 @@ struct FastaReader::Impl {
 // Makes at < end, or returns false at the clean end of the file.
 bool FastaReader::Impl::fill() {
     if (at < end) return true;
-    BGZF* f = file.get();
-    f->block_offset = f->block_length = 0;
-    errno = 0;
-    if (bgzf_read_block(f) != 0) {
-        if ((f->errcode & (BGZF_ERR_ZLIB | BGZF_ERR_CRC | BGZF_ERR_HEADER)) == 0 && errno != 0) {
-            bad("record {}, line {}: reading failed: {}; hint: check the disk", n_records, line,
-                std::strerror(errno));
-        }
-        bad("record {}, line {}: the compressed data is damaged or cut short; hint: copy it again, test with "
-            "gzip -t",
-            n_records, line);
-    }
-    if (f->block_length <= 0) {
-        if (bgzf_compression(f) == 2 && f->no_eof_block) {
-            bad("record {}, line {}: cut short: the end block of bgzip is missing; hint: copy it again",
-                n_records, line);
-        }
-        return false;
-    }
-    at = static_cast<const char*>(f->uncompressed_block);
-    end = at + f->block_length;
-    return true;
+    const InputFile::Block block = file.next_block();
+    if (!block.damage.empty()) bad("record {}, line {}: {}", n_records, line, block.damage);
+    at = block.bytes.data();
+    end = at + block.bytes.size();
+    return at < end;
 }
 
 // Skips blank lines at the beginning and says what the file is if it is no FASTA.
 void FastaReader::Impl::expect_fasta() {
     started = true;
+    const SequenceFormat format = file.format();
+    if (format != SequenceFormat::fasta && format != SequenceFormat::fastq && format != SequenceFormat::other)
+        bad("is a {} file, not FASTA; hint: extract the reads: samtools fasta", name_of(format));
     if (!fill()) bad("is empty; hint: give a FASTA file");
     const std::string_view head(at, static_cast<size_t>(end - at));
     for (const Signature& s : kOtherFormats) {
@@ -275,7 +221,8 @@ void FastaReader::Impl::read_sequence(FastaRecord& record) {
     }
 }
 
-FastaReader::FastaReader(const std::string& path) : impl_(std::make_unique<Impl>(path)) {}
+FastaReader::FastaReader(const std::string& path) : FastaReader(InputFile(path)) {}
+FastaReader::FastaReader(InputFile file) : impl_(std::make_unique<Impl>(std::move(file))) {}
 FastaReader::~FastaReader() = default;
 FastaReader::FastaReader(FastaReader&&) noexcept = default;
 
@@ -285,17 +232,6 @@ bool FastaReader::next(FastaRecord& record) {
     impl_->read_header(record);
     impl_->read_sequence(record);
     return true;
-}
-
-bool looks_like_fasta(const std::string& path) {
-    try {
-        const BgzfPtr file = open_bgzf(path);
-        int c = bgzf_getc(file.get());
-        while (c == '\n' || (c >= 0 && is_blank(static_cast<char>(c)))) c = bgzf_getc(file.get());
-        return c == '>';
-    } catch (const Error&) {
-        return false;
-    }
 }
 
 void append_fasta(std::string& out, std::string_view header, std::string_view sequence, int64_t width) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "datasets/hts.h"
+
 namespace adder {
 
 struct FastaRecord {
@@ -21,6 +23,7 @@ struct FastaRecord {
 class FastaReader {
   public:
     explicit FastaReader(const std::string& path);
+    explicit FastaReader(InputFile file);
     ~FastaReader();
     FastaReader(FastaReader&&) noexcept;
     // False only at a clean end. After an Error the reader is of no further use.
@@ -30,9 +33,6 @@ class FastaReader {
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };
-
-// Whether the first byte that is not blank, after decompression, is '>'. False for what cannot be read.
-bool looks_like_fasta(const std::string& path);
 
 // Appends one record, wrapped at `width` letters a line.
 void append_fasta(std::string& out, std::string_view header, std::string_view sequence, int64_t width = 80);

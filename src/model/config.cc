@@ -54,23 +54,29 @@ class Reader {
 
 }  // namespace
 
+PoolKind pool_kind_of(const std::string& name, const std::string& source) {
+    for (PoolKind kind : kPoolKinds)
+        if (name == name_of(kind)) return kind;
+    fail("{}: pool: expected mean, last or max, got \"{}\"", source, name);
+}
+
 int64_t ModelConfig::padded_vocab() const {
     return (vocab_size + pad_vocab_size_multiple - 1) / pad_vocab_size_multiple * pad_vocab_size_multiple;
 }
 
 // Fills in the lists of a U-Net and those numbers of its mixers that stages have in common.
 void ModelConfig::resolve_stages() {
-    if (pool.empty()) pool = {4, 4};
-    if (pool.size() > 8) fail("[model] pool: {} pools are more than 8", pool.size());
+    if (stage_pools.empty()) stage_pools = {4, 4};
+    if (stage_pools.size() > 8) fail("[model] stage_pools: {} pools are more than 8", stage_pools.size());
     if (expand_width.empty()) expand_width = {2};
-    if (expand_width.size() == 1) expand_width.assign(pool.size(), expand_width[0]);
-    if (stage_mixers.empty()) stage_mixers.assign(pool.size() + 1, mixer);
-    if (expand_width.size() != pool.size())
+    if (expand_width.size() == 1) expand_width.assign(stage_pools.size(), expand_width[0]);
+    if (stage_mixers.empty()) stage_mixers.assign(stage_pools.size() + 1, mixer);
+    if (expand_width.size() != stage_pools.size())
         fail("[model] expand_width: {} numbers for {} pools; expected one for all or one a pool", expand_width.size(),
-             pool.size());
-    if (stage_mixers.size() != pool.size() + 1)
-        fail("[model] stage_mixers: {} mixers for {} stages; expected one a stage", stage_mixers.size(), pool.size() + 1);
-    for (int64_t p : pool) in_range("pool", p, 2, 1024);
+             stage_pools.size());
+    if (stage_mixers.size() != stage_pools.size() + 1)
+        fail("[model] stage_mixers: {} mixers for {} stages; expected one a stage", stage_mixers.size(), stage_pools.size() + 1);
+    for (int64_t p : stage_pools) in_range("stage_pools", p, 2, 1024);
     for (int64_t e : expand_width) in_range("expand_width", e, 1, 16);
     mixer = stage_mixers[0];
     bool alike = true, heads = false, low_rank = false;
@@ -80,7 +86,7 @@ void ModelConfig::resolve_stages() {
         alike = alike && entry.default_d_state == find_mixer(mixer).default_d_state;
         if (entry.uses_heads && !heads) widest_head = std::min<int64_t>(64, expand * width);
         (entry.uses_heads ? heads : low_rank) = true;
-        if (i < pool.size()) width *= expand_width[i];
+        if (i < stage_pools.size()) width *= expand_width[i];
     }
     if (d_state == 0 && alike) d_state = find_mixer(mixer).default_d_state;
     if (headdim == 0 && heads) headdim = widest_head;
@@ -95,7 +101,8 @@ ModelConfig ModelConfig::stage(int64_t i) const {
     s.dt_rank = dt_rank * (s.d_model / d_model);
     s.mixer = stage_mixers[static_cast<size_t>(i)];
     s.backbone = "flat";
-    s.pool.clear();
+    s.stage_pools.clear();
+    s.classes.clear();
     s.expand_width.clear();
     s.stage_mixers.clear();
     // All stages but the innermost are passed on the way in and on the way out.
@@ -113,10 +120,14 @@ void ModelConfig::resolve() {
     in_range("pad_vocab_size_multiple", pad_vocab_size_multiple, 1, 4096);
     in_range("d_conv", d_conv, 2, 8);
     in_range("expand", expand, 1, 16);
+    if (is_classifier()) in_range("classes", static_cast<int64_t>(classes.size()), 2, 65535);
+    for (const std::string& name : classes)
+        if (name.empty() || std::count(classes.begin(), classes.end(), name) != 1)
+            fail("[model] classes: \"{}\" is {}", name, name.empty() ? "no name" : "there twice");
     if (backbone == "unet") return resolve_stages();
-    if (!pool.empty() || !expand_width.empty() || !stage_mixers.empty())
+    if (!stage_pools.empty() || !expand_width.empty() || !stage_mixers.empty())
         fail("[model] {}: belongs to backbone unet, not to {}",
-             !pool.empty() ? "pool" : !expand_width.empty() ? "expand_width" : "stage_mixers", backbone);
+             !stage_pools.empty() ? "stage_pools" : !expand_width.empty() ? "expand_width" : "stage_mixers", backbone);
     if (d_state == 0) d_state = entry.default_d_state;
     in_range("d_state", d_state, 1, 256);
     if (entry.uses_heads) {
@@ -149,8 +160,12 @@ Json to_json(const ModelConfig& c) {
                  {"rms_norm", true}, {"residual_in_fp32", true}, {"fused_add_norm", true},
                  {"pad_vocab_size_multiple", c.pad_vocab_size_multiple}, {"tie_embeddings", c.tie_embeddings}};
     if (c.backbone != "flat") json["backbone"] = c.backbone;
+    if (c.is_classifier()) {
+        json["classes"] = c.classes;
+        json["pool"] = name_of(c.pool);
+    }
     if (!unet) return json;
-    json["pool"] = c.pool;
+    json["stage_pools"] = c.stage_pools;
     json["expand_width"] = c.expand_width;
     json["stage_layers"] = Json::array();
     for (const std::string& name : c.stage_mixers) json["stage_layers"].push_back(find_mixer(name).layer_name);
@@ -167,12 +182,16 @@ ModelConfig model_config_from_json(const Json& json, const std::string& source) 
     top.get("pad_vocab_size_multiple", c.pad_vocab_size_multiple);
     top.get("tie_embeddings", c.tie_embeddings);
     top.get("backbone", c.backbone);
-    top.get("pool", c.pool);
+    top.get("stage_pools", c.stage_pools);
     top.get("expand_width", c.expand_width);
     std::vector<std::string> stage_layers;
     top.get("stage_layers", stage_layers);
     for (const std::string& name : stage_layers) c.stage_mixers.push_back(mixer_of_layer(name, source + ": stage_layers"));
     top.get("ssm_cfg", ssm);
+    top.get("classes", c.classes);
+    std::string pool = name_of(c.pool);
+    top.get("pool", pool);
+    c.pool = pool_kind_of(pool, source);
     top.only("d_intermediate", 0);
     top.only("attn_layer_idx", Json::array());
     top.only("attn_cfg", Json::object());

@@ -12,7 +12,7 @@ ModelConfig unet_of(int64_t vocabulary, int64_t d_model, int64_t n_layer, int64_
     c.mixer = "mamba1";
     c.d_model = d_model;
     c.n_layer = n_layer;
-    c.pool = {pool, pool};
+    c.stage_pools = {pool, pool};
     c.dt_rank = d_model / 32;
     c.vocab_size = vocabulary;
     c.tie_embeddings = false;

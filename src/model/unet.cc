@@ -15,7 +15,7 @@ namespace {
 class Level final : public Layer {
   public:
     Level(const ModelConfig& c, int64_t i)
-        : name_("stages." + std::to_string(i) + "."), p_(c.pool[static_cast<size_t>(i)]), M_(c.stage(i).d_model),
+        : name_("stages." + std::to_string(i) + "."), p_(c.stage_pools[static_cast<size_t>(i)]), M_(c.stage(i).d_model),
           inner_M_(c.stage(i + 1).d_model), down_(c.stage(i), c.n_layer), up_(c.stage(i), c.n_layer) {
         if (i + 2 < c.n_stages()) {
             inner_ = std::make_unique<Level>(c, i + 1);

@@ -100,6 +100,7 @@ TrainerState state_of(const Tensor& counters, const Tensor& best) {
 std::vector<Item> trainer_items(const ParamStore& params, const TensorRef& moments, Tensor& counters, Tensor& best) {
     std::vector<Item> items = counter_items(counters, best);
     for (const auto& e : params.entries()) {
+        if (e.spec.group == ParamGroup::frozen) continue;
         const int64_t n = e.spec.shape.numel(), second = params.sizes().elements;
         items.push_back({{"optimizer.m." + e.spec.name, DType::f32, {n}}, moments.slice(0, e.offset, n)});
         items.push_back({{"optimizer.v." + e.spec.name, DType::f32, {n}}, moments.slice(0, second + e.offset, n)});

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "core/rng.h"
-#include "datasets/fasta_inputs.h"
 #include "tests/datasets/compress.h"
 #include "tests/io/scratch.h"
 
@@ -18,7 +17,6 @@ namespace adder {
 namespace {
 
 using testing::AllOf;
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 std::vector<FastaRecord> read_all(const std::string& path) {
@@ -233,37 +231,6 @@ TEST(Fasta, damaged_text_gives_an_error_or_well_formed_records) {
     }
     EXPECT_GT(accepted, 100);
     EXPECT_GT(refused, 100);
-}
-
-TEST(FastaInputs, a_folder_stands_for_its_fasta_files_in_order) {
-    Scratch w;
-    w.put("b.fa", ">b\nA\n");
-    w.put("a.FNA.gz", gzip(">a\nA\n"));
-    w.put("c.txt", ">c\nA\n");
-    w.put("d.data", gzip("\n>d\nA\n"));
-    w.put("readme.md", "text");
-    w.put("protein.faa", ">p\nMV\n");
-    w.put(".hidden.fa", ">h\nA\n");
-    w.put("b.fa.fai", "b\t1\t3\t1\t2\n");
-    std::filesystem::create_directory(w.path("sub.fa"));
-    const std::vector<std::string> one{w.folder()};
-    EXPECT_THAT(fasta_inputs(one),
-                ElementsAre(w.path("a.FNA.gz"), w.path("b.fa"), w.path("c.txt"), w.path("d.data")));
-    const std::vector<std::string> two{w.path("readme.md"), "-", w.path("b.fa")};
-    EXPECT_THAT(fasta_inputs(two), ElementsAre(w.path("readme.md"), "-", w.path("b.fa")));
-}
-
-TEST(FastaInputs, missing_empty_and_doubled_inputs_are_errors) {
-    Scratch w;
-    const auto error = [&](std::vector<std::string> values) {
-        return error_of([&] { fasta_inputs(values); });
-    };
-    EXPECT_THAT(error({}), HasSubstr("nothing to read"));
-    EXPECT_THAT(error({w.path("none.fa")}), AllOf(HasSubstr("none.fa"), HasSubstr("No such file")));
-    EXPECT_THAT(error({w.folder()}), AllOf(HasSubstr("no FASTA file"), HasSubstr(w.folder())));
-    const std::string a = w.put("a.fa", ">a\nA\n");
-    EXPECT_THAT(error({a, w.folder()}), AllOf(HasSubstr("given twice"), HasSubstr("a.fa")));
-    EXPECT_THAT(error({"-", "-"}), HasSubstr("given twice"));
 }
 
 TEST(Fasta, what_is_appended_is_read_again) {

@@ -164,7 +164,7 @@ TEST(UNet, stages_may_have_mixers_of_their_own) {
     c.vocab_size = 12;
     c.d_model = 16;
     c.n_layer = 2;
-    c.pool = {2, 4};
+    c.stage_pools = {2, 4};
     c.stage_mixers = {"mamba1", "mamba1", "mamba2"};
     const LanguageModel model(c);
     const ModelConfig& r = model.config();
@@ -179,7 +179,7 @@ TEST(UNet, stages_may_have_mixers_of_their_own) {
     const ModelConfig again = model_config_from_json(to_json(r), "config.json");
     EXPECT_EQ(to_json(again), to_json(r));
     EXPECT_EQ(again.stage_mixers, r.stage_mixers);
-    EXPECT_EQ(again.pool, r.pool);
+    EXPECT_EQ(again.stage_pools, r.stage_pools);
 }
 
 std::string error_of(const std::function<void(ModelConfig&)>& change) {
@@ -200,8 +200,8 @@ TEST(UNet, lists_that_do_not_fit_are_errors) {
     EXPECT_THAT(error_of([](ModelConfig& c) { c.expand_width = {2, 2, 2}; }), HasSubstr("3 numbers for 2 pools"));
     EXPECT_THAT(error_of([](ModelConfig& c) { c.stage_mixers = {"mamba1"}; }), HasSubstr("1 mixers for 3 stages"));
     EXPECT_THAT(error_of([](ModelConfig& c) { c.stage_mixers = {"mamba1", "mamba9", "mamba1"}; }), HasSubstr("mamba9"));
-    EXPECT_THAT(error_of([](ModelConfig& c) { c.pool = {1}; }), HasSubstr("pool: 1 is outside 2 to"));
-    EXPECT_THAT(error_of([](ModelConfig& c) { c.backbone = "flat", c.pool = {4}; }), HasSubstr("belongs to backbone unet"));
+    EXPECT_THAT(error_of([](ModelConfig& c) { c.stage_pools = {1}; }), HasSubstr("stage_pools: 1 is outside 2 to"));
+    EXPECT_THAT(error_of([](ModelConfig& c) { c.backbone = "flat", c.stage_pools = {4}; }), HasSubstr("belongs to backbone unet"));
     EXPECT_EQ(error_of([](ModelConfig&) {}), "");
 }
 
