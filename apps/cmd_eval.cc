@@ -53,7 +53,9 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     report(app.console, data);
 
     const StopSignals signals;
-    const std::vector<Segment>& segments = o.part == "valid" ? data.valid : o.part == "test" ? data.test : data.train;
+    const bool is_split = !data.split_digest.empty() || !data.valid_digest.empty();
+    const std::string part = !o.part.empty() ? o.part : is_split ? "valid" : "train";
+    const std::vector<Segment>& segments = part == "valid" ? data.valid : part == "test" ? data.test : data.train;
     std::string table = "name\ttokens\tnats\n";
     const int64_t tile = std::min(o.tile.value_or(score_tile(compute.device, loaded.model.config())),
                                   std::max<int64_t>(n_symbols(segments), 1));

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "core/error.h"
+#include "io/hdf5.h"
 
 namespace adder::cli {
 
@@ -47,13 +48,28 @@ std::vector<int64_t> EvalOptions::baseline_orders() const {
     return orders;
 }
 
-void EvalOptions::check() {
+void EvalOptions::check() const {
     baseline_orders();
     data.check();
-    if (!baselines.empty() && !data.splits() && data.valid.empty())
+    // What prepare wrote may hold a split.
+    const bool prepared = std::any_of(data.input.begin(), data.input.end(), looks_like_hdf5);
+    if (data.splits() || !data.valid.empty() || prepared) return;
+    if (!baselines.empty())
         throw UsageError("--baselines: needs a split such as --valid-fraction, to learn from the other part");
-    if (!part.empty() && !data.splits() && data.valid.empty()) throw UsageError("--part: needs a split such as --valid-fraction");
-    if (part.empty()) part = data.splits() || !data.valid.empty() ? "valid" : "train";
+    if (!part.empty()) throw UsageError("--part: needs a split such as --valid-fraction");
+}
+
+OptionList PrepareOptions::list() {
+    OptionList l;
+    l.add({.name = "domain", .value = &data.domain, .unit = "dna", .help = "the kind of data", .required = true});
+    data.add_input_to(l);
+    data.add_reading_to(l);
+    data.add_split_to(l);
+    l.add({.name = "out", .value = &out, .unit = "FILE.h5", .help = "the token store to write", .required = true,
+           .is_path = true});
+    l.add({.name = "overwrite", .value = &overwrite, .help = "replace --out where it exists"});
+    l.add({.name = "json", .value = &json, .help = "print one JSON object"});
+    return l;
 }
 
 OptionList GenerateOptions::list() {

@@ -30,8 +30,16 @@ struct EvalOptions {
     OptionList list();
     // The context orders of --baselines "2,6". Throws UsageError.
     std::vector<int64_t> baseline_orders() const;
-    // Refuses what does not go together and works out --part.
-    void check();
+    // Refuses what does not go together.
+    void check() const;
+};
+
+struct PrepareOptions {
+    DataOptions data;
+    std::string out;
+    bool overwrite = false, json = false;
+
+    OptionList list();
 };
 
 struct GenerateOptions {

@@ -130,8 +130,8 @@ std::vector<LengthStage> TileOptions::stages() const {
 }
 
 void OptimizerOptions::add_to(OptionList& list) {
-    list.add({.name = "steps", .value = &steps, .unit = "S", .help = "steps of the whole run; may grow on resume",
-              .range = at_least(1), .on_resume = OnResume::grow});
+    list.add({.name = "steps", .value = &steps, .unit = "S",
+              .help = "steps of the whole run; may grow on resume; 0 saves the initial model", .range = at_least(0), .on_resume = OnResume::grow});
     list.add({.name = "lr", .value = &lr, .unit = "X", .help = "peak learning rate", .range = above(0)});
     list.add({.name = "warmup", .value = &warmup, .unit = "F", .help = "part of the steps with a rising rate",
               .range = between(0, 1)});

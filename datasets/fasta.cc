@@ -64,14 +64,8 @@ std::string describe_byte(char c) {
 
 const char* remedy_for(char c) {
     switch (c) {
-        case '-':
         case '.':
-            return "remove the gaps of the alignment";
-        case ' ':
-        case '\t':
-            return "remove the blanks inside the sequence";
-        case '*':
-            return "'*' marks a stop in a protein, adder reads DNA";
+            return "'.' is a gap or a repeated letter of an alignment: write '-' or the letter";
         case '\0':
             return "the file is damaged, copy it again";
         case '>':
@@ -91,8 +85,11 @@ struct FastaReader::Impl {
     InputFile file;
     const char *at = nullptr, *end = nullptr;  // the unread part of the file's block
     int64_t line = 1, column = 0, n_records = 0;
-    char last_blank = ' ';
     bool started = false;
+    // Of the present record:
+    std::string name;
+    int64_t header_line = 0, n_letters = 0, skipped = 0;
+    bool in_sequence = false, after_return = false;
 
     explicit Impl(InputFile f) : file(std::move(f)) {}
 
@@ -104,10 +101,10 @@ struct FastaReader::Impl {
     bool fill();
     void expect_fasta();
     void read_header(FastaRecord& record);
-    void read_sequence(FastaRecord& record);
-    void read_sequence_line(FastaRecord& record);
-    void take_blanks(const FastaRecord& record, const char* stop);
-    [[noreturn]] void bad_letter(const FastaRecord& record, char c) const;
+    std::string_view next_letters();
+    std::string_view take_letters();
+    void take_other(char c);
+    [[noreturn]] void bad_letter(char c) const;
 };
 
 // Makes at < end, or returns false at the clean end of the file.
@@ -134,7 +131,7 @@ void FastaReader::Impl::expect_fasta() {
     while (fill() && (is_blank(*at) || *at == '\n')) line += *at++ == '\n';
     if (at == end) bad("holds blank lines only; hint: give a FASTA file");
     if (*at != '>') {
-        bad("line {}: expected a header that begins with '>', got {}; hint: is it a FASTA file?", line,
+        bad("line {}: expected a header that begins with '>', got {}; hint: adder reads FASTA, FASTQ, SAM, BAM and CRAM", line,
             describe_byte(*at));
     }
 }
@@ -171,54 +168,58 @@ void FastaReader::Impl::read_header(FastaRecord& record) {
     record.name = record.header.substr(begin, record.header.find_first_of(" \t", begin) - begin);
     if (record.name.empty())
         bad("record {}, line {}: the header has no name; hint: name it", n_records, line);
-    ++line;
+    name = record.name;
+    header_line = line++;
+    column = n_letters = skipped = record.skipped = 0;
+    after_return = false;
+    in_sequence = true;
 }
 
-void FastaReader::Impl::bad_letter(const FastaRecord& record, char c) const {
-    bad("record {} ({}), line {}, column {}: expected a letter, got {}; hint: {}", n_records, record.name,
-        line, column, describe_byte(c), remedy_for(c));
+void FastaReader::Impl::bad_letter(char c) const {
+    bad("record {} ({}), line {}, column {}: expected a letter, got {}; hint: {}", n_records, name, line, column,
+        describe_byte(c), remedy_for(c));
 }
 
-// After a blank only more blanks may stand in a line.
-void FastaReader::Impl::take_blanks(const FastaRecord& record, const char* stop) {
-    for (; at < stop; last_blank = *at++) {
-        if (is_letter(*at)) bad_letter(record, last_blank);  // column is still the blank's
-        ++column;
-        if (!is_blank(*at)) bad_letter(record, *at);
+// Everything but a letter that may stand in a sequence.
+void FastaReader::Impl::take_other(char c) {
+    if (c == '\n') {
+        ++line;
+        column = 0;
+        after_return = false;
+        return;
     }
+    if (after_return && !is_blank(c)) bad_letter('\r');  // column is still the return's
+    ++column;
+    if (c == '-' || c == '*')
+        ++skipped;
+    else if (c == '\r')
+        after_return = true;
+    else if (!is_blank(c))
+        bad_letter(c);
 }
 
-// One line with its line break; it may span many blocks.
-void FastaReader::Impl::read_sequence_line(FastaRecord& record) {
-    column = 0;
-    bool in_blanks = false;
-    while (fill()) {
-        const char* newline = static_cast<const char*>(std::memchr(at, '\n', static_cast<size_t>(end - at)));
-        const char* stop = newline ? newline : end;
-        if (!in_blanks) {
-            const char* letters_end =
-                all_letters(at, stop - at) ? stop : std::find_if_not(at, stop, is_letter);
-            record.sequence.append(at, letters_end);
-            column += letters_end - at;
-            at = letters_end;
-            in_blanks = at < stop;
-        }
-        take_blanks(record, stop);
-        if (newline) {
-            ++at;
-            ++line;
-            return;
-        }
-    }
+// `at` stands on a letter: all that follow it, as far as the line and the block go.
+std::string_view FastaReader::Impl::take_letters() {
+    if (after_return) bad_letter('\r');
+    const char* newline = static_cast<const char*>(std::memchr(at, '\n', static_cast<size_t>(end - at)));
+    const char* stop = newline ? newline : end;
+    const char* begin = at;
+    at = all_letters(at, stop - at) ? stop : std::find_if_not(at, stop, is_letter);
+    column += at - begin;
+    n_letters += at - begin;
+    return {begin, static_cast<size_t>(at - begin)};
 }
 
-void FastaReader::Impl::read_sequence(FastaRecord& record) {
-    const int64_t header_line = line - 1;
-    while (fill() && *at != '>') read_sequence_line(record);
-    if (record.sequence.empty()) {
-        bad("record {} ({}), line {}: a header without sequence; hint: remove it or complete the file",
-            n_records, record.name, header_line);
+std::string_view FastaReader::Impl::next_letters() {
+    while (in_sequence && fill() && !(*at == '>' && column == 0)) {
+        if (is_letter(*at)) return take_letters();
+        take_other(*at++);
     }
+    if (in_sequence && n_letters == 0)
+        bad("record {} ({}), line {}: a header without sequence; hint: remove it or complete the file", n_records, name,
+            header_line);
+    in_sequence = false;
+    return {};
 }
 
 FastaReader::FastaReader(const std::string& path) : FastaReader(InputFile(path)) {}
@@ -226,11 +227,21 @@ FastaReader::FastaReader(InputFile file) : impl_(std::make_unique<Impl>(std::mov
 FastaReader::~FastaReader() = default;
 FastaReader::FastaReader(FastaReader&&) noexcept = default;
 
-bool FastaReader::next(FastaRecord& record) {
+bool FastaReader::next_header(FastaRecord& record) {
     if (!impl_->started) impl_->expect_fasta();
+    while (!impl_->next_letters().empty()) continue;
     if (!impl_->fill()) return false;
     impl_->read_header(record);
-    impl_->read_sequence(record);
+    return true;
+}
+
+std::string_view FastaReader::next_letters() { return impl_->next_letters(); }
+int64_t FastaReader::skipped() const { return impl_->skipped; }
+
+bool FastaReader::next(FastaRecord& record) {
+    if (!next_header(record)) return false;
+    for (std::string_view run; !(run = next_letters()).empty();) record.sequence += run;
+    record.skipped = skipped();
     return true;
 }
 

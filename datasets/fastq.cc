@@ -15,7 +15,9 @@ namespace {
 constexpr size_t kLongestHeader = 1 << 20;
 constexpr char kLowestQuality = '!', kHighestQuality = '~';
 
-constexpr bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+constexpr bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\r';
+}
 
 std::string describe_byte(char c) {
     const auto u = static_cast<unsigned char>(c);
@@ -30,8 +32,12 @@ const std::array<uint8_t, 256> kSequenceByte = [] {
     return ok;
 }();
 
-bool is_sequence_byte(char c) { return kSequenceByte[static_cast<unsigned char>(c)] != 0; }
-bool is_quality_byte(char c) { return c >= kLowestQuality && c <= kHighestQuality; }
+bool is_sequence_byte(char c) {
+    return kSequenceByte[static_cast<unsigned char>(c)] != 0;
+}
+bool is_quality_byte(char c) {
+    return c >= kLowestQuality && c <= kHighestQuality;
+}
 
 }  // namespace
 
@@ -51,7 +57,8 @@ struct FastqReader::Impl {
     }
     template <class... Args>
     [[noreturn]] void bad(const FastqRecord& r, fmt::format_string<Args...> format, Args&&... args) const {
-        bad("record {} ({}), line {}: {}", n_records, r.name, line, fmt::format(format, std::forward<Args>(args)...));
+        bad("record {} ({}), line {}: {}", n_records, r.name, line,
+            fmt::format(format, std::forward<Args>(args)...));
     }
 
     bool fill();
@@ -106,13 +113,15 @@ bool FastqReader::Impl::next_full_line() {
 void FastqReader::Impl::read_header(FastqRecord& record) {
     ++n_records;
     if (text[0] != '@') {
-        bad("record {}{}, line {}: expected a header that begins with '@', got {}; hint: a line is missing or too "
+        bad("record {}{}, line {}: expected a header that begins with '@', got {}; hint: a line is missing "
+            "or too "
             "many, or the record before has qualities of another length",
-            n_records, record.name.empty() ? "" : fmt::format(" (after {})", record.name), line, describe_byte(text[0]));
+            n_records, record.name.empty() ? "" : fmt::format(" (after {})", record.name), line,
+            describe_byte(text[0]));
     }
     if (text.size() > kLongestHeader) {
-        bad("record {}, line {}: the header is longer than {} bytes; hint: is it a FASTQ file?", n_records, line,
-            kLongestHeader);
+        bad("record {}, line {}: the header is longer than {} bytes; hint: is it a FASTQ file?", n_records,
+            line, kLongestHeader);
     }
     const auto control = std::find_if(text.begin(), text.end(), [](char c) {
         return (static_cast<unsigned char>(c) < 32 && c != '\t') || c == 127;
@@ -126,14 +135,17 @@ void FastqReader::Impl::read_header(FastqRecord& record) {
     const size_t stop = std::min(header.find_first_of(" \t", begin), header.size());
     record.name = header.substr(begin, stop - begin);
     record.comment = header.substr(std::min(header.find_first_not_of(" \t", stop), header.size()));
-    if (record.name.empty()) bad("record {}, line {}: the header has no name; hint: name it", n_records, line);
+    if (record.name.empty())
+        bad("record {}, line {}: the header has no name; hint: name it", n_records, line);
 }
 
 // Appends `text`, every byte of which must be `allowed`.
-void FastqReader::Impl::append(const FastqRecord& record, std::string& to, bool (*allowed)(char), const char* expected) {
+void FastqReader::Impl::append(const FastqRecord& record, std::string& to, bool (*allowed)(char),
+                               const char* expected) {
     const auto wrong = std::find_if_not(text.begin(), text.end(), allowed);
     if (wrong != text.end()) {
-        bad(record, "column {}: expected {}, got {}; hint: {}", wrong - text.begin() + 1, expected, describe_byte(*wrong),
+        bad(record, "column {}: expected {}, got {}; hint: {}", wrong - text.begin() + 1, expected,
+            describe_byte(*wrong),
             *wrong == '\r' ? "lines end in \\r alone, convert it: tr '\\r' '\\n'"
                            : "is the '+' line missing, or the file damaged?");
     }
@@ -145,7 +157,8 @@ int64_t FastqReader::Impl::read_sequence(FastqRecord& record) {
     record.sequence.clear();
     int64_t n_lines = 0;
     for (;;) {
-        if (!next_line()) bad(record, "cut short: its '+' line and qualities are missing; hint: copy the file again");
+        if (!next_line())
+            bad(record, "cut short: its '+' line and qualities are missing; hint: copy the file again");
         if (!text.empty() && text[0] == '+') break;
         append(record, record.sequence, is_sequence_byte, "a letter");
         n_lines += !text.empty();
@@ -178,8 +191,10 @@ void FastqReader::Impl::read_qualities(FastqRecord& record, int64_t n_sequence_l
         } while (record.qualities.size() < n && ++n_lines > 0 && n_sequence_lines > 1);
     }
     if (record.qualities.size() != n) {
-        bad(record, "its sequence has {} bases and its qualities are {}; hint: {}", n, record.qualities.size(),
-            at_end ? "the file is cut short, copy it again" : "the record is damaged: repair it, or copy the file again");
+        bad(record, "its sequence has {} bases and its qualities are {}; hint: {}", n,
+            record.qualities.size(),
+            at_end ? "the file is cut short, copy it again"
+                   : "the record is damaged: repair it, or copy the file again");
     }
     for (char& q : record.qualities) q = static_cast<char>(q - kLowestQuality);
 }

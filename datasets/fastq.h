@@ -1,5 +1,6 @@
-// FASTQ records (Cock et al., "The Sanger FASTQ file format", Nucleic Acids Res. 38, 2010), qualities Phred+33. Not
-// htslib's parser: that one turns lower case and '.' into other letters and names no place when it fails.
+// FASTQ records (Cock et al., "The Sanger FASTQ file format", Nucleic Acids Res. 38, 2010), qualities
+// Phred+33. Not htslib's parser: that one turns lower case and '.' into other letters and names no place when
+// it fails.
 #pragma once
 #include <memory>
 #include <string>
@@ -15,9 +16,9 @@ struct FastqRecord {
     std::string qualities;  // as many Phred values, 0-93
 };
 
-// Reads record after record; memory is one record. Sequences may be wrapped, then qualities may be too. Lines end in \n
-// or \r\n, the last one may end with the file; blank lines between records and blanks at line ends are skipped. Errors
-// name file, record, line and a remedy.
+// Reads record after record; memory is one record. Sequences may be wrapped, then qualities may be too. Lines
+// end in \n or \r\n, the last one may end with the file; blank lines between records and blanks at line ends
+// are skipped. Errors name file, record, line and a remedy.
 class FastqReader {
   public:
     explicit FastqReader(InputFile file);

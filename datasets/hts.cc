@@ -94,7 +94,8 @@ struct InputFile::Impl {
     Block first;  // read to know the format, not yet given out
     bool has_first = false;
 
-    explicit Impl(const std::string& p) : path(p), stream(open_stream(p)), format(alignment_format(stream.get())) {
+    explicit Impl(const std::string& p)
+        : path(p), stream(open_stream(p)), format(alignment_format(stream.get())) {
         if (format != SequenceFormat::other) return;
         text.reset(bgzf_hopen(stream.get(), "r"));
         if (!text) fail("[input] {}: cannot be opened: {}", path, std::strerror(errno));
@@ -111,7 +112,8 @@ struct InputFile::Impl {
         if (bgzf_read_block(f) != 0) {
             if ((f->errcode & (BGZF_ERR_ZLIB | BGZF_ERR_CRC | BGZF_ERR_HEADER)) == 0 && errno != 0)
                 return {{}, fmt::format("reading failed: {}; hint: check the disk", std::strerror(errno))};
-            return {{}, "the compressed data is damaged or cut short; hint: copy it again, test with gzip -t"};
+            return {{},
+                    "the compressed data is damaged or cut short; hint: copy it again, test with gzip -t"};
         }
         if (f->block_length <= 0) {
             if (bgzf_compression(f) == 2 && f->no_eof_block)
@@ -127,8 +129,12 @@ InputFile::~InputFile() = default;
 InputFile::InputFile(InputFile&&) noexcept = default;
 InputFile& InputFile::operator=(InputFile&&) noexcept = default;
 
-const std::string& InputFile::path() const { return impl_->path; }
-SequenceFormat InputFile::format() const { return impl_->format; }
+const std::string& InputFile::path() const {
+    return impl_->path;
+}
+SequenceFormat InputFile::format() const {
+    return impl_->format;
+}
 
 InputFile::Block InputFile::next_block() {
     CHECK(impl_->text);
@@ -154,9 +160,11 @@ struct AlignmentFile::Impl {
         if (file && is_cram()) forget_other_sources();
         if (file) header.reset(sam_hdr_read(file.get()));
         if (!header) {
-            fail("[reads] {}: the header of this {} file is damaged or cut short; hint: copy it again, test with "
-                 "samtools quickcheck",
-                 path, name_of(input.format));
+            fail(
+                "[reads] {}: the header of this {} file is damaged or cut short; hint: copy it again, test "
+                "with "
+                "samtools quickcheck",
+                path, name_of(input.format));
         }
     }
 
@@ -170,14 +178,16 @@ struct AlignmentFile::Impl {
         // Its index first, made where there is none: htslib's CRAM reader leaks when it finds it cannot.
         if (!FaidxPtr(fai_load(absolute.c_str())) ||
             hts_set_opt(file.get(), CRAM_OPT_REFERENCE, absolute.c_str()) != 0) {
-            fail("[reads] reference {}: cannot be used: it must be a FASTA file, plain or bgzip, whose index "
-                 "{}.fai exists or can be written; hint: samtools faidx {}",
-                 reference, reference, reference);
+            fail(
+                "[reads] reference {}: cannot be used: it must be a FASTA file, plain or bgzip, whose index "
+                "{}.fai exists or can be written; hint: samtools faidx {}",
+                reference, reference, reference);
         }
     }
 
-    // A CRAM names its reference by checksum (M5) and by place (UR). For letters that the given file lacks htslib
-    // would follow them: to REF_CACHE, REF_PATH, by default to a server. Without these tags there is nothing to follow.
+    // A CRAM names its reference by checksum (M5) and by place (UR). For letters that the given file lacks
+    // htslib would follow them: to REF_CACHE, REF_PATH, by default to a server. Without these tags there is
+    // nothing to follow.
     void forget_other_sources() {
         sam_hdr_t* h = cram_fd_get_header(file->fp.cram);
         const int n = h ? sam_hdr_count_lines(h, "SQ") : 0;
@@ -213,10 +223,11 @@ bool AlignmentFile::Impl::read() {
     const bool at_end = rc == -1;
     if (!at_end && is_cram()) {
         bad("cannot be decoded: {}",
-            has_reference
-                ? "the file is damaged, or the reference lacks its contig or has other letters; hint: give the FASTA "
-                  "that the CRAM was made with, test the file with samtools quickcheck"
-                : "the file is damaged, or it needs the FASTA that it was made with; hint: --reference FASTA");
+            has_reference ? "the file is damaged, or the reference lacks its contig or has other letters; "
+                            "hint: give the FASTA "
+                            "that the CRAM was made with, test the file with samtools quickcheck"
+                          : "the file is damaged, or it needs the FASTA that it was made with; hint: "
+                            "--reference FASTA");
     }
     if (!at_end) bad("is damaged or cut short; hint: copy it again, test with samtools quickcheck");
     if (is_cram() && cram_eof(file->fp.cram) != 1)

@@ -1,5 +1,5 @@
-// Opened inputs: what they are, told from their first bytes; their text, decompressed; their alignments. The only
-// user of htslib.
+// Opened inputs: what they are, told from their first bytes; their text, decompressed; their alignments. The
+// only user of htslib.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -32,8 +32,8 @@ class InputFile {
         std::string_view bytes;  // valid until the next call; empty at the end
         std::string damage;      // not empty: why there is no more, with a hint
     };
-    // The next bytes after decompression (plain, gzip of any number of members, bgzip). For bgzip the end block must
-    // be there. Not for SAM, BAM and CRAM.
+    // The next bytes after decompression (plain, gzip of any number of members, bgzip). For bgzip the end
+    // block must be there. Not for SAM, BAM and CRAM.
     Block next_block();
 
   private:
@@ -64,14 +64,16 @@ struct Alignment {
 // The records of SAM, BAM or CRAM.
 class AlignmentFile {
   public:
-    // `reference` is the FASTA file that a CRAM was made with, plain or bgzip with or beside a place for its .fai;
+    // `reference` is the FASTA file that a CRAM was made with, plain or bgzip with or beside a place for its
+    // .fai;
     // "" where it is not needed. Letters that the reference lacks are an Error: neither the network nor
-    // REF_PATH, REF_CACHE or the header's paths are asked. Errors: a damaged header; a reference that cannot be used.
+    // REF_PATH, REF_CACHE or the header's paths are asked. Errors: a damaged header; a reference that cannot
+    // be used.
     AlignmentFile(InputFile file, const std::string& reference);
     ~AlignmentFile();
     AlignmentFile(AlignmentFile&&) noexcept;
-    // False only at a clean end: a BAM or CRAM whose end block is missing is an Error. Errors name file, record,
-    // the record before it and the place in the file.
+    // False only at a clean end: a BAM or CRAM whose end block is missing is an Error. Errors name file,
+    // record, the record before it and the place in the file.
     bool next(Alignment& alignment);
 
   private:

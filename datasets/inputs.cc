@@ -31,8 +31,8 @@ bool is_one_of(std::string_view suffix, const std::array<std::string_view, N>& s
 
 enum class Content { genome, reads, other };
 
-// By suffix, so that an empty or damaged file is an error when it is read and not silently left out; else by the first
-// bytes, as far as those are unmistakable.
+// By suffix, so that an empty or damaged file is an error when it is read and not silently left out; else by
+// the first bytes, as far as those are unmistakable.
 Content content_of(const fs::path& path) {
     constexpr std::array<std::string_view, 6> kFasta{".fa", ".fasta", ".fna", ".ffn", ".fas", ".fsa"};
     constexpr std::array<std::string_view, 5> kReads{".fq", ".fastq", ".sam", ".bam", ".cram"};
@@ -63,14 +63,18 @@ std::vector<std::string> files_in(const std::string& folder) {
     }
     if (reason) fail("[input] {}: {}; hint: check the permissions", folder, reason.message());
     if (files.empty() && reads.empty()) {
-        fail("[input] {}: no FASTA file and no reads in this folder; hint: subfolders are not searched, name each with "
-             "--input",
-             folder);
+        fail(
+            "[input] {}: no FASTA file and no reads in this folder; hint: subfolders are not searched, name "
+            "each with "
+            "--input",
+            folder);
     }
     if (!files.empty() && !reads.empty()) {
-        fail("[input] {}: holds both sequences ({}) and reads ({}); hint: name the files that are meant, each with "
-             "--input",
-             folder, fs::path(files[0]).filename().string(), fs::path(reads[0]).filename().string());
+        fail(
+            "[input] {}: holds both sequences ({}) and reads ({}); hint: name the files that are meant, each "
+            "with "
+            "--input",
+            folder, fs::path(files[0]).filename().string(), fs::path(reads[0]).filename().string());
     }
     files.insert(files.end(), reads.begin(), reads.end());
     std::sort(files.begin(), files.end());

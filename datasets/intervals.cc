@@ -22,7 +22,7 @@ namespace adder {
 namespace {
 
 constexpr size_t kLongestLine = 1 << 20;
-constexpr size_t kMostColumns = 6;
+constexpr size_t kMostColumns = 64;
 
 struct CloseGz {
     void operator()(gzFile_s* f) const { gzclose(f); }
@@ -130,7 +130,21 @@ int64_t position(const std::string& path, int64_t line, const char* what, std::s
     return value;
 }
 
-Interval parse(const std::string& path, int64_t line, const Columns& c) {
+// Where the columns stand that are not always at one place.
+struct Layout {
+    size_t strand = 5, split = 3;
+
+    explicit Layout(const Columns& names) {
+        if (names.count > strand) strand = kMostColumns;  // it may be something else
+        for (size_t i = 3; i < names.count; ++i) {
+            if (names[i] == "strand") strand = i;
+            if (names[i] == "split") split = i;
+        }
+    }
+    Layout() = default;
+};
+
+Interval parse(const std::string& path, int64_t line, const Columns& c, const Layout& layout) {
     if (c.count < 3 || c[0].empty())
         fail("[bed] {}, line {}: expected at least chrom, start and end, separated by tabs, got {} column{}", path, line,
              c.count, c.count == 1 ? "" : "s");
@@ -139,13 +153,15 @@ Interval parse(const std::string& path, int64_t line, const Columns& c) {
     i.begin = position(path, line, "start", c[1]);
     i.end = position(path, line, "end", c[2]);
     i.name = c[3];
+    i.split = c[layout.split];
     i.line = line;
     if (i.begin >= i.end)
         fail("[bed] {}, line {}: {}:{}-{} is empty; hint: an interval is [start, end), start counted from 0", path, line,
              shown(i.contig), i.begin, i.end);
-    if (const std::string_view strand = c[5]; !strand.empty()) {
+    if (const std::string_view strand = c[layout.strand]; !strand.empty()) {
         if (strand != "+" && strand != "-" && strand != ".")
-            fail("[bed] {}, line {}: strand: expected +, - or '.' in column 6, got '{}'", path, line, shown(strand));
+            fail("[bed] {}, line {}: strand: expected +, - or '.' in column {}, got '{}'", path, line, layout.strand + 1,
+                 shown(strand));
         i.strand = strand[0];
     }
     return i;
@@ -159,12 +175,17 @@ BedFile read_bed(const std::string& path) {
     BedFile bed{path, {}};
     LineReader reader(path);
     bool first = true;
+    Layout layout;
     for (std::string_view line; reader.next(line);) {
+        if (first && line.starts_with('#') && names_columns(split(line))) layout = Layout(split(line));
         if (line.find_first_not_of(" \t") == line.npos || line[0] == '#' || begins_with_word(line, "track") ||
             begins_with_word(line, "browser"))
             continue;
         const Columns columns = split(line);
-        if (!(first && names_columns(columns))) bed.intervals.push_back(parse(path, reader.number, columns));
+        if (first && names_columns(columns))
+            layout = Layout(columns);
+        else
+            bed.intervals.push_back(parse(path, reader.number, columns, layout));
         first = false;
     }
     if (bed.intervals.empty()) fail("[bed] {}: holds no interval; hint: lines of chrom, start, end", path);

@@ -71,6 +71,29 @@ class Names {
     std::unordered_map<std::string, int64_t> lines_;
 };
 
+const char* name_of(SplitPart part) {
+    return part == SplitPart::train ? "train" : part == SplitPart::valid ? "valid" : "test";
+}
+
+// Throws for a group that is in two parts of a split.
+class Groups {
+  public:
+    void add(const Table& table, int64_t row, const LabelRow& r) {
+        if (r.group.empty() || r.split == SplitPart::none) return;
+        const auto [it, is_new] = first_.emplace(r.group, First{r.split, table.line(row)});
+        if (!is_new && it->second.split != r.split)
+            bad(table, row, "group '{}' is in {} on line {} and in {} here; hint: a group belongs to one part", r.group,
+                name_of(it->second.split), it->second.line, name_of(r.split));
+    }
+
+  private:
+    struct First {
+        SplitPart split;
+        int64_t line;
+    };
+    std::unordered_map<std::string, First> first_;
+};
+
 std::optional<double> number_at(const Table& table, int64_t row, int64_t column) {
     if (column < 0 || table.at(row, column).empty()) return {};
     const std::string& text = table.at(row, column);
@@ -102,10 +125,12 @@ LabelTable read_labels(const std::string& path, const std::string& group_column)
     const Columns columns(table, group_column);
     LabelTable labels{path, {}, columns.split >= 0, columns.group >= 0};
     Names names;
+    Groups groups;
     for (int64_t row = 0; row < table.n_rows(); ++row) {
         not_empty(table, row, label);
         labels.rows.push_back(read_row(table, row, columns));
         names.add(table, row, labels.rows.back().name);
+        groups.add(table, row, labels.rows.back());
     }
     return labels;
 }
@@ -126,6 +151,7 @@ Manifest read_manifest(const std::string& path, bool need_labels, const std::str
     const int64_t start = table.find("start"), end = table.find("end");
     Manifest manifest{path, {}, columns.label >= 0, columns.split >= 0, columns.group >= 0};
     Names names;
+    Groups groups;
     for (int64_t row = 0; row < table.n_rows(); ++row) {
         const std::string& content = not_empty(table, row, file >= 0 ? file : sequence);
         if (need_labels) not_empty(table, row, columns.label);
@@ -137,6 +163,7 @@ Manifest read_manifest(const std::string& path, bool need_labels, const std::str
         r.end = number_at(table, row, end);
         if (r.end && *r.end <= r.start.value_or(0))
             bad(table, row, "end {} is not after start {}", *r.end, r.start.value_or(0));
+        groups.add(table, row, r);
         manifest.rows.push_back(std::move(r));
     }
     return manifest;

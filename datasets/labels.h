@@ -29,15 +29,15 @@ struct LabelTable {
 };
 
 // `group_column` "" takes the column `group` where there is one. Errors beside those of Table: a missing column, an
-// empty name, label, split or group, a split other than train, valid or test, a name that stands twice (both lines are
-// named).
+// empty name, label, split or group, a split other than train, valid or test, a name that stands twice or a group
+// that is in two parts (both lines are named).
 LabelTable read_labels(const std::string& path, const std::string& group_column = "");
 
 struct ManifestRow : LabelRow {
     std::string path;      // of a file; a relative one is meant from the manifest's folder, and stands here with that
     std::string sequence;  // or the sequence itself; one of the two is ""
-    std::optional<double> start,
-        end;  // the part of the file that is meant, in the domain's unit: seconds, or bases from 0
+    // The part of the file that is meant, in the domain's unit: seconds, or bases from 0.
+    std::optional<double> start, end;
 };
 
 // Columns `path` or `sequence`, and `[label] [name] [split] [group] [start end]`; others are ignored. Without a column

@@ -26,6 +26,22 @@ void turn_back(Read& read) {
     for (char& base : read.sequence) base = complement_of(base);
 }
 
+// '-' and '*' in FASTQ stand for no base; returns how many there were.
+int64_t remove_gaps(Read& read) {
+    const auto is_gap = [](char c) { return c == '-' || c == '*'; };
+    const size_t n = read.sequence.size();
+    if (std::none_of(read.sequence.begin(), read.sequence.end(), is_gap)) return 0;
+    size_t to = 0;
+    for (size_t i = 0; i < n; ++i) {
+        if (is_gap(read.sequence[i])) continue;
+        read.sequence[to] = read.sequence[i];
+        read.qualities[to++] = read.qualities[i];
+    }
+    read.sequence.resize(to);
+    read.qualities.resize(to);
+    return static_cast<int64_t>(n - to);
+}
+
 bool ends_in_mate(std::string_view name) {
     return name.size() > 2 && name[name.size() - 2] == '/' && (name.back() == '1' || name.back() == '2');
 }
@@ -36,7 +52,8 @@ struct CasavaComment {
     bool failed = false;
 
     explicit CasavaComment(std::string_view c) {
-        if (c.size() < 5 || c[1] != ':' || c[3] != ':' || !std::isdigit(static_cast<unsigned char>(c[4]))) return;
+        if (c.size() < 5 || c[1] != ':' || c[3] != ':' || !std::isdigit(static_cast<unsigned char>(c[4])))
+            return;
         if ((c[0] != '1' && c[0] != '2') || (c[2] != 'Y' && c[2] != 'N')) return;
         mate = c[0];
         failed = c[2] == 'Y';
@@ -72,8 +89,9 @@ ReadCounts& ReadCounts::operator+=(const ReadCounts& other) {
     for (const Reason field :
          {&ReadCounts::read, &ReadCounts::kept, &ReadCounts::secondary, &ReadCounts::supplementary,
           &ReadCounts::duplicate, &ReadCounts::qc_fail, &ReadCounts::empty, &ReadCounts::too_short,
-          &ReadCounts::unknown_quality, &ReadCounts::low_quality, &ReadCounts::kept_bases, &ReadCounts::masked_bases,
-          &ReadCounts::unresolved_bases, &ReadCounts::reversed, &ReadCounts::without_qualities})
+          &ReadCounts::unknown_quality, &ReadCounts::low_quality, &ReadCounts::kept_bases,
+          &ReadCounts::masked_bases, &ReadCounts::unresolved_bases, &ReadCounts::skipped,
+          &ReadCounts::reversed, &ReadCounts::without_qualities})
         this->*field += other.*field;
     return *this;
 }
@@ -94,6 +112,7 @@ std::string ReadCounts::text(const ReadFilter& filter) const {
     add(notes, reversed, "turned back to read orientation");
     add(notes, without_qualities, "without qualities");
     add(notes, masked_bases, fmt::format("bases of quality below {} read as N", filter.min_base_quality));
+    add(notes, skipped, "'-' and '*' skipped");
     add(notes, unresolved_bases, "bases given as '=' read as N");
     return fmt::format("{} reads, {} kept ({} bases), {} dropped{}{}{}", read, kept, kept_bases, dropped(),
                        reasons.empty() ? "" : ": " + reasons, notes.empty() ? "" : "; of the kept: ", notes);
@@ -107,6 +126,7 @@ struct ReadsReader::Impl {
     std::unique_ptr<AlignmentFile> alignments;
     FastqRecord record;
     Alignment alignment;
+    int64_t n_gaps = 0;  // left out of the current read
 
     Impl(InputFile file, const ReadFilter& f, const std::string& reference) : filter(f), path(file.path()) {
         switch (file.format()) {
@@ -146,6 +166,7 @@ struct ReadsReader::Impl {
         read.sequence.swap(record.sequence);
         read.qualities.swap(record.qualities);
         std::replace(read.sequence.begin(), read.sequence.end(), '.', 'N');
+        n_gaps = remove_gaps(read);
     }
 
     void take_alignment(Read& read) {
@@ -162,7 +183,8 @@ struct ReadsReader::Impl {
         if (read.sequence.empty()) return &ReadCounts::empty;
         if (static_cast<int64_t>(read.sequence.size()) < filter.min_length) return &ReadCounts::too_short;
         if (read.qualities.empty()) return filter.needs_qualities() ? &ReadCounts::unknown_quality : nullptr;
-        if (filter.min_quality > 0 && mean_quality(read.qualities) < filter.min_quality) return &ReadCounts::low_quality;
+        if (filter.min_quality > 0 && mean_quality(read.qualities) < filter.min_quality)
+            return &ReadCounts::low_quality;
         return nullptr;
     }
 
@@ -177,8 +199,7 @@ struct ReadsReader::Impl {
 
     void mask(Read& read) {
         for (size_t i = 0; i < read.qualities.size(); ++i) {
-            if (read.qualities[i] >= filter.min_base_quality || !std::isalpha(static_cast<unsigned char>(read.sequence[i])))
-                continue;
+            if (read.qualities[i] >= filter.min_base_quality) continue;
             read.sequence[i] = 'N';
             ++counts.masked_bases;
         }
@@ -186,6 +207,7 @@ struct ReadsReader::Impl {
 
     void keep(Read& read) {
         if (alignments) resolve(read);
+        counts.skipped += n_gaps;
         if (filter.min_base_quality > 0) mask(read);
         ++counts.kept;
         counts.kept_bases += static_cast<int64_t>(read.sequence.size());
@@ -199,7 +221,9 @@ ReadsReader::ReadsReader(InputFile file, const ReadFilter& filter, const std::st
 ReadsReader::~ReadsReader() = default;
 ReadsReader::ReadsReader(ReadsReader&&) noexcept = default;
 
-const ReadCounts& ReadsReader::counts() const { return impl_->counts; }
+const ReadCounts& ReadsReader::counts() const {
+    return impl_->counts;
+}
 
 bool ReadsReader::next(Read& read) {
     for (Reason reason; impl_->next_record(read, reason);) {

@@ -25,8 +25,8 @@ constexpr Range kFraction = {.low = 0, .high = 1, .high_excluded = true};
 
 void DataOptions::add_input_to(OptionList& list) {
     list.add({.name = "input", .value = &input, .unit = "PATH",
-              .help = "FASTA, plain, gzip or bgzf: a file, a folder, or - for standard input", .required = true,
-              .is_path = true});
+              .help = "FASTA or FASTQ (plain, gzip, bgzf), SAM, BAM, CRAM or what prepare wrote: a file, a folder, or -",
+              .required = true, .is_path = true});
 }
 
 void DataOptions::add_split_to(OptionList& list) {
@@ -56,7 +56,7 @@ bool DataOptions::splits() const {
 }
 
 SplitOptions DataOptions::split() const {
-    return {valid_fraction, test_fraction, gap, names_in(valid_contigs), names_in(test_contigs)};
+    return {valid_fraction, test_fraction, gap, names_in(valid_contigs), names_in(test_contigs), split_bed};
 }
 
 void DataOptions::check() const {

@@ -29,7 +29,7 @@ struct DataOptions {
     void add_reading_to(OptionList& list);
 
     bool splits() const;  // whether the input is split
-    // Of --valid-fraction, --test-fraction, --gap, --valid-contigs and --test-contigs.
+    // Of all options but --valid.
     SplitOptions split() const;
     // Throws UsageError for ways of holding out that exclude each other and for options that do not go together.
     void check() const;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "pipelines/data_options.h"
+#include "pipelines/packing.h"
 #include "pipelines/records.h"
 #include "pipelines/split.h"
 #include "pipelines/tokenizer.h"
@@ -19,6 +20,7 @@ namespace adder {
 // What a domain makes of its inputs. Segments index `records`.
 struct Dataset {
     std::vector<TokenRecord> records;         // of the inputs, then of the held-out inputs
+    int64_t n_held_out = 0;                   // records of held-out inputs
     std::vector<Segment> train, valid, test;  // the last two are empty unless something is held out
     std::unique_ptr<const Tokenizer> tokenizer;
     std::vector<std::string> classes;  // names in the order of their tokens; empty without classes
@@ -56,6 +58,10 @@ struct Domain {
                           const DataOptions& options);
     // Probability that training turns a member to the other strand.
     double (*reverse)(const DataOptions& options);
+    // What of the options decided the symbols of a record, as a token store remembers it: option -> value.
+    nlohmann::json (*symbol_settings)(const DataOptions& options);
+    // How a token store packs the symbols; null = a byte each.
+    const PackedAlphabet* packed;
 };
 
 std::span<const Domain* const> domains();

@@ -17,7 +17,7 @@ struct TokenRecord {
     std::vector<uint8_t> symbols = {};
     uint16_t class_token = kNoToken;  // stands before the first token of whatever is cut from the record
     std::string label = {}, group = {};  // "" where the input has none; a group is never divided by a split
-    int32_t file = 0;                 // index of the input that it comes from
+    int32_t file = 0;                 // index of Dataset::files
 };
 
 // Symbols [begin, end) of record `record`: a part that is used as if nothing stood before or after it.

@@ -85,6 +85,10 @@ void append_sample(std::string& out, std::string_view header, std::span<const ui
 
 double reverse(const DataOptions& options) { return options.dna.rc_augment; }
 
+nlohmann::json symbol_settings(const DataOptions& options) { return options.dna.symbol_settings(); }
+
+constexpr PackedAlphabet kPacked{{kBaseA, kBaseC, kBaseG, kBaseT}, kLower};
+
 }  // namespace
 
 constinit const Domain kDomain{
@@ -97,6 +101,8 @@ constinit const Domain kDomain{
     .alphabet = alphabet,
     .append_sample = append_sample,
     .reverse = reverse,
+    .symbol_settings = symbol_settings,
+    .packed = &kPacked,
 };
 
 }  // namespace adder::dna

@@ -1,5 +1,7 @@
 #include "pipelines/dna/options.h"
 
+#include <nlohmann/json.hpp>
+
 #include "pipelines/dna/tokenizer.h"
 
 namespace adder::dna {
@@ -24,6 +26,16 @@ void DnaOptions::add_reading_to(OptionList& list) {
               .help = "read bases of lower quality as N", .range = between(0, 93)});
     list.add({.name = "reference", .value = &reference, .unit = "FASTA", .help = "what a CRAM file was written against",
               .is_path = true});
+}
+
+nlohmann::json DnaOptions::symbol_settings() const {
+    DnaOptions copy = *this;
+    OptionList list;
+    copy.add_reading_to(list);
+    nlohmann::json settings;
+    for (const Option& o : list.all())
+        if (!o.is_path) settings[o.name] = to_json(o);
+    return settings;
 }
 
 void DnaOptions::check() const {}

@@ -1,6 +1,7 @@
 // Options of the DNA domain.
 #pragma once
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "core/options.h"
@@ -20,6 +21,8 @@ struct DnaOptions {
 
     void add_model_to(OptionList& list);
     void add_reading_to(OptionList& list);
+    // What of reading decides the symbols: option -> value.
+    nlohmann::json symbol_settings() const;
     void check() const;  // throws UsageError
 };
 

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "io/file.h"
+#include "io/hdf5_heaps.h"
 
 namespace adder {
 
@@ -101,6 +102,7 @@ DType dtype_of_type(hid_t type) {
     }
 }
 
+// Of any length: Python reads an attribute of this type as str, one of a fixed length as bytes.
 Handle string_type() {
     Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
     H5Tset_size(type, H5T_VARIABLE);
@@ -144,8 +146,10 @@ struct Hdf5Writer::Impl {
 
     explicit Impl(const std::string& path) : output(path) {
         prepare_library();
-        const Handle access = file_access();
-        file = Handle(H5Fcreate(output.temporary().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), H5Fclose);
+        const Handle access = file_access(), root(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+        // Here and below: the same content makes the same bytes, whenever it is written.
+        H5Pset_obj_track_times(root, false);
+        file = Handle(H5Fcreate(output.temporary().c_str(), H5F_ACC_TRUNC, root, access), H5Fclose);
         if (!file) bad("/", "cannot begin the file");
     }
 
@@ -186,6 +190,7 @@ void Hdf5Writer::Impl::create(const std::string& name, Column& c) {
     const Handle space(H5Screate_simple(rank, none.data(), unlimited.data()), H5Sclose);
     const Handle layout(H5Pcreate(H5P_DATASET_CREATE), H5Pclose), links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
     H5Pset_create_intermediate_group(links, 1);
+    H5Pset_obj_track_times(layout, false);
     H5Pset_chunk(layout, rank, chunk.data());
     if (c.rows.deflate > 0) {
         if (size_of(c.rows.dtype) > 1) H5Pset_shuffle(layout);
@@ -313,6 +318,7 @@ struct Hdf5Reader::Impl {
     std::string path;
     int64_t file_bytes = 0;
     Handle file;
+    bool heaps_checked = false;
 
     explicit Impl(const std::string& p) : path(p) {
         prepare_library();
@@ -326,6 +332,16 @@ struct Hdf5Reader::Impl {
     [[noreturn]] void bad(const std::string& object, const std::string& what) const {
         fail("[hdf5] {}: {}: {}: {}; hint: the file is damaged or cut short, copy or write it again", path, object,
              what, reason());
+    }
+
+    // Before the first string of any length is read.
+    void check_heaps() {
+        const Handle creation(H5Fget_create_plist(file), H5Pclose);
+        size_t offset_bytes = 0, length_bytes = 0;
+        H5Pget_sizes(creation, &offset_bytes, &length_bytes);
+        if (!heaps_checked && length_bytes == 8 && !heaps_are_sound(MappedFile(path).bytes()))
+            fail("[hdf5] {}: its strings are damaged; hint: copy or write it again", path);
+        heaps_checked = true;
     }
 
     // Every link of the path, as H5Oexists_by_name wants the ones before the last to be there.
@@ -400,6 +416,14 @@ int64_t Hdf5Reader::n_values(const std::string& name) const {
     return n;
 }
 
+int64_t Hdf5Reader::n_rows(const std::string& name) const {
+    n_values(name);
+    const Hdf5Info now = info(name);
+    if (now.shape.empty())
+        fail("[hdf5] {}: dataset {}: expected rows, got {}; hint: is it the right file?", impl_->path, name, now.text());
+    return now.shape[0];
+}
+
 void Hdf5Reader::read(const std::string& name, DType dtype, int64_t first, int64_t n_rows, void* out) const {
     const Handle dataset = impl_->open_dataset(name);
     const Hdf5Info now = impl_->info_of(name, dataset);
@@ -432,6 +456,7 @@ std::vector<std::string> Hdf5Reader::read_strings(const std::string& name, int64
         memory(H5Screate_simple(1, &count, nullptr), H5Sclose);
     H5Sselect_hyperslab(space, H5S_SELECT_SET, &at, nullptr, &count, nullptr);
     if (H5Tis_variable_str(stored) > 0) {
+        impl_->check_heaps();
         std::vector<char*> texts(static_cast<size_t>(n_rows));
         if (H5Dread(dataset, stored, memory, space, H5P_DEFAULT, texts.data()) < 0) impl_->bad(name, "cannot be read");
         for (const char* text : texts) values.emplace_back(text ? text : "");
@@ -479,6 +504,7 @@ Hdf5Value Hdf5Reader::attribute_value(const std::string& object, const std::stri
         default: wrong_attribute(object, name);
     }
     if (H5Tis_variable_str(type) > 0) {
+        impl_->check_heaps();
         char* bytes = nullptr;
         get(type, &bytes);
         const std::string text = bytes ? bytes : "";

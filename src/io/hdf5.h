@@ -75,6 +75,9 @@ class Hdf5Reader {
     // What a group holds, by name.
     std::vector<std::string> names(const std::string& group = "/") const;
     Hdf5Info info(const std::string& name) const;
+    // The rows of a dataset. Throws also where they are more than a file of this size can hold, so that a damaged or hostile
+    // file cannot ask for memory at will.
+    int64_t n_rows(const std::string& name) const;
 
     // Rows [first, first + n_rows) of a dataset of one or two dimensions and exactly this type into `out`.
     template <class T>
@@ -84,7 +87,7 @@ class Hdf5Reader {
     template <class T>
     std::vector<T> read_all(const std::string& name) const {
         std::vector<T> values(static_cast<size_t>(n_values(name)));
-        read(name, 0, info(name).shape.at(0), values.data());
+        read(name, 0, n_rows(name), values.data());
         return values;
     }
     std::vector<std::string> read_strings(const std::string& name, int64_t first, int64_t n_rows) const;
@@ -100,7 +103,7 @@ class Hdf5Reader {
 
   private:
     void read(const std::string& name, DType dtype, int64_t first, int64_t n_rows, void* out) const;
-    int64_t n_values(const std::string& name) const;  // throws for more than the file can hold
+    int64_t n_values(const std::string& name) const;
     Hdf5Value attribute_value(const std::string& object, const std::string& name) const;
     [[noreturn]] void wrong_attribute(const std::string& object, const std::string& name) const;
     struct Impl;

@@ -55,6 +55,7 @@ TensorRef Stack::forward_stream(Ctx& ctx, const Tile& tile, const Stream& from, 
         }
         add_norm_forward(ctx, {last, before, blocks_[i].norm.value, eps_}, residual, normed);
         before = residual;
+        if (ctx.tap && !ctx.tap->take(ctx, static_cast<int64_t>(i), residual) && !y) return {};
         const bool wanted = y || i + 1 < blocks_.size();
         blocks_[i].mixer->forward(ctx, tile, normed, wanted ? hidden : TensorRef{}, part(in, i), part(out, i), saved);
         if (saved) {
@@ -66,6 +67,7 @@ TensorRef Stack::forward_stream(Ctx& ctx, const Tile& tile, const Stream& from, 
     if (!y) return {};
     if (saved) residual = saved->push(accum, shape);
     add_norm_forward(ctx, {last, before, norm_f_.value, eps_}, residual, y);
+    if (ctx.tap) ctx.tap->take(ctx, shown_blocks(), residual);
     return residual;
 }
 

@@ -18,6 +18,7 @@ class Stack final : public Layer {
 
     void visit(ParamVisitor& visitor) override;
     StateSpec state_spec(int64_t B) const override;
+    int64_t shown_blocks() const override { return static_cast<int64_t>(blocks_.size()); }
     // x (B,T,M), y (B,T,M): after the last norm.
     void forward(Ctx& ctx, const Tile& tile, const TensorRef& x, const TensorRef& y, State in, State out,
                  Saved* saved) override;

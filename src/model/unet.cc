@@ -58,8 +58,10 @@ class Level final : public Layer {
         return all;
     }
 
-    void forward(Ctx& ctx, const Tile& tile, const TensorRef& x, const TensorRef& y, State in, State out,
+    void forward(Ctx& given, const Tile& tile, const TensorRef& x, const TensorRef& y, State in, State out,
                  Saved* saved) override {
+        Ctx ctx = given;
+        ctx.tap = nullptr;  // streams of several widths and rates are not shown
         ArenaScope scope(*ctx.scratch);
         const auto [B, T] = tile.shape;
         const Groups g = groups(tile);

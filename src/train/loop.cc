@@ -120,7 +120,7 @@ class Loop {
     }
 
     bool evaluation_due(int64_t step) const {
-        if (!hooks_.evaluate || step == 0 || state_.evaluated_step == step) return false;
+        if (!hooks_.evaluate || (step == 0 && o_.steps > 0) || state_.evaluated_step == step) return false;
         return step >= o_.steps || (o_.eval_every > 0 && step % o_.eval_every == 0);
     }
 
@@ -151,7 +151,8 @@ class Loop {
 
     void save() {
         last_save_ = Clock::now();
-        if (state_.step == saved_step_ && state_.evaluated_step == saved_evaluation_) return;
+        const bool is_initial_model = o_.steps == 0;  // asked for: there is nothing else to save
+        if (state_.step == saved_step_ && state_.evaluated_step == saved_evaluation_ && !is_initial_model) return;
         write(CheckpointKind::step);
         prune_checkpoints(o_.folder, CheckpointKind::step, 2);
         saved_step_ = state_.step;

@@ -49,6 +49,13 @@ for k in 1 2 3 39; do
     close "$(awk -v r="r$k" '$1 == r { print $3 }' "$W/together.tsv")" "$(awk 'NR == 2 { print $3 }' "$W/alone.tsv")" 1e-4
 done
 
+# Embeddings: what the last norm gives, of many records or of one in any tiles.
+for tile in 8 100 4096; do
+    succeeds "$ADDER" embed --checkpoint "$run" --input "$W/short.fa" --pool none --tile $tile --out "$W/short-$tile.h5"
+    succeeds "$ADDER" embed --checkpoint "$run" --input "$phage" --tile $tile --out "$W/phage-$tile.h5"
+done
+refused 1 'shows only its last layer' "$ADDER" embed --checkpoint "$run" --input "$phage" --layer all --out "$W/all.h5"
+
 succeeds "$ADDER" plan "${unet[@]}" --length 4096 --tile 64 --json
 [ "$(json tile)" -eq 64 ] || wrong "expected the tile that was asked for"
 [ "$(json largest_length)" -gt 4096 ] || wrong "expected a length that fits"

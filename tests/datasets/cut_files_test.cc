@@ -1,5 +1,5 @@
-// Files cut after every byte, and with bytes changed: right records, or one Error, and never a quiet end before a record
-// that was complete.
+// Files cut after every byte, and with bytes changed: right records, or one Error, and never a quiet end
+// before a record that was complete.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -58,8 +58,9 @@ Outcome read(const std::string& path, const std::string& reference) {
 
 struct Specimen {
     std::string what, bytes;
-    std::vector<size_t> ends;  // byte after each record, where a clean end may be; empty: only the whole file may end so
-    bool open_end = false;     // nothing tells where the last record ends: it may come cut
+    std::vector<size_t>
+        ends;  // byte after each record, where a clean end may be; empty: only the whole file may end so
+    bool open_end = false;  // nothing tells where the last record ends: it may come cut
 };
 
 class CutFiles : public testing::Test {
@@ -81,8 +82,9 @@ class CutFiles : public testing::Test {
     }
     std::string sam_line(int i) const {
         const auto n = static_cast<size_t>(20 + i);
-        return fmt::format("r{}\t{}\tchr1\t{}\t60\t{}M\t*\t0\t0\t{}\t{}\tNM:i:0\n", i, i % 2 ? 16 : 0, 1 + 50 * i, n,
-                           contig.substr(static_cast<size_t>(50 * i), n), std::string(n, static_cast<char>('C' + i)));
+        return fmt::format("r{}\t{}\tchr1\t{}\t60\t{}M\t*\t0\t0\t{}\t{}\tNM:i:0\n", i, i % 2 ? 16 : 0,
+                           1 + 50 * i, n, contig.substr(static_cast<size_t>(50 * i), n),
+                           std::string(n, static_cast<char>('C' + i)));
     }
 
     // Text records one after the other, with the ends of each.
@@ -107,11 +109,12 @@ class CutFiles : public testing::Test {
                                std::string(static_cast<size_t>(20 + i), static_cast<char>('@' + i)));
         };
         const auto wrapped = [](int i) {
-            return fmt::format("@r{}\n{}\n{}\n+\n@{}\n+{}\n", i, letters(9, static_cast<uint64_t>(i)), letters(9, 77),
-                               std::string(8, 'I'), std::string(8, '!'));
+            return fmt::format("@r{}\n{}\n{}\n+\n@{}\n+{}\n", i, letters(9, static_cast<uint64_t>(i)),
+                               letters(9, 77), std::string(8, 'I'), std::string(8, '!'));
         };
-        std::vector<Specimen> all{text("FASTA", "\n", fasta), text("FASTQ", "\n", fastq), text("wrapped FASTQ", "", wrapped),
-                                  text("SAM", "@HD\tVN:1.6\n@SQ\tSN:chr1\tLN:600\n", [&](int i) { return sam_line(i); })};
+        std::vector<Specimen> all{
+            text("FASTA", "\n", fasta), text("FASTQ", "\n", fastq), text("wrapped FASTQ", "", wrapped),
+            text("SAM", "@HD\tVN:1.6\n@SQ\tSN:chr1\tLN:600\n", [&](int i) { return sam_line(i); })};
         all[0].open_end = true;
         const std::string fasta_text = all[0].bytes, fastq_text = all[1].bytes, sam_text = all[3].bytes;
         for (const auto& [what, t] : {std::pair("FASTA", fasta_text), std::pair("FASTQ", fastq_text)}) {
@@ -124,7 +127,8 @@ class CutFiles : public testing::Test {
         all.push_back({"FASTQ in two gzip members", first + gzip(fastq_text.substr(half)), {}});
         all.back().ends.assign(3, first.size());
         all.back().ends.resize(6, all.back().bytes.size());
-        for (const auto& [what, mode] : {std::pair("SAM in bgzip", "wz"), std::pair("BAM", "wb"), std::pair("CRAM", "wc")}) {
+        for (const auto& [what, mode] :
+             {std::pair("SAM in bgzip", "wz"), std::pair("BAM", "wb"), std::pair("CRAM", "wc")}) {
             write_alignments(w, "specimen", sam(), mode, reference);
             all.push_back({what, w.get("specimen"), {}});
         }
@@ -161,12 +165,14 @@ TEST_F(CutFiles, give_right_records_or_an_error_and_lose_no_complete_record_quie
             ASSERT_LE(cut.records.size(), 6u) << place;
             for (size_t i = 0; i < cut.records.size(); ++i) {
                 const bool may_be_cut = s.open_end && i + 1 == cut.records.size() && !cut.error;
-                const std::string want = may_be_cut ? whole.records[i].substr(0, cut.records[i].size()) : whole.records[i];
+                const std::string want =
+                    may_be_cut ? whole.records[i].substr(0, cut.records[i].size()) : whole.records[i];
                 ASSERT_EQ(cut.records[i], want) << place;
             }
             if (cut.error) continue;
             ++n_clean;
-            const auto complete = std::count_if(s.ends.begin(), s.ends.end(), [&](size_t end) { return end <= n; });
+            const auto complete =
+                std::count_if(s.ends.begin(), s.ends.end(), [&](size_t end) { return end <= n; });
             ASSERT_GE(static_cast<int64_t>(cut.records.size()), complete) << place;
             ASSERT_FALSE(s.ends.empty()) << place << ": ends as if it were whole";
         }

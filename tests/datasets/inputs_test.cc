@@ -47,8 +47,9 @@ TEST(Inputs, a_folder_stands_for_its_reads_too_but_not_for_a_mixture) {
     EXPECT_THAT(sequence_inputs(one),
                 ElementsAre(w.path("a.FQ.gz"), w.path("b.fastq"), w.path("c.cram"), w.path("d.data")));
     w.put("ref.fa", ">a\nA\n");
-    EXPECT_THAT(error_of([&] { sequence_inputs(one); }),
-                AllOf(HasSubstr("holds both sequences (ref.fa) and reads ("), HasSubstr("hint: name the files")));
+    EXPECT_THAT(
+        error_of([&] { sequence_inputs(one); }),
+        AllOf(HasSubstr("holds both sequences (ref.fa) and reads ("), HasSubstr("hint: name the files")));
 }
 
 TEST(Inputs, missing_empty_and_doubled_inputs_are_errors) {

@@ -39,6 +39,20 @@ TEST(Bed, a_line_that_names_the_columns_is_skipped_only_at_the_beginning) {
     EXPECT_THAT(error_of([&] { read_bed(scratch.put("a.bed", "c\t1\t2\nchrom\tstart\tend\n")); }), HasSubstr("line 2"));
 }
 
+TEST(Bed, the_part_of_a_data_set_is_column_four_or_the_column_called_split) {
+    const Scratch scratch;
+    const auto parts = [&](const std::string& text) {
+        std::string s;
+        for (const Interval& i : read_bed(scratch.put("a.bed", text)).intervals) s += i.split + i.strand + " ";
+        return s;
+    };
+    EXPECT_EQ(parts("c\t1\t2\ttrain\nc\t2\t3\ttest\n"), "train. test. ");
+    EXPECT_EQ(parts("chrom\tstart\tend\tsplit\nc\t1\t2\ttrain\n"), "train. ");
+    EXPECT_EQ(parts("#chrom\tstart\tend\tname\tgc\tn\tstrand\tsplit\nc\t1\t2\tx\t0.4\t7\t-\tvalid\n"), "valid- ");
+    EXPECT_EQ(parts("chrom start end gc cov split\nc 1 2 0.4 3 test\n"), "test. ");
+    EXPECT_EQ(parts("c\t1\t2\n"), ". ");
+}
+
 TEST(Bed, compressed_files_of_one_or_more_members_are_read) {
     const Scratch scratch;
     const std::string text = "c\t1\t2\nd\t3\t4\n";

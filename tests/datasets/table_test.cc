@@ -133,6 +133,8 @@ TEST(Labels, bad_rows_are_named) {
                 AllOf(HasSubstr("line 2"), HasSubstr("train, valid or test")));
     EXPECT_THAT(error("name\tlabel\tgroup\na\tx\t\n"), HasSubstr("'group' is empty"));
     EXPECT_THAT(error("name\tlabel\na\tx\n", "speaker"), HasSubstr("no column 'speaker'"));
+    EXPECT_THAT(error("name\tlabel\tsplit\tgroup\na\tx\ttrain\tg\nb\tx\ttest\th\nc\tx\ttest\tg\n"),
+                AllOf(HasSubstr("line 4: group 'g' is in train on line 2 and in test here")));
 }
 
 TEST(Labels, every_name_needs_its_label_and_every_label_its_name) {

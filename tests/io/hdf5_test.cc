@@ -53,6 +53,8 @@ void write_every_kind(const std::string& path) {
     for (int i = 0; i < 40000; ++i) out.append("name", {fmt::format("chr{}", i)});
     out.append("name", {"", "Straße"});
     out.attribute("/", "digest", "0123");
+    out.attribute("/", "none", "");
+    out.attribute("/", "long", std::string(100000, 'x'));
     out.attribute("settings", "rate_hz", int64_t{16000});
     out.attribute("rows", "scale", 0.1);
     out.commit();
@@ -75,6 +77,8 @@ TEST(Hdf5, what_is_written_is_read) {
     EXPECT_THAT(in.names("/"), ElementsAre("bytes", "deep", "exact", "name", "none", "rows", "settings", "words"));
     EXPECT_TRUE(in.has("deep/er") && !in.has("deep/er/nothing") && !in.has("bytes/below"));
     EXPECT_EQ(in.attribute<std::string>("/", "digest"), "0123");
+    EXPECT_EQ(in.attribute<std::string>("/", "none"), "");
+    EXPECT_EQ(in.attribute<std::string>("/", "long"), std::string(100000, 'x'));
     EXPECT_EQ(in.attribute<int64_t>("settings", "rate_hz"), 16000);
     EXPECT_EQ(in.attribute<double>("rows", "scale"), 0.1);
     EXPECT_TRUE(in.has_attribute("/", "digest") && !in.has_attribute("/", "scale"));
@@ -174,11 +178,20 @@ TEST(Hdf5, damage_is_an_error_and_prints_nothing) {
             EXPECT_EQ(in.read_all<int64_t>("deep/er/offsets"), ramp<int64_t>(kRows));
             EXPECT_EQ(in.read_all<float>("rows"), ramp<float>(kRows * 7));
             EXPECT_EQ(in.read_all<double>("exact"), ramp<double>(kRows * 3));
+            in.read_strings("name", 0, 40002);
         } catch (const Error&) {
             ++n_errors;
         }
     }
     EXPECT_GE(n_errors, 8);  // the others lie between datasets and in strings
+    // Free space of no size in a heap of strings: the library itself would walk on the spot for ever.
+    const size_t heap = whole.find("GCOL");
+    ASSERT_NE(heap, std::string::npos);
+    std::string damaged = whole;
+    std::fill_n(damaged.begin() + static_cast<int64_t>(heap) + 16, 16, '\0');
+    w.put("damaged.h5", damaged);
+    EXPECT_THAT(error_of([&] { Hdf5Reader(w.path("damaged.h5")).read_strings("name", 0, 1); }),
+                HasSubstr("its strings are damaged"));
     EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -12,6 +13,7 @@
 #include "core/rng.h"
 #include "pipelines/dna/context_model.h"
 #include "pipelines/dna/tokenizer.h"
+#include "pipelines/windows.h"
 #include "tests/datasets/compress.h"
 #include "tests/io/scratch.h"
 
@@ -161,6 +163,119 @@ TEST(DnaDomain, held_out_files_are_kept_apart_from_the_inputs) {
     options.valid_fraction = 0.5;
     EXPECT_THAT(error_of([&] { kDomain.load(options); }),
                 HasSubstr("not both"));
+}
+
+TEST(DnaDomain, what_is_odd_but_valid_is_read_and_counted) {
+    Scratch w;
+    const Dataset data = load({w.put("a.fa", ">x\r\nac gu\r\nRN-*n\r\n\r\n>one\r\nA\n>all_n\nNNNN")});
+    ASSERT_EQ(data.records.size(), 3u);
+    EXPECT_EQ(data.records[0].symbols, encode("acguRNn"));
+    EXPECT_THAT(data.report, Contains(HasSubstr("3 records, 12 bases, 2 '-' and '*' skipped")));
+    EXPECT_THAT(data.warnings, Contains(HasSubstr("1 segment(s) of a single base")));
+}
+
+TEST(DnaDomain, two_records_of_one_name_are_an_error_within_a_file_and_qualified_across_files) {
+    Scratch w;
+    EXPECT_THAT(error_of([&] { load({w.put("a.fa", ">x 1\nA\n>y\nA\n>x 2\nC\n")}); }),
+                AllOf(HasSubstr("a.fa"), HasSubstr("two records are called x")));
+    const Dataset data = load({w.put("a.fa", ">x\nAC\n>y\nAC\n"), w.put("b.fa", ">x\nGG\n")});
+    EXPECT_EQ(data.records[0].name, "a.fa:x");
+    EXPECT_EQ(data.records[1].name, "y");
+    EXPECT_EQ(data.records[2].name, "b.fa:x");
+    DataOptions options = input_of({w.path("a.fa"), w.path("b.fa")});
+    options.valid_contigs = "x";
+    EXPECT_THAT(error_of([&] { kDomain.load(options); }), HasSubstr("x is the name of several records"));
+    options.valid_contigs = "b.fa:x";
+    EXPECT_EQ(kDomain.load(options).valid[0].record, 2);
+}
+
+TEST(DnaDomain, over_five_percent_of_other_letters_look_like_protein) {
+    Scratch w;
+    const std::string bases(95, 'A');
+    const Dataset data = load({w.put("a.fa", ">x\n" + bases + "EFXJO\n")});
+    EXPECT_EQ(data.records[0].symbols, encode(bases + "NNNNN"));
+    EXPECT_THAT(data.report, Contains(HasSubstr("other letters 5 (read as N)")));
+    EXPECT_THAT(error_of([&] { load({w.put("p.fa", ">x\n" + bases + "EFXJOE\n")}); }),
+                AllOf(HasSubstr("p.fa"), HasSubstr("looks like protein")));
+}
+
+TEST(DnaDomain, short_records_are_left_out_and_counted) {
+    Scratch w;
+    DataOptions options = input_of({w.put("a.fa", ">x\nACG\n>y\nACGT\n>z\nA\n")});
+    options.dna.min_length = 4;
+    const Dataset data = kDomain.load(options);
+    ASSERT_EQ(data.records.size(), 1u);
+    EXPECT_EQ(data.records[0].name, "y");
+    EXPECT_THAT(data.report, Contains(HasSubstr("1 records, 4 bases, 2 records shorter than 4 left out")));
+}
+
+// Peak memory of this process in bytes, as Linux counts it.
+int64_t peak_bytes() {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+        if (line.rfind("VmHWM:", 0) == 0) return std::stoll(line.substr(6)) * 1024;
+    return 0;
+}
+
+TEST(DnaDomain, one_long_line_takes_a_byte_a_base) {
+    Scratch w;
+    constexpr int64_t kMiB = 1 << 20, kBases = 160 * kMiB;
+    {
+        std::ofstream out(w.path("long.fa"), std::ios::binary);
+        out << ">line\n";
+        const std::string piece(kMiB, 'G');
+        for (int64_t n = 0; n < kBases; n += kMiB) out << piece;
+    }
+    const int64_t before = peak_bytes();
+    const Dataset data = load({w.path("long.fa")});
+    EXPECT_EQ(data.records[0].symbols.size(), static_cast<size_t>(kBases));
+    EXPECT_EQ(data.records[0].symbols.back(), kBaseG);
+    EXPECT_LT(peak_bytes() - before, kBases + 80 * kMiB);
+}
+
+// Everything that is held out is overwritten by one letter: the batches stay what they were.
+TEST(DnaDomain, training_never_reads_what_is_held_out_not_even_as_left_context) {
+    Scratch w;
+    std::string genome;
+    const Philox rng(2, Stream::test);
+    for (uint64_t i = 0; i < 6000; ++i) genome += "ACGT"[rng.below(4, i)];
+    const auto fasta = [&](const std::string& s) { return ">a\n" + s.substr(0, 4000) + "\n>b\n" + s.substr(4000) + "\n"; };
+    const auto batches = [&](DataOptions options, const std::string& path) {
+        options.input = {path};
+        const Dataset data = kDomain.load(options);
+        const WindowSampler sampler(data.records, data.train, *data.tokenizer, {{{1000, 64, 2}}, 1, 1, 0.5});
+        std::string all;
+        for (int64_t step = 0; step < 60; ++step) {
+            Batch batch(2, 64);
+            sampler.fill(step, 0, batch);
+            for (const Tensor* t : {&batch.ids, &batch.targets, &batch.weights, &batch.start})
+                all.append(static_cast<const char*>(t->ref().data), static_cast<size_t>(t->ref().bytes()));
+        }
+        return all;
+    };
+    DataOptions by_bed, by_fraction, by_contig, kmers_by_bed;
+    by_bed.split_bed = w.put("s.bed", "a\t1000\t2500\ttrain\na\t2500\t3000\tvalid\na\t0\t700\ttest\nb\t0\t500\ttrain\n");
+    by_fraction.valid_fraction = by_fraction.test_fraction = 0.1;
+    by_fraction.gap = 50;
+    by_contig.valid_contigs = "b";
+    kmers_by_bed = by_bed;
+    kmers_by_bed.dna = kmers(3);
+    for (const DataOptions& options : {by_bed, by_fraction, by_contig, kmers_by_bed}) {
+        DataOptions whole = options;
+        whole.input = {w.put("whole.fa", fasta(genome))};
+        const Dataset data = kDomain.load(whole);
+        std::string poisoned(genome.size(), 'T');
+        for (const Segment& s : data.train) {
+            const size_t at = static_cast<size_t>(s.begin) + (s.record == 1 ? 4000 : 0), n = static_cast<size_t>(s.size());
+            poisoned.replace(at, n, genome, at, n);
+        }
+        ASSERT_NE(poisoned, genome);
+        const std::string want = batches(options, w.path("whole.fa"));
+        EXPECT_EQ(batches(options, w.put("poisoned.fa", fasta(poisoned))), want);
+        const size_t last = static_cast<size_t>(data.train[0].end) - 2;  // of the train part: it does matter
+        poisoned[last] = poisoned[last] == 'A' ? 'C' : 'A';
+        EXPECT_NE(batches(options, w.put("poisoned.fa", fasta(poisoned))), want);
+    }
 }
 
 TEST(DnaDomain, a_prompt_is_text_or_the_only_record_of_a_file) {

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "pipelines/dna/tokenizer.h"
-#include "pipelines/split.h"
 #include "tests/io/scratch.h"
 
 namespace adder {
@@ -25,43 +24,6 @@ std::string text(const std::vector<Segment>& segments) {
     std::string s;
     for (const Segment& x : segments) s += fmt::format("{}:{}-{} ", x.record, x.begin, x.end);
     return s;
-}
-
-TEST(Split, nothing_is_held_out_by_default) {
-    const std::vector<TokenRecord> records{record("a", 10), record("b", 1)};
-    const Split split = split_records(records, {});
-    EXPECT_EQ(text(split.train), "0:0-10 1:0-1 ");
-    EXPECT_TRUE(split.valid.empty());
-}
-
-TEST(Split, the_last_part_of_every_contig_is_held_out_with_a_gap_before_it) {
-    const std::vector<TokenRecord> records{record("a", 100), record("b", 10), record("c", 1), record("d", 4)};
-    const Split split = split_records(records, {.valid_fraction = 0.2, .gap = 5});
-    EXPECT_EQ(text(split.train), "0:0-75 1:0-3 2:0-1 ");
-    EXPECT_EQ(text(split.valid), "0:80-100 1:8-10 3:3-4 ");
-    EXPECT_EQ(split.n_gap, 5 + 5 + 3);
-    EXPECT_EQ(n_symbols(split.train) + n_symbols(split.valid) + split.n_gap, 115);
-}
-
-TEST(Split, contigs_are_held_out_whole_by_name) {
-    const std::vector<TokenRecord> records{record("chr1", 5), record("chr2", 6), record("chr3", 7)};
-    const Split split =
-        split_records(records, {.valid_records = {"chr3", "chr1"}});
-    EXPECT_EQ(text(split.train), "1:0-6 ");
-    EXPECT_EQ(text(split.valid), "0:0-5 2:0-7 ");
-}
-
-TEST(Split, options_out_of_range_and_unknown_names_are_errors) {
-    const std::vector<TokenRecord> records{record("chr1", 5), record("chr2", 6)};
-    auto error = [&](const SplitOptions& o) { return error_of([&] { split_records(records, o); }); };
-    EXPECT_THAT(error({.valid_fraction = 1, .gap = 0}), HasSubstr("less than 1"));
-    EXPECT_THAT(error({.valid_fraction = -0.1, .gap = 0}), HasSubstr("less than 1"));
-    EXPECT_THAT(error({.valid_fraction = std::stod("nan"), .gap = 0}),
-                HasSubstr("less than 1"));
-    EXPECT_THAT(error({.valid_fraction = 0.1, .gap = -1}), HasSubstr("gap"));
-    EXPECT_THAT(error({.valid_fraction = 0.1, .valid_records = {"chr1"}}), HasSubstr("not both"));
-    EXPECT_THAT(error({.valid_records = {"chr1", "chr9"}}),
-                HasSubstr("no record chr9; the records are chr1, chr2"));
 }
 
 TEST(Records, first_symbols_cuts_the_last_segment) {

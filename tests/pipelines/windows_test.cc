@@ -188,8 +188,8 @@ TEST(WindowSampler, stages_switch_at_their_steps_and_the_last_one_stays) {
 
 TEST(WindowSampler, what_lies_outside_the_segments_never_reaches_a_batch) {
     std::vector<TokenRecord> records = make_records({1000, 400});
-    const Split split = split_records(records, {.valid_fraction = 0.2, .gap = 37});
-    EXPECT_EQ(split.n_gap, 74);
+    const Split split = split_records(records, {}, {.valid_fraction = 0.2, .gap = 37});
+    EXPECT_EQ(split.n_unused, 74);
     const WindowSampler sampler(records, split.train, tokenizer(), {{{1000, 32, 2}}, 1, 4, 0});
     std::vector<std::string> before;
     for (int64_t step = 0; step < 60; ++step) before.push_back(bytes_of(batch_at(sampler, step)));

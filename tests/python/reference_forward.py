@@ -278,7 +278,7 @@ kInert = {"A_init_range", "chunk_size", "conv_init", "dt_init", "dt_init_floor",
 
 
 class Stack:
-    """Blocks on a residual stream: `step` gives the stream after them and its norm."""
+    """Blocks on a residual stream, and a norm after them."""
 
     def __init__(self, weights, prefix, mixer, width, layers, options):
         self.layers = []
@@ -291,13 +291,12 @@ class Stack:
         for _, mixer in self.layers:
             mixer.begin()
 
-    def run(self, stream):
+    def streams(self, x):
+        """The stream after 0, 1, ... blocks, and the last one after the norm."""
+        found = [x]
         for norm, mixer in self.layers:
-            stream = [r + v for r, v in zip(stream, mixer.step(rms_norm(stream, norm)))]
-        return stream, rms_norm(stream, self.final_norm)
-
-    def step(self, x):
-        return self.run(x)[1]
+            found.append([r + v for r, v in zip(found[-1], mixer.step(rms_norm(found[-1], norm)))])
+        return found + [rms_norm(found[-1], self.final_norm)]
 
 
 class Stage:
@@ -327,17 +326,17 @@ class Stage:
         self.group = []
         self.before = [0.0] * self.inner_width
 
-    def step(self, x):
-        stream, normed = self.down.run(x)
+    def streams(self, x):
+        stream, normed = self.down.streams(x)[-2:]
         row = len(self.group) * self.width
         added = [dot(weights, self.before) + bias for weights, bias in
                  zip(self.back[row:row + self.width], self.back_bias[row:row + self.width])]
         self.group.append(normed)
         if len(self.group) == self.pool:
             together = sum(self.group, [])
-            self.before = self.inner.step([v + b for v, b in zip(matvec(self.into, together), self.into_bias)])
+            self.before = self.inner.streams([v + b for v, b in zip(matvec(self.into, together), self.into_bias)])[-1]
             self.group = []
-        return self.up.run([r + v for r, v in zip(stream, added)])[1]
+        return self.up.streams([r + v for r, v in zip(stream, added)])[-1:]
 
 
 def mixer_and_options(layer, ssm_cfg, times_wider):
@@ -389,8 +388,13 @@ class Model:
     def begin(self):
         self.backbone.begin()
 
+    def streams(self, token):
+        """Feeds a token; the residual stream after 0, 1, ... blocks, and the last one after the final norm. Of a U-Net only the
+        latter."""
+        return self.backbone.streams(self.embedding[token])
+
     def step(self, token):
-        return matvec(self.head, self.backbone.step(self.embedding[token]))
+        return matvec(self.head, self.streams(token)[-1])
 
 
 def load_model(folder):
