@@ -75,7 +75,8 @@ void ModelConfig::resolve_stages() {
         fail("[model] expand_width: {} numbers for {} pools; expected one for all or one a pool", expand_width.size(),
              stage_pools.size());
     if (stage_mixers.size() != stage_pools.size() + 1)
-        fail("[model] stage_mixers: {} mixers for {} stages; expected one a stage", stage_mixers.size(), stage_pools.size() + 1);
+        fail("[model] stage_mixers: {} mixers for {} stages; expected one a stage", stage_mixers.size(),
+             stage_pools.size() + 1);
     for (int64_t p : stage_pools) in_range("stage_pools", p, 2, 1024);
     for (int64_t e : expand_width) in_range("expand_width", e, 1, 16);
     mixer = stage_mixers[0];

@@ -93,7 +93,8 @@ class Layer {
     // `in` stays valid and unchanged until this tile's backward has run.
     virtual void forward(Ctx& ctx, const Tile& tile, const TensorRef& x, const TensorRef& y, State in, State out,
                          Saved* saved) = 0;
-    // dy (B,T,M) in; dx (B,T,M), =: a mixer's in the storage type, a backbone's in either. `d_state` holds the gradient of the state at t1 on entry, at t0 on return.
+    // dy (B,T,M) in; dx (B,T,M), =: a mixer's in the storage type, a backbone's in either. `d_state` holds the gradient of
+    // the state at t1 on entry, at t0 on return.
     virtual void backward(Ctx& ctx, const Tile& tile, const TensorRef& x, const TensorRef& dy, const TensorRef& dx,
                           State in, State d_state, Saved& saved) = 0;
     // One step for each of B independent rows; x, y (B,1,M); the state is updated in place. A row's bits do not depend

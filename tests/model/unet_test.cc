@@ -201,7 +201,8 @@ TEST(UNet, lists_that_do_not_fit_are_errors) {
     EXPECT_THAT(error_of([](ModelConfig& c) { c.stage_mixers = {"mamba1"}; }), HasSubstr("1 mixers for 3 stages"));
     EXPECT_THAT(error_of([](ModelConfig& c) { c.stage_mixers = {"mamba1", "mamba9", "mamba1"}; }), HasSubstr("mamba9"));
     EXPECT_THAT(error_of([](ModelConfig& c) { c.stage_pools = {1}; }), HasSubstr("stage_pools: 1 is outside 2 to"));
-    EXPECT_THAT(error_of([](ModelConfig& c) { c.backbone = "flat", c.stage_pools = {4}; }), HasSubstr("belongs to backbone unet"));
+    EXPECT_THAT(error_of([](ModelConfig& c) { c.backbone = "flat", c.stage_pools = {4}; }),
+                HasSubstr("belongs to backbone unet"));
     EXPECT_EQ(error_of([](ModelConfig&) {}), "");
 }
 
