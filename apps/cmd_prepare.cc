@@ -51,6 +51,7 @@ void run_prepare(App& app, const std::vector<std::string>& args) {
     require_all(list);
     o.data.check();
     o.data.check_domain(line.given);
+    make_paths_absolute(list);  // as train has them: they may become part of names
     const Domain& domain = find_domain(o.data.domain);
     std::error_code ignored;
     if (!o.overwrite && std::filesystem::exists(o.out, ignored))

@@ -174,10 +174,23 @@ struct Hdf5Writer::Impl {
         return at->second;
     }
 
+    void make_groups(const std::string& name);
     void create(const std::string& name, Column& c);
     void flush(const std::string& name, Column& c);
     void write_attribute(const Attribute& a);
 };
+
+// The groups before each '/' of a name.
+void Hdf5Writer::Impl::make_groups(const std::string& name) {
+    const Handle untimed(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
+    H5Pset_obj_track_times(untimed, false);
+    for (size_t at = name.find('/', 1); at != name.npos; at = name.find('/', at + 1)) {
+        const std::string group = name.substr(0, at);
+        if (H5Lexists(file, group.c_str(), H5P_DEFAULT) > 0) continue;
+        const Handle made(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, untimed, H5P_DEFAULT), H5Gclose);
+        if (!made) bad(group, "cannot make the group");
+    }
+}
 
 void Hdf5Writer::Impl::create(const std::string& name, Column& c) {
     if (c.dataset) return;
@@ -188,8 +201,8 @@ void Hdf5Writer::Impl::create(const std::string& name, Column& c) {
     const int64_t chunk_rows = c.n_pending > 0 ? std::min(c.n_pending, c.chunk_rows) : 1;
     const std::array<hsize_t, 2> chunk{static_cast<hsize_t>(chunk_rows), columns_of_row};
     const Handle space(H5Screate_simple(rank, none.data(), unlimited.data()), H5Sclose);
-    const Handle layout(H5Pcreate(H5P_DATASET_CREATE), H5Pclose), links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-    H5Pset_create_intermediate_group(links, 1);
+    const Handle layout(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    make_groups(name);
     H5Pset_obj_track_times(layout, false);
     H5Pset_chunk(layout, rank, chunk.data());
     if (c.rows.deflate > 0) {
@@ -200,7 +213,7 @@ void Hdf5Writer::Impl::create(const std::string& name, Column& c) {
     if (!c.is_strings) H5Pset_fletcher32(layout);
     const Handle text = c.is_strings ? string_type() : Handle();
     const hid_t type = c.is_strings ? hid_t{text} : file_type(c.rows.dtype);
-    c.dataset = Handle(H5Dcreate2(file, name.c_str(), type, space, links, layout, H5P_DEFAULT), H5Dclose);
+    c.dataset = Handle(H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, layout, H5P_DEFAULT), H5Dclose);
     if (!c.dataset) bad(name, "cannot make the dataset");
 }
 
@@ -253,10 +266,7 @@ Hdf5Writer::Hdf5Writer(Hdf5Writer&&) noexcept = default;
 
 void Hdf5Writer::group(const std::string& name) {
     prepare_library();
-    const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-    H5Pset_create_intermediate_group(links, 1);
-    const Handle made(H5Gcreate2(impl_->file, name.c_str(), links, H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
-    if (!made) impl_->bad(name, "cannot make the group");
+    impl_->make_groups(name + "/");
 }
 
 void Hdf5Writer::dataset(const std::string& name, const Hdf5Rows& rows) { impl_->add(name, rows, false); }
@@ -329,9 +339,12 @@ struct Hdf5Reader::Impl {
         if (!file) bad("/", "cannot be opened");
     }
 
+    std::string reason_for(const std::string& object, const std::string& what) const {
+        return fmt::format("[hdf5] {}: {}: {}: {}; hint: the file is damaged or cut short, copy or write it again", path,
+                           object, what, reason());
+    }
     [[noreturn]] void bad(const std::string& object, const std::string& what) const {
-        fail("[hdf5] {}: {}: {}: {}; hint: the file is damaged or cut short, copy or write it again", path, object,
-             what, reason());
+        throw Error(reason_for(object, what));
     }
 
     // Before the first string of any length is read.
@@ -458,9 +471,13 @@ std::vector<std::string> Hdf5Reader::read_strings(const std::string& name, int64
     if (H5Tis_variable_str(stored) > 0) {
         impl_->check_heaps();
         std::vector<char*> texts(static_cast<size_t>(n_rows));
-        if (H5Dread(dataset, stored, memory, space, H5P_DEFAULT, texts.data()) < 0) impl_->bad(name, "cannot be read");
-        for (const char* text : texts) values.emplace_back(text ? text : "");
+        const bool is_read = H5Dread(dataset, stored, memory, space, H5P_DEFAULT, texts.data()) >= 0;
+        const std::string why = is_read ? "" : impl_->reason_for(name, "cannot be read");
+        if (is_read)
+            for (const char* text : texts) values.emplace_back(text ? text : "");
+        // Also of a failed read the strings before the failure.
         H5Dvlen_reclaim(stored, memory, H5P_DEFAULT, texts.data());
+        if (!is_read) throw Error(why);
         return values;
     }
     const size_t width = H5Tget_size(stored);
