@@ -117,7 +117,9 @@ void run_embed(App& app, const std::vector<std::string>& args) {
         fail("--rc: {} has no other strand; hint: leave --rc out", loaded.domain.name);
     BedFile bed;
     if (!o.regions.empty()) bed = read_bed(o.regions);
-    const Dataset data = loaded.domain.load(loaded.reading(o.data));
+    const DataOptions reading = loaded.reading(o.data);
+    reading.check_domain(line.given);
+    const Dataset data = loaded.domain.load(reading);
     report(app.console, data);
 
     const Named named = o.regions.empty() ? whole_inputs(data) : regions_of(bed, data);

@@ -33,6 +33,8 @@ class TrainCommand {
 
     void run() {
         data_ = load_training_data(o_.data, domain_, app_.console);
+        // What the inputs decided belongs to the run.
+        apply_json(list_, data_.resolved, {}, "the input");
         folder_.check_data(data_);
         LanguageModel model(model_config(o_.model, data_.tokenizer->vocabulary()));
         set_resolved(o_.model, model.config());
@@ -171,6 +173,7 @@ void run_train(App& app, const std::vector<std::string>& args) {
     if (!folder.stored().is_null())
         restore_options(list, folder.stored().at("options"), line.given, folder.path() + "/run.json");
     require_all(list);
+    o.data.check_domain(line.given);
     TrainCommand(app, o, list, folder, machine).run();
 }
 

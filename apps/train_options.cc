@@ -152,7 +152,7 @@ void OptimizerOptions::add_to(OptionList& list) {
 }
 
 void TrainOptions::add_groups(OptionList& list) {
-    list.add({.name = "domain", .value = &data.domain, .unit = "dna", .help = "the kind of data", .required = true});
+    list.add({.name = "domain", .value = &data.domain, .unit = "dna|audio", .help = "the kind of data", .required = true});
     data.add_input_to(list);
     data.add_split_to(list);
     data.add_model_to(list);
