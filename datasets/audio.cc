@@ -182,6 +182,10 @@ sf_count_t memory_tell(void* user) { return memory_of(user).at; }
 
 }  // namespace
 
+int16_t as_pcm16(float sample) {
+    return static_cast<int16_t>(std::lrint(std::clamp(sample * 32768.0f, -32768.0f, 32767.0f)));
+}
+
 struct AudioWriter::Impl {
     std::string name;
     Memory memory = {};
@@ -225,7 +229,7 @@ void AudioWriter::write(std::span<const float> samples) {
         const size_t n = std::min<size_t>(samples.size(), 1 << 16);
         block.resize(n);
         for (size_t i = 0; i < n; ++i)
-            block[i] = static_cast<int16_t>(std::lrint(std::clamp(samples[i] * 32768.0f, -32768.0f, 32767.0f)));
+            block[i] = as_pcm16(samples[i]);
         if (sf_writef_short(impl_->file.get(), block.data(), static_cast<sf_count_t>(n)) != static_cast<sf_count_t>(n))
             fail("[audio] {}: {}; hint: make room there", impl_->name, reason_of(impl_->file.get()));
         samples = samples.subspan(n);

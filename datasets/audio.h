@@ -67,9 +67,12 @@ class AudioReader {
     std::unique_ptr<Impl> impl_;
 };
 
+// A sample as 16 bits; beyond full scale it is clipped.
+int16_t as_pcm16(float sample);
+
 enum class AudioFileType { wav, flac };
 
-// Mono audio of 16 bits, written as it comes. Samples beyond full scale are clipped.
+// Mono audio of 16 bits (as_pcm16), written as it comes.
 class AudioWriter {
   public:
     // To a file that the caller makes appear (AtomicFile::temporary), or to memory. Errors: a rate that the format cannot

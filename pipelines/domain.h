@@ -33,13 +33,21 @@ struct Dataset {
     std::vector<std::string> warnings;  // lines for the user: what is probably not meant
 };
 
-// Takes the tokens of one generated record as they are drawn and writes them in the domain's format; memory does not grow.
-class SampleStream {
+// Tokens of one record to samples of a signal, as they come; memory does not grow.
+class SampleDecoder {
   public:
-    virtual ~SampleStream() = default;
-    virtual void add(std::span<const uint16_t> ids) = 0;
-    // Completes the file. Once, and last.
-    virtual void finish() = 0;
+    virtual ~SampleDecoder() = default;
+    // Appends the samples that are complete; full scale is 1. Errors: an id that stands for no sample in its place.
+    virtual void decode(std::span<const uint16_t> ids, std::vector<float>& samples) = 0;
+};
+
+// Of a domain whose records are sampled signals.
+struct SignalDomain {
+    // Hz. Errors: the options have none.
+    int64_t (*rate)(const DataOptions& options);
+    // The tokens of one sample of silence.
+    std::vector<uint16_t> (*silence)(const DataOptions& options);
+    std::unique_ptr<SampleDecoder> (*make_decoder)(const DataOptions& options);
 };
 
 // How well a simple model, trained on the train part, predicts a held-out part: what a network has to beat.
@@ -62,14 +70,13 @@ struct Domain {
     std::vector<Baseline> (*evaluate)(const Dataset& data, std::span<const Segment> on, std::span<const int64_t> orders);
     // The tokens of a prompt given as text, or of the only record of the file of that name.
     std::vector<uint16_t> (*read_prompt)(const std::string& text_or_file, const DataOptions& options);
-    // The ids that generation may draw; `every_letter` adds the ones that are not scored (N).
-    std::vector<uint16_t> (*alphabet)(const DataOptions& options, bool every_letter);
-    // One generated record in the domain's file format, appended to `out`; null where records are files of their own.
+    // The ids that generation may draw as token `phase` of a sample (0 where a sample is one token, and without samples);
+    // `every_letter` adds the ones that are not scored (N).
+    std::vector<uint16_t> (*alphabet)(const DataOptions& options, bool every_letter, int64_t phase);
+    // One generated record in the domain's file format, appended to `out`; null where records are signals.
     void (*append_sample)(std::string& out, std::string_view header, std::span<const uint16_t> ids,
                           const DataOptions& options);
-    // A record as a file of its own, whose type its name says; null where records are appended to one file. `to` is where the
-    // bytes go meanwhile (AtomicFile::temporary).
-    std::unique_ptr<SampleStream> (*open_sample)(const std::string& name, const std::string& to, const DataOptions& options);
+    const SignalDomain* signal;  // null where records are no signals
     // Probability that training turns a member to the other strand.
     double (*reverse)(const DataOptions& options);
     // What of the options decided the symbols of a record, as a token store remembers it: option -> value.

@@ -39,8 +39,9 @@ std::vector<Baseline> evaluate(const Dataset& data, std::span<const Segment> on,
 }
 
 std::vector<uint16_t> read_prompt(const std::string& file, const DataOptions& options) {
-    const AudioOptions o = options.audio.resolved();
+    AudioOptions o = options.audio.resolved();
     if (!o.rate) fail("[audio] prompt {}: the checkpoint has no sample rate", file);
+    o.trim = 0;  // a record begins with the first sample of its prompt
     const AudioInput input(file, o.spool ? o.spool->count : AudioInput::kDefaultLimitBytes);
     std::vector<TokenRecord> records;
     SignalCounts counts;
@@ -55,38 +56,26 @@ std::vector<uint16_t> read_prompt(const std::string& file, const DataOptions& op
     return ids;
 }
 
-std::vector<uint16_t> alphabet(const DataOptions& options, bool) {
+std::vector<uint16_t> alphabet(const DataOptions& options, bool, int64_t phase) {
+    const Codec codec = codec_of(options.audio.resolved().codec);
     std::vector<uint16_t> ids;
-    for (int64_t id = 0; id < n_sample_tokens(codec_of(options.audio.resolved().codec)); ++id)
-        ids.push_back(static_cast<uint16_t>(id));
+    for (int64_t id = 0; id < n_sample_tokens(codec); ++id)
+        if (may_stand(codec, static_cast<uint16_t>(id), phase)) ids.push_back(static_cast<uint16_t>(id));
     return ids;
 }
 
-class FileStream : public SampleStream {
-  public:
-    FileStream(const std::string& to, AudioFileType type, Codec codec, int64_t rate_hz)
-        : decoder_(codec), writer_(to, type, rate_hz) {}
-
-    void add(std::span<const uint16_t> ids) override {
-        samples_.clear();
-        decoder_.decode(ids, samples_);
-        writer_.write(samples_);
-    }
-    void finish() override { writer_.finish(); }
-
-  private:
-    StreamDecoder decoder_;
-    AudioWriter writer_;
-    std::vector<float> samples_;
-};
-
-std::unique_ptr<SampleStream> open_sample(const std::string& name, const std::string& to, const DataOptions& options) {
-    const AudioOptions o = options.audio.resolved();
-    if (!o.rate) fail("[audio] {}: the checkpoint has no sample rate", name);
-    const bool wav = name.ends_with(".wav");
-    if (!wav && !name.ends_with(".flac")) fail("[audio] {}: expected a name that ends in .wav or .flac", name);
-    return std::make_unique<FileStream>(to, wav ? AudioFileType::wav : AudioFileType::flac, codec_of(o.codec), *o.rate);
+int64_t rate(const DataOptions& options) {
+    if (!options.audio.rate) fail("[audio] the checkpoint has no sample rate");
+    return *options.audio.rate;
 }
+
+std::vector<uint16_t> silence(const DataOptions& options) { return tokens_of_silence(codec_of(options.audio.resolved().codec)); }
+
+std::unique_ptr<SampleDecoder> make_decoder(const DataOptions& options) {
+    return std::make_unique<StreamDecoder>(codec_of(options.audio.resolved().codec));
+}
+
+constexpr SignalDomain kSignal{rate, silence, make_decoder};
 
 double reverse(const DataOptions&) { return 0; }
 
@@ -103,7 +92,7 @@ constinit const Domain kDomain{
     .read_prompt = read_prompt,
     .alphabet = alphabet,
     .append_sample = nullptr,
-    .open_sample = open_sample,
+    .signal = &kSignal,
     .reverse = reverse,
     .symbol_settings = symbol_settings,
     .packed = nullptr,

@@ -70,6 +70,15 @@ std::unique_ptr<const Tokenizer> make_tokenizer(Codec codec, int64_t n_classes) 
     return std::make_unique<SymbolTokenizer>(std::move(space), table);
 }
 
+std::vector<uint16_t> tokens_of_silence(Codec codec) {
+    const float zero = 0;
+    std::vector<uint8_t> symbols;
+    encode(codec, {&zero, 1}, symbols);
+    std::vector<uint16_t> ids(symbols.begin(), symbols.end());
+    if (codec == Codec::pcm16) ids[1] = static_cast<uint16_t>(ids[1] + kSteps);
+    return ids;
+}
+
 bool may_stand(Codec codec, uint16_t id, int64_t position) {
     const int64_t first = codec == Codec::pcm16 ? kSteps * (position % 2) : 0;
     return id >= first && id < first + kSteps;

@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "pipelines/tokenizer.h"
+#include "pipelines/domain.h"
 
 namespace adder::audio {
 
@@ -37,17 +37,19 @@ int64_t n_sample_tokens(Codec codec);  // ids of samples; classes begin there
 std::unique_ptr<const Tokenizer> make_tokenizer(Codec codec, int64_t n_classes);
 
 // Tokens of a record to samples, as they come.
-class StreamDecoder {
+class StreamDecoder : public SampleDecoder {
   public:
     explicit StreamDecoder(Codec codec) : codec_(codec) {}
-    // Appends the samples that are complete. Errors: an id that stands for no sample, or not for one in this place.
-    void decode(std::span<const uint16_t> ids, std::vector<float>& samples);
+    void decode(std::span<const uint16_t> ids, std::vector<float>& samples) override;
 
   private:
     Codec codec_;
     int64_t n_ = 0;  // tokens so far
     uint8_t high_ = 0;
 };
+
+// One sample of silence.
+std::vector<uint16_t> tokens_of_silence(Codec codec);
 
 // Whether a token may stand at this position of a record, counted in tokens from 0.
 bool may_stand(Codec codec, uint16_t id, int64_t position);

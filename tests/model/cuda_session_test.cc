@@ -96,11 +96,33 @@ TEST_P(SessionOnGpu, a_generated_record_depends_on_seed_and_number_alone) {
         o.sampler.temperature = 2;
         const auto alone = generated(model, compute(storage), o);
         for (const auto& record : alone) EXPECT_EQ(record.size(), 40u);
-        o.batch = 3;
-        EXPECT_EQ(generated(model, compute(storage), o), alone) << name_of(storage);
+        for (int64_t batch : {3, 4, 17}) {
+            o.batch = batch;
+            EXPECT_EQ(generated(model, compute(storage), o), alone) << name_of(storage) << " " << batch;
+        }
         o.seed = 6;
         EXPECT_NE(generated(model, compute(storage), o), alone);
     }
+}
+
+TEST_P(SessionOnGpu, alphabets_take_turns) {
+    ToyModel model = toy(DType::f32);
+    const auto V = static_cast<size_t>(model.model.vocab());
+    GenerateOptions o;
+    o.n_tokens = 40;
+    o.n_records = 3;
+    o.batch = 3;
+    o.sampler.temperature = 5;
+    o.sampler.allowed.assign(2 * V, 0);
+    for (size_t id : {1, 2, 3}) o.sampler.allowed[id] = 1;
+    for (size_t id : {5, 6}) o.sampler.allowed[V + id] = 1;
+    const std::vector<std::vector<uint16_t>> prompts{{}, {2, 5, 1, 6, 2}, {3, 6}};
+    generate(
+        model.model, compute(DType::f32), o,
+        [&](int64_t k) { return std::span<const uint16_t>(prompts[static_cast<size_t>(k)]); },
+        [&](int64_t, std::span<const uint16_t> tokens) {
+            for (size_t t = 0; t < tokens.size(); ++t) EXPECT_EQ(o.sampler.allowed[t % 2 * V + tokens[t]], 1) << t;
+        });
 }
 
 TEST_P(SessionOnGpu, a_long_record_comes_back_whole) {
