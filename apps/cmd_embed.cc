@@ -18,10 +18,11 @@ namespace adder {
 
 namespace {
 
-constexpr CommandText kText = {"embed", kEmbedSummary,
-                               "adder embed --checkpoint run --input genes.fa --out genes.h5\n"
-                               "adder embed --checkpoint run --input genome.fa --regions windows.bed --rc concat --layer all "
-                               "--out windows.h5"};
+constexpr CommandText kText = {
+    "embed", kEmbedSummary,
+    "adder embed --checkpoint run --input genes.fa --out genes.h5\n"
+    "adder embed --checkpoint run --input genome.fa --regions windows.bed --rc concat --layer all "
+    "--out windows.h5"};
 
 // Version of the file's layout.
 constexpr int64_t kLayout = 1;
@@ -39,7 +40,8 @@ Named whole_inputs(const Dataset& data) {
         const TokenRecord& r = data.records[i];
         const int64_t n = data.tokenizer->n_tokens(static_cast<int64_t>(r.symbols.size()));
         if (n == 0)
-            fail("embed: {}: too short for one token of {} symbols; hint: leave it out", r.name, data.tokenizer->width());
+            fail("embed: {}: too short for one token of {} symbols; hint: leave it out", r.name,
+                 data.tokenizer->width());
         all.segments.push_back({static_cast<int64_t>(i), 0, n});
         all.names.push_back(r.name);
     }
@@ -75,7 +77,8 @@ std::string digest_of_file(const std::string& path) {
     return digest.hex();
 }
 
-std::vector<std::pair<std::string, Hdf5Value>> attributes(const cli::EmbedOptions& o, const LoadedModel& loaded) {
+std::vector<std::pair<std::string, Hdf5Value>> attributes(const cli::EmbedOptions& o,
+                                                          const LoadedModel& loaded) {
     return {{"format", "adder embeddings"},
             {"format_version", kLayout},
             {"checkpoint", digest_of_file(loaded.checkpoint + "/model.safetensors")},
@@ -142,8 +145,8 @@ void run_embed(App& app, const std::vector<std::string>& args) {
         fail("embed: stopped by a signal before the end; nothing was written");
     }
     file.commit(named.names, offsets, attributes(o, loaded));
-    app.results = fmt::format("{} embeddings of {} numbers in {}\n", n, settings.strands == BothStrands::concat ? 2 * width : width,
-                              o.out);
+    app.results = fmt::format("{} embeddings of {} numbers in {}\n", n,
+                              settings.strands == BothStrands::concat ? 2 * width : width, o.out);
 }
 
 }  // namespace adder
