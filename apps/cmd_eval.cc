@@ -52,6 +52,7 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     const Compute compute = machine.compute();
 
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
+    loaded.require_language_model();
     const Dataset data = loaded.domain.load(loaded.reading(o.data));
     report(app.console, data);
 

@@ -38,6 +38,7 @@ void run_generate(App& app, const std::vector<std::string>& args) {
     const Compute compute = machine.compute();
 
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
+    loaded.require_language_model();
     std::vector<uint16_t> prompt;
     if (!o.prompt.empty())
         prompt = loaded.domain.read_prompt(o.prompt, loaded.data);

@@ -50,6 +50,7 @@ void run_prepare(App& app, const std::vector<std::string>& args) {
     if (line.print_config) return void(app.results = config_text(list));
     require_all(list);
     o.data.check();
+    make_paths_absolute(list);  // as train has them: they may become part of names
     const Domain& domain = find_domain(o.data.domain);
     std::error_code ignored;
     if (!o.overwrite && std::filesystem::exists(o.out, ignored))

@@ -1,17 +1,16 @@
 #include "apps/cmd_train.h"
 
-#include <chrono>
 #include <numbers>
 
 #include "apps/command_line.h"
 #include "apps/run_folder.h"
+#include "apps/run_log.h"
 #include "apps/run_options.h"
 #include "apps/scoring.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
 #include "pipelines/windows.h"
 #include "train/loop.h"
-#include "train/metrics.h"
 #include "train/profile.h"
 
 namespace adder {
@@ -22,8 +21,6 @@ constexpr CommandText kText = {
     "train", kTrainSummary,
     "adder train --domain dna --input genome.fa.gz --out run --valid-fraction 0.2\n"
     "adder train --out run --resume"};
-
-using Clock = std::chrono::steady_clock;
 
 // Periodic evaluations read at most this many held-out tokens; the last one reads all.
 constexpr int64_t kPeriodicEvaluationTokens = 1 << 18;
@@ -108,14 +105,10 @@ class TrainCommand {
             say(fmt::format("going on is exact only to rounding: {}", change));
         folder_.prepare(loop.run);
 
-        MetricsLog log(folder_.path(), state.step, state.evaluated_step);
-        EventFile events(folder_.path(), state.step);
+        RunLog log(app_.console, folder_.path(), state, loop.steps);
         const LearningRate rate{o_.optimizer.lr, loop.steps, o_.optimizer.warmup, o_.optimizer.lr_final};
         const std::vector<LengthStage> stages = o_.tiles.stages();
         std::unique_ptr<SegmentScorer> scorer;
-        const auto began = Clock::now();
-        const int64_t first = state.step;
-
         LoopHooks hooks;
         hooks.stop = &signals.flag();
         hooks.lr = [&](int64_t step) { return learning_rate(rate, step + 1); };
@@ -123,21 +116,9 @@ class TrainCommand {
             return plans[static_cast<size_t>(&stage_at(stages, step + 1) - stages.data())];
         };
         hooks.fill = fill;
-        hooks.on_word = [&](const std::string& word) { say(word); };
-        hooks.on_save = [&] { log.sync(); };
-        hooks.on_step = [&](const StepRow& r) {
-            const StepMetrics m{r.step, r.loss, r.grad_norm, r.lr, r.tokens, r.tokens_per_s};
-            log.write(m);
-            events.write(m);
-            const double spent = std::chrono::duration<double>(Clock::now() - began).count();
-            const auto done = static_cast<double>(r.step - first);
-            app_.console.progress({r.step, loop.steps, r.loss, r.tokens_per_s,
-                                   spent / done * static_cast<double>(loop.steps - r.step)});
-        };
+        log.follow(hooks);
         hooks.on_valid = [&](const ValidRow& r) {
-            const EvalMetrics m{r.step, r.valid_loss};
-            log.write(m);
-            events.write(m);
+            log.write({.step = r.step, .valid_loss = r.valid_loss});
             say(fmt::format("step {}: held out {:.4f} nats, {:.4f} bits per {} over {} {}s", r.step, r.valid_loss,
                             r.valid_loss / std::numbers::ln2, data_.tokenizer->token(), r.tokens, data_.tokenizer->token()));
         };
@@ -156,12 +137,7 @@ class TrainCommand {
             };
         }
         const LoopEnd end = run_training(model, params, trainer, state, loop, hooks);
-        app_.console.finish_line();
-        if (end == LoopEnd::stopped)
-            say(fmt::format("stopped after step {} of {}; go on with: adder train --out {} --resume", state.step,
-                            loop.steps, folder_.path()));
-        else
-            say(fmt::format("finished {} steps: {}", state.step, folder_.path()));
+        log.end(end, state.step, "train");
     }
 
     App& app_;

@@ -2,10 +2,12 @@
 #include "apps/cmd_bench.h"
 #include "apps/cmd_embed.h"
 #include "apps/cmd_eval.h"
+#include "apps/cmd_finetune.h"
 #include "apps/cmd_generate.h"
 #include "apps/cmd_info.h"
 #include "apps/cmd_plan.h"
 #include "apps/cmd_prepare.h"
+#include "apps/cmd_predict.h"
 #include "apps/cmd_probe.h"
 #include "apps/cmd_selftest.h"
 #include "apps/cmd_train.h"
@@ -19,7 +21,10 @@ const std::vector<Command>& commands() {
         {"generate", kGenerateSummary, run_generate},
         {"embed", kEmbedSummary, run_embed},
         {"prepare", kPrepareSummary, run_prepare},
+        {"finetune", kFinetuneSummary, run_finetune},
+        {"predict", kPredictSummary, run_predict},
         {"probe", kProbeSummary, run_probe},
+        {"prepare", kPrepareSummary, run_prepare},
         {"plan", kPlanSummary, run_plan},
         {"info", kInfoSummary, run_info},
         {"bench", kBenchSummary, run_bench},

@@ -120,8 +120,6 @@ std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>&
     return text;
 }
 
-namespace {
-
 // Checkpoints of other programs carry no run.json; their vocabulary says nothing about letters, DNA is assumed.
 DataOptions data_options_of(const std::string& checkpoint) {
     DataOptions data;
@@ -140,8 +138,6 @@ DataOptions data_options_of(const std::string& checkpoint) {
     return data;
 }
 
-}  // namespace
-
 LoadedModel::LoadedModel(const std::string& path, bool best, const Compute& compute)
     : checkpoint(find_checkpoint(path, best)), model(load_config(checkpoint)),
       params([this](ParamVisitor& v) { model.visit(v); }, compute.storage, false, compute.device),
@@ -152,15 +148,48 @@ LoadedModel::LoadedModel(const std::string& path, bool best, const Compute& comp
     load_parameters(checkpoint, model, params);
 }
 
-DataOptions LoadedModel::reading(DataOptions own) const {
-    DataOptions model_options = data;
+void LoadedModel::require_language_model() const {
+    if (model.member_head())
+        fail("{}: a classifier of {} classes, not a model of sequences; hint: `adder predict` uses it", checkpoint,
+             model.member_head()->classes());
+}
+
+void LoadedModel::require_classifier() const {
+    if (!model.member_head())
+        fail("{}: a model of sequences without classes; hint: `adder finetune --checkpoint {} ...` gives it some", checkpoint,
+             checkpoint);
+}
+
+DataOptions with_model_options(DataOptions own, const DataOptions& model, const std::string& source) {
+    DataOptions given = model;
     OptionList from, to;
-    model_options.add_model_to(from);
+    given.add_model_to(from);
     own.add_model_to(to);
-    apply_json(to, to_json(from), {}, checkpoint);
-    own.domain = data.domain;
-    own.classes = data.classes;
+    apply_json(to, to_json(from), {}, source);
+    own.domain = model.domain;
+    own.classes = model.classes;
     return own;
 }
+
+void add_model_options(nlohmann::json& options, const DataOptions& model) {
+    DataOptions given = model;
+    OptionList list;
+    given.add_model_to(list);
+    options["domain"] = model.domain;
+    for (const Option& o : list.all())
+        if (!options.contains(o.name)) options[o.name] = to_json(o);
+}
+
+nlohmann::json own_options(nlohmann::json stored, OptionList& list) {
+    DataOptions any;
+    OptionList model;
+    any.add_model_to(model);
+    for (const std::string& name : model.names())
+        if (!list.find(name)) stored.erase(name);
+    if (!list.find("domain")) stored.erase("domain");
+    return stored;
+}
+
+DataOptions LoadedModel::reading(DataOptions own) const { return with_model_options(std::move(own), data, checkpoint); }
 
 }  // namespace adder

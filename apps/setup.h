@@ -35,9 +35,22 @@ std::vector<MemoryPlan> resumed_plans(LanguageModel& model, const Compute& compu
 // Memory by arena, tiles and work, as lines.
 std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>& plans, int64_t accumulation);
 
+// The options with which a checkpoint was trained, as far as they decide what its tokens are.
+DataOptions data_options_of(const std::string& checkpoint);
+
+// `own`, with the options in `model` that decide what a model's tokens are. `source` names them in messages.
+DataOptions with_model_options(DataOptions own, const DataOptions& model, const std::string& source);
+// For the run.json of a command that has no such options itself: adds them where they are not there, or takes away what
+// `list` does not know of them.
+void add_model_options(nlohmann::json& options, const DataOptions& model);
+nlohmann::json own_options(nlohmann::json stored, OptionList& list);
+
 // A model read from a checkpoint, with parameters and without gradients.
 struct LoadedModel {
     LoadedModel(const std::string& checkpoint_or_run, bool best, const Compute& compute = {});
+    // Throws Error when the model is a classifier, or is none: with what it can be used for.
+    void require_language_model() const;
+    void require_classifier() const;
     // What to read, as `own` says, and the options of the model.
     DataOptions reading(DataOptions own) const;
 

@@ -174,10 +174,23 @@ struct Hdf5Writer::Impl {
         return at->second;
     }
 
+    void make_groups(const std::string& name);
     void create(const std::string& name, Column& c);
     void flush(const std::string& name, Column& c);
     void write_attribute(const Attribute& a);
 };
+
+// The groups before each '/' of a name.
+void Hdf5Writer::Impl::make_groups(const std::string& name) {
+    const Handle untimed(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
+    H5Pset_obj_track_times(untimed, false);
+    for (size_t at = name.find('/', 1); at != name.npos; at = name.find('/', at + 1)) {
+        const std::string group = name.substr(0, at);
+        if (H5Lexists(file, group.c_str(), H5P_DEFAULT) > 0) continue;
+        const Handle made(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, untimed, H5P_DEFAULT), H5Gclose);
+        if (!made) bad(group, "cannot make the group");
+    }
+}
 
 void Hdf5Writer::Impl::create(const std::string& name, Column& c) {
     if (c.dataset) return;
@@ -188,8 +201,8 @@ void Hdf5Writer::Impl::create(const std::string& name, Column& c) {
     const int64_t chunk_rows = c.n_pending > 0 ? std::min(c.n_pending, c.chunk_rows) : 1;
     const std::array<hsize_t, 2> chunk{static_cast<hsize_t>(chunk_rows), columns_of_row};
     const Handle space(H5Screate_simple(rank, none.data(), unlimited.data()), H5Sclose);
-    const Handle layout(H5Pcreate(H5P_DATASET_CREATE), H5Pclose), links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-    H5Pset_create_intermediate_group(links, 1);
+    const Handle layout(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    make_groups(name);
     H5Pset_obj_track_times(layout, false);
     H5Pset_chunk(layout, rank, chunk.data());
     if (c.rows.deflate > 0) {
@@ -200,7 +213,7 @@ void Hdf5Writer::Impl::create(const std::string& name, Column& c) {
     if (!c.is_strings) H5Pset_fletcher32(layout);
     const Handle text = c.is_strings ? string_type() : Handle();
     const hid_t type = c.is_strings ? hid_t{text} : file_type(c.rows.dtype);
-    c.dataset = Handle(H5Dcreate2(file, name.c_str(), type, space, links, layout, H5P_DEFAULT), H5Dclose);
+    c.dataset = Handle(H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, layout, H5P_DEFAULT), H5Dclose);
     if (!c.dataset) bad(name, "cannot make the dataset");
 }
 
@@ -253,10 +266,7 @@ Hdf5Writer::Hdf5Writer(Hdf5Writer&&) noexcept = default;
 
 void Hdf5Writer::group(const std::string& name) {
     prepare_library();
-    const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-    H5Pset_create_intermediate_group(links, 1);
-    const Handle made(H5Gcreate2(impl_->file, name.c_str(), links, H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
-    if (!made) impl_->bad(name, "cannot make the group");
+    impl_->make_groups(name + "/");
 }
 
 void Hdf5Writer::dataset(const std::string& name, const Hdf5Rows& rows) { impl_->add(name, rows, false); }

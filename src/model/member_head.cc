@@ -44,6 +44,10 @@ void MemberHead::logits(Ctx& ctx, const TensorRef& z, const TensorRef& logits, i
     linear_forward(ctx, {z, weight_.value, bias_.value, t0}, logits);
 }
 
+void MemberHead::logits_step(Ctx& ctx, const TensorRef& z, const TensorRef& logits) const {
+    linear_step(ctx, {z, weight_.value, bias_.value, 0}, logits);
+}
+
 void MemberHead::loss(Ctx& ctx, const Tile& tile, const TensorRef& y, const LossArgs& args, const LossOut& out,
                       const States& states) const {
     const int64_t B = y.size(0), T = y.size(1), S = std::min(logit_slice(B, C_), T);

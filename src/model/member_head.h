@@ -48,6 +48,8 @@ class MemberHead {
     void pool(Ctx& ctx, const Tile& tile, const TensorRef& y, const TensorRef& z, const States& states) const;
     // z (B,T,M) -> logits (B,T,C), accumulation type.
     void logits(Ctx& ctx, const TensorRef& z, const TensorRef& logits, int64_t t0) const;
+    // The same of one position a row, z (B,1,M) -> (B,1,C): a row's bits depend on nothing outside it.
+    void logits_step(Ctx& ctx, const TensorRef& z, const TensorRef& logits) const;
     // Where weights are not 0 a member ends and the target is its class.
     void loss(Ctx& ctx, const Tile& tile, const TensorRef& y, const LossArgs& args, const LossOut& out,
               const States& states) const;

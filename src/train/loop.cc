@@ -135,9 +135,9 @@ class Loop {
         }
         hooks_.on_valid({state_.step, sums.loss / sums.weight, static_cast<int64_t>(sums.weight), whole});
         // The part is the same at every evaluation, so that the comparison is fair.
-        const double part = h.part.loss / h.part.weight;
-        if (std::isfinite(part) && (state_.best_step < 0 || part < state_.best_valid_loss)) {
-            state_.best_valid_loss = part;
+        const double criterion = h.criterion.value_or(h.part.loss / h.part.weight);
+        if (std::isfinite(criterion) && (state_.best_step < 0 || criterion < state_.best_criterion)) {
+            state_.best_criterion = criterion;
             state_.best_step = state_.step;
             write(CheckpointKind::best);
             prune_checkpoints(o_.folder, CheckpointKind::best, 1);

@@ -34,6 +34,13 @@ succeeds "$ADDER" train "${settings[@]}" --input "$W/ab.h5" "${split[@]}" --out 
 logs 'ab.h5: 4 records'
 same_run whole
 
+# The same input makes the same bytes, whenever; a store of a store has the same digest.
+sleep 1
+succeeds "$ADDER" prepare --domain dna --input "$W/a.fa" --input "$W/b.fa" --out "$W/again.h5"
+same "$W/ab.h5" "$W/again.h5"
+succeeds "$ADDER" prepare --domain dna --input "$W/ab.h5" --out "$W/again.h5" --overwrite --json
+[ "$(json digest)" = "$digest" ] || wrong "a store of a store has another digest"
+
 # A store may bring its split; then none is asked for, and none may be.
 succeeds "$ADDER" prepare --domain dna --input "$W/a.fa" --input "$W/b.fa" "${split[@]}" --out "$W/split.h5"
 says '4 records, .* symbols in .* bits a symbol'
@@ -53,6 +60,15 @@ succeeds "$ADDER" prepare --domain dna --input "$W/a.fa" --valid "$W/b.fa" --out
 succeeds "$ADDER" train "${settings[@]}" --input "$W/both.h5" --out "$W/from_both"
 same_run from_both
 
+# Names that occur in both files are told apart, wherever they are read.
+mkdir "$W/x" "$W/y"
+printf '>same\nACGTACGTAACCGGTT\n' | tee "$W/x/1.fa" >"$W/y/1.fa"
+rm -r "$W/source"
+succeeds "$ADDER" train "${settings[@]}" --input "$W/x" --input "$W/y" --valid "$W/b.fa" --out "$W/source"
+(cd "$W" && "$ADDER" prepare --domain dna --input x --input y --out xy.h5) >"$W/out" 2>"$W/err" || wrong "expected exit 0"
+succeeds "$ADDER" train "${settings[@]}" --input "$W/xy.h5" --valid "$W/b.fa" --out "$W/named"
+same_run named
+
 # Evaluation, by record; a run that goes on; another digest.
 for input in a.fa ab.h5 both.h5 b.fa b.h5; do
     part=()
@@ -63,6 +79,9 @@ done
 same "$W/a.fa.tsv" "$W/both.h5.tsv"
 same "$W/b.fa.eval" "$W/b.h5.eval"
 same "$W/b.fa.tsv" "$W/b.h5.tsv"
+succeeds "$ADDER" embed --checkpoint "$W/whole" --input "$W/both.h5" --out "$W/both.h5.embedding.h5"
+succeeds "$ADDER" embed --checkpoint "$W/whole" --input "$W/a.fa" --input "$W/b.fa" --out "$W/ab.embedding.h5"
+same "$W/ab.embedding.h5" "$W/both.h5.embedding.h5"
 succeeds "$ADDER" eval --checkpoint "$W/whole" --input "$W/both.h5" --json
 same "$W/out" "$W/b.fa.eval"
 succeeds "$ADDER" train --out "$W/whole" --resume --steps 5

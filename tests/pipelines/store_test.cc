@@ -95,7 +95,7 @@ TEST(Store, what_is_stored_is_read) {
 TEST(Store, parts_and_held_out_records_come_back_as_they_were) {
     Scratch w;
     Dataset first = some_data(10, 1), second = some_data(7, 2);
-    const Split split = split_records(first.records, {.valid_fraction = 0.2, .test_fraction = 0.1, .gap = 5});
+    const Split split = split_records(first.records, first.files, {.valid_fraction = 0.2, .test_fraction = 0.1, .gap = 5});
     std::tie(first.train, first.valid, first.test) = std::tie(split.train, split.valid, split.test);
     first.split_digest = digest_of(split, first.records);
     const std::span<const TokenRecord> all(second.records);
@@ -114,7 +114,7 @@ TEST(Store, parts_and_held_out_records_come_back_as_they_were) {
     EXPECT_EQ(listed(parts.split.train), listed(split.train, 7));
     EXPECT_EQ(listed(parts.split.valid), listed(split.valid, 7));
     EXPECT_EQ(listed(parts.split.test), listed(split.test, 7));
-    EXPECT_EQ(parts.split.n_gap, split.n_gap);
+    EXPECT_EQ(parts.split.n_unused, split.n_unused);
 }
 
 TEST(Store, four_letters_take_two_bits_each) {
@@ -164,7 +164,7 @@ TEST(Store, damage_is_one_line_or_changes_nothing) {
     Scratch w;
     for (const StoreOptions* options : {&kBytes, &kTwoBits}) {
         Dataset data = some_data(20, 1);
-        const Split split = split_records(data.records, {.valid_fraction = 0.2});
+        const Split split = split_records(data.records, data.files, {.valid_fraction = 0.2});
         data.train = split.train, data.valid = split.valid;
         data.split_digest = digest_of(split, data.records);
         write_store(w.path("s.h5"), data, *options);
