@@ -63,7 +63,7 @@ bool agree(const FaiFile& index, const std::string& fasta) {
                 at += static_cast<int64_t>(n);
             }
         }
-        if (at != sequences[i].length) return false;
+        if (at != sequences[i].length || reader.has_blanks()) return false;
     }
     return i == sequences.size();
 }

@@ -15,6 +15,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <limits>
 #include <system_error>
 #include <utility>
 
@@ -145,6 +147,7 @@ InputFile::Block InputFile::next_block() {
 
 struct FaiFile::Impl {
     FaidxPtr fai;
+    std::string path;
 };
 
 FaiFile::FaiFile(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -159,14 +162,16 @@ std::unique_ptr<FaiFile> FaiFile::open(const std::string& fasta, const std::stri
     hts_set_log_level(HTS_LOG_OFF);
     FaidxPtr opened(fai_load3(fasta.c_str(), fai.c_str(), gzi.c_str(), 0));
     if (!opened) return nullptr;
-    return std::unique_ptr<FaiFile>(new FaiFile(std::make_unique<Impl>(Impl{std::move(opened)})));
+    return std::unique_ptr<FaiFile>(new FaiFile(std::make_unique<Impl>(Impl{std::move(opened), fai})));
 }
 
 std::vector<FaiFile::Sequence> FaiFile::sequences() const {
+    // Lengths past 2^31 are not to be had from every htslib.
     std::vector<Sequence> all;
-    for (int i = 0; i < faidx_nseq(impl_->fai.get()); ++i) {
-        const char* name = faidx_iseq(impl_->fai.get(), i);
-        all.push_back({name, static_cast<int64_t>(faidx_seq_len64(impl_->fai.get(), name))});
+    std::ifstream lines(impl_->path);
+    for (Sequence s; std::getline(lines, s.name, '\t') && lines >> s.length;) {
+        lines.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+        all.push_back(s);
     }
     return all;
 }
