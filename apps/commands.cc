@@ -24,7 +24,6 @@ const std::vector<Command>& commands() {
         {"finetune", kFinetuneSummary, run_finetune},
         {"predict", kPredictSummary, run_predict},
         {"probe", kProbeSummary, run_probe},
-        {"prepare", kPrepareSummary, run_prepare},
         {"plan", kPlanSummary, run_plan},
         {"info", kInfoSummary, run_info},
         {"bench", kBenchSummary, run_bench},
