@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <set>
 
 #include "apps/command_line.h"
 #include "apps/embed_options.h"
@@ -13,6 +14,7 @@
 #include "io/file.h"
 #include "io/sha256.h"
 #include "model/tile_engine.h"
+#include "pipelines/record_names.h"
 
 namespace adder {
 
@@ -49,13 +51,9 @@ Named whole_inputs(const Dataset& data) {
 }
 
 Named regions_of(const BedFile& bed, const Dataset& data) {
-    std::vector<std::string> names;
     std::vector<int64_t> lengths;
-    for (const TokenRecord& r : data.records) {
-        names.push_back(r.name);
-        lengths.push_back(static_cast<int64_t>(r.symbols.size()));
-    }
-    const std::vector<int64_t> records = locate(bed, names, lengths);
+    for (const TokenRecord& r : data.records) lengths.push_back(static_cast<int64_t>(r.symbols.size()));
+    const std::vector<int64_t> records = locate(bed, qualified_names(data.records, data.files), lengths);
     const int64_t width = data.tokenizer->width();
     Named all;
     for (size_t i = 0; i < bed.intervals.size(); ++i) {
@@ -119,8 +117,14 @@ void run_embed(App& app, const std::vector<std::string>& args) {
     if (!o.rc.empty() && !loaded.tokenizer->two_strands())
         fail("--rc: {} has no other strand; hint: leave --rc out", loaded.domain.name);
     BedFile bed;
-    if (!o.regions.empty()) bed = read_bed(o.regions);
-    const Dataset data = loaded.domain.load(loaded.reading(o.data));
+    DataOptions reading = loaded.reading(o.data);
+    if (!o.regions.empty()) {
+        bed = read_bed(o.regions);
+        std::set<std::string> contigs;
+        for (const Interval& i : bed.intervals) contigs.insert(i.contig);
+        reading.only.assign(contigs.begin(), contigs.end());
+    }
+    const Dataset data = loaded.domain.load(reading);
     report(app.console, data);
 
     const Named named = o.regions.empty() ? whole_inputs(data) : regions_of(bed, data);

@@ -40,11 +40,9 @@ class LineReader {
   public:
     explicit LineReader(const std::string& path) : path_(path) {
         std::error_code ignored;
-        if (std::filesystem::is_directory(path, ignored))
-            fail("[bed] {}: is a folder; hint: name a file", path);
+        if (std::filesystem::is_directory(path, ignored)) fail("[bed] {}: is a folder; hint: name a file", path);
         file_.reset(gzopen(path.c_str(), "rb"));
-        if (!file_)
-            fail("[bed] {}: {}; hint: check the path and the permissions", path, std::strerror(errno));
+        if (!file_) fail("[bed] {}: {}; hint: check the path and the permissions", path, std::strerror(errno));
     }
 
     // False at the end. The line is without its break.
@@ -61,12 +59,10 @@ class LineReader {
             complete = stop < end_;
             at_ = complete ? stop + 1 : end_;
             if (line_.size() > kLongestLine)
-                fail("[bed] {}, line {}: is longer than {} bytes; hint: is it a BED file?", path_, number,
-                     kLongestLine);
+                fail("[bed] {}, line {}: is longer than {} bytes; hint: is it a BED file?", path_, number, kLongestLine);
         }
         line = line_;
-        while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t'))
-            line.remove_suffix(1);
+        while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t')) line.remove_suffix(1);
         return true;
     }
 
@@ -79,13 +75,10 @@ class LineReader {
         int code = Z_OK;
         gzerror(file_.get(), &code);
         if (code == Z_ERRNO)
-            fail("[bed] {}, line {}: reading failed: {}; hint: check the disk", path_, number,
-                 std::strerror(errno));
+            fail("[bed] {}, line {}: reading failed: {}; hint: check the disk", path_, number, std::strerror(errno));
         if (n < 0 || code != Z_OK)
-            fail(
-                "[bed] {}, line {}: the compressed data is damaged or cut short; hint: copy it again, test "
-                "with gzip -t",
-                path_, number);
+            fail("[bed] {}, line {}: the compressed data is damaged or cut short; hint: copy it again, test with gzip -t",
+                 path_, number);
         at_ = block_.data();
         end_ = at_ + n;
         return n > 0;
@@ -116,16 +109,14 @@ Columns split(std::string_view line) {
 }
 
 bool begins_with_word(std::string_view line, std::string_view word) {
-    return line.starts_with(word) &&
-           (line.size() == word.size() || line[word.size()] == ' ' || line[word.size()] == '\t');
+    return line.starts_with(word) && (line.size() == word.size() || line[word.size()] == ' ' || line[word.size()] == '\t');
 }
 
 bool names_columns(const Columns& c) {
     const auto is = [](std::string_view text, std::string_view ending) {
         std::string lower(text);
         for (char& ch : lower) ch = static_cast<char>(std::tolower(static_cast<unsigned char>(ch)));
-        return lower == ending || lower == "chrom" + std::string(ending) ||
-               lower == "chrom_" + std::string(ending);
+        return lower == ending || lower == "chrom" + std::string(ending) || lower == "chrom_" + std::string(ending);
     };
     return is(c[1], "start") && is(c[2], "end");
 }
@@ -134,10 +125,8 @@ int64_t position(const std::string& path, int64_t line, const char* what, std::s
     int64_t value = -1;
     const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc() || stop != text.data() + text.size() || value < 0)
-        fail(
-            "[bed] {}, line {}: {}: expected a position counted from 0, got '{}'; hint: BED is chrom, start, "
-            "end, name",
-            path, line, what, shown(text));
+        fail("[bed] {}, line {}: {}: expected a position counted from 0, got '{}'; hint: BED is chrom, start, end, name",
+             path, line, what, shown(text));
     return value;
 }
 
@@ -157,8 +146,8 @@ struct Layout {
 
 Interval parse(const std::string& path, int64_t line, const Columns& c, const Layout& layout) {
     if (c.count < 3 || c[0].empty())
-        fail("[bed] {}, line {}: expected at least chrom, start and end, separated by tabs, got {} column{}",
-             path, line, c.count, c.count == 1 ? "" : "s");
+        fail("[bed] {}, line {}: expected at least chrom, start and end, separated by tabs, got {} column{}", path, line,
+             c.count, c.count == 1 ? "" : "s");
     Interval i;
     i.contig = c[0];
     i.begin = position(path, line, "start", c[1]);
@@ -167,12 +156,12 @@ Interval parse(const std::string& path, int64_t line, const Columns& c, const La
     i.split = c[layout.split];
     i.line = line;
     if (i.begin >= i.end)
-        fail("[bed] {}, line {}: {}:{}-{} is empty; hint: an interval is [start, end), start counted from 0",
-             path, line, shown(i.contig), i.begin, i.end);
+        fail("[bed] {}, line {}: {}:{}-{} is empty; hint: an interval is [start, end), start counted from 0", path, line,
+             shown(i.contig), i.begin, i.end);
     if (const std::string_view strand = c[layout.strand]; !strand.empty()) {
         if (strand != "+" && strand != "-" && strand != ".")
-            fail("[bed] {}, line {}: strand: expected +, - or '.' in column {}, got '{}'", path, line,
-                 layout.strand + 1, shown(strand));
+            fail("[bed] {}, line {}: strand: expected +, - or '.' in column {}, got '{}'", path, line, layout.strand + 1,
+                 shown(strand));
         i.strand = strand[0];
     }
     return i;
@@ -180,9 +169,7 @@ Interval parse(const std::string& path, int64_t line, const Columns& c, const La
 
 }  // namespace
 
-std::string Interval::label() const {
-    return name.empty() ? fmt::format("{}:{}-{}", contig, begin, end) : name;
-}
+std::string Interval::label() const { return name.empty() ? fmt::format("{}:{}-{}", contig, begin, end) : name; }
 
 BedFile read_bed(const std::string& path) {
     BedFile bed{path, {}};
@@ -205,8 +192,7 @@ BedFile read_bed(const std::string& path) {
     return bed;
 }
 
-std::vector<int64_t> locate(const BedFile& bed, std::span<const std::string> names,
-                            std::span<const int64_t> lengths) {
+std::vector<int64_t> locate(const BedFile& bed, std::span<const std::string> names, std::span<const int64_t> lengths) {
     CHECK(names.size() == lengths.size());
     constexpr int64_t kSeveral = -1;
     std::unordered_map<std::string_view, int64_t> whole, bare;
@@ -214,11 +200,9 @@ std::vector<int64_t> locate(const BedFile& bed, std::span<const std::string> nam
         const std::string_view name = names[n];
         // A contig may itself hold ':', so that every end after one is a name it may go by.
         for (size_t colon = name.find(':'); colon != name.npos; colon = name.find(':', colon + 1))
-            if (const auto [at, fresh] = bare.try_emplace(name.substr(colon + 1), static_cast<int64_t>(n));
-                !fresh)
+            if (const auto [at, fresh] = bare.try_emplace(name.substr(colon + 1), static_cast<int64_t>(n)); !fresh)
                 at->second = kSeveral;
-        if (const auto [at, fresh] = whole.try_emplace(name, static_cast<int64_t>(n)); !fresh)
-            at->second = kSeveral;
+        if (const auto [at, fresh] = whole.try_emplace(name, static_cast<int64_t>(n)); !fresh) at->second = kSeveral;
     }
     std::vector<int64_t> found;
     for (const Interval& i : bed.intervals) {
@@ -226,24 +210,18 @@ std::vector<int64_t> locate(const BedFile& bed, std::span<const std::string> nam
         if (at == whole.end()) {
             at = bare.find(i.contig);
             if (at == bare.end()) {
-                std::vector<std::string> some(
-                    names.begin(),
-                    names.begin() + static_cast<int64_t>(std::min<size_t>(names.size(), 1000)));
-                fail("[bed] {}, line {}: the input has no sequence '{}'; the nearest name is '{}'", bed.path,
-                     i.line, shown(i.contig), nearest_name(i.contig, some));
+                std::vector<std::string> some(names.begin(), names.begin() + static_cast<int64_t>(std::min<size_t>(names.size(), 1000)));
+                fail("[bed] {}, line {}: the input has no sequence '{}'{}", bed.path, i.line, shown(i.contig),
+                     some.empty() ? "" : fmt::format("; the nearest name is '{}'", nearest_name(i.contig, some)));
             }
         }
         if (at->second == kSeveral)
-            fail(
-                "[bed] {}, line {}: '{}' is the name of several sequences of the input; hint: write "
-                "file:name",
-                bed.path, i.line, shown(i.contig));
+            fail("[bed] {}, line {}: '{}' is the name of several sequences of the input; hint: write file:name", bed.path,
+                 i.line, shown(i.contig));
         const int64_t length = lengths[static_cast<size_t>(at->second)];
         if (i.end > length)
-            fail(
-                "[bed] {}, line {}: {}:{}-{} goes past the end of the sequence, which has {}; hint: is it "
-                "the same assembly?",
-                bed.path, i.line, shown(i.contig), i.begin, i.end, length);
+            fail("[bed] {}, line {}: {}:{}-{} goes past the end of the sequence, which has {}; hint: is it the same assembly?",
+                 bed.path, i.line, shown(i.contig), i.begin, i.end, length);
         found.push_back(at->second);
     }
     return found;
