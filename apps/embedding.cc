@@ -27,6 +27,8 @@ TilePlan tile_plan(const LanguageModel& model, const Compute& compute, const Emb
     plan.tile = s.tile.value_or(score_tile(compute.device, model.config()));
     if (!s.tile)
         while (plan.tile > kSmallestTile && plan.tile * output > kOutputBytes) plan.tile /= 2;
+    plan.stride = model.backbone().stride();
+    plan.tile = whole_tile(model, plan.tile);
     if (!plan.packed)
         plan.rows =
             std::max<int64_t>(1, kStateBytes / state_bytes(model.backbone().state_spec(1), compute.accum()));
@@ -88,10 +90,9 @@ class Walk {
 };
 
 // With smaller tiles where there is no room on a GPU.
-std::unique_ptr<Embedder> make_embedder(LanguageModel& model, const Compute& compute,
-                                        const EmbedSettings& settings, TilePlan plan,
-                                        const Embedder::Take& take) {
-    for (;; plan.tile /= 2) {
+std::unique_ptr<Embedder> make_embedder(LanguageModel& model, const Compute& compute, const EmbedSettings& settings,
+                                        TilePlan plan, const Embedder::Take& take) {
+    for (;; plan.tile = whole_tile(model, plan.tile / 2)) {
         try {
             const int64_t rows = std::clamp<int64_t>(plan.tile / 16, 1, plan.rows);
             return std::make_unique<Embedder>(model, compute, rows, plan.tile, settings.outputs, take);

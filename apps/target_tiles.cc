@@ -39,7 +39,7 @@ TargetTiles::TargetTiles(const Tokenizer& tokenizer, std::span<const TokenRecord
 }
 
 void TargetTiles::set_tile(int64_t tile, int64_t rows) {
-    CHECK(tile >= 1 && rows >= 1 && given_ == 0);
+    CHECK(tile >= 1 && rows >= 1 && given_ == 0 && (tile % plan_.stride == 0 || tile >= in_all_));
     plan_.tile = tile;
     plan_.rows = rows;
     weights_.resize(static_cast<size_t>(std::min(tile, in_all_)));
@@ -52,7 +52,7 @@ TargetTiles::Run TargetTiles::run_of(const Member& member, int64_t target) const
 
 // How far a record is read. All its bits follow from its length: what is not read would change none.
 int64_t TargetTiles::padded(int64_t length, int64_t needed) const {
-    if (plan_.packed) return needed;
+    if (plan_.packed) return round_up(needed, plan_.stride);
     const auto eighth = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(length)) / 8);
     return std::min(round_up(length, std::clamp(eighth, kShortest, kBlock)), round_up(needed, kBlock));
 }

@@ -27,10 +27,10 @@ struct TargetTile {
 };
 
 struct TilePlan {
-    int64_t tile = 1;  // tokens at most, over all rows
-    int64_t rows = 1;  // at most; none has fewer than 16 tokens but where a tile has
-    bool packed =
-        false;  // one row, records after each other; else a row for each, a longer one in tiles of its own
+    int64_t tile = 1;          // tokens at most, over all rows; a multiple of the stride
+    int64_t stride = 1;        // records and tiles begin at multiples of it
+    int64_t rows = 1;          // at most; none has fewer than 16 tokens but where a tile has
+    bool packed = false;       // one row, records after each other; else a row for each, a longer one in tiles of its own
     bool two_strands = false;  // each record also reversed
     bool in_order = false;     // records in their order; else those of one length together
 };
