@@ -56,6 +56,14 @@ for tile in 8 100 4096; do
 done
 refused 1 'shows only its last layer' "$ADDER" embed --checkpoint "$run" --input "$phage" --layer all --out "$W/all.h5"
 
+# Short records as members of a classifier's batches.
+awk '/^>/ { n++; print substr($0, 2) "\t" (n % 2 ? "odd" : "even") }' "$W/short.fa" >"$W/rows"
+{ printf 'name\tlabel\n'; cat "$W/rows"; } >"$W/labels.tsv"
+succeeds "$ADDER" finetune --checkpoint "$run" --input "$W/short.fa" --labels "$W/labels.tsv" --steps 3 --batch 12 \
+    --valid-fraction 0.2 --out "$W/classifier"
+succeeds "$ADDER" predict --checkpoint "$W/classifier" --input "$W/short.fa" --out "$W/p.tsv"
+[ "$(wc -l <"$W/p.tsv")" -eq 40 ] || wrong "expected a row a record"
+
 succeeds "$ADDER" plan "${unet[@]}" --length 4096 --tile 64 --json
 [ "$(json tile)" -eq 64 ] || wrong "expected the tile that was asked for"
 [ "$(json largest_length)" -gt 4096 ] || wrong "expected a length that fits"

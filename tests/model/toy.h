@@ -140,8 +140,9 @@ inline Batch next_token_batch(int64_t B, int64_t L, const std::vector<int64_t>& 
 
 // Members from start to start, each with a class at its last position; one in eight is not counted. The first row's last
 // `padding` columns are a member of their own that is not counted.
-inline Batch member_batch(int64_t B, int64_t L, const std::vector<int64_t>& starts, int64_t padding = 0) {
-    Batch batch = toy_batch(B, L, starts);
+inline Batch member_batch(int64_t B, int64_t L, const std::vector<int64_t>& starts, int64_t padding = 0,
+                          int64_t every = 1) {
+    Batch batch = toy_batch(B, L, starts, 1, every);
     const Philox random(5, Stream::test);
     auto* targets = batch.targets.ref().ptr<uint16_t>("targets");
     auto* weights = batch.weights.ref().ptr<float>("weights");

@@ -58,7 +58,7 @@ TEST_P(TrainerOfEveryModel, ten_steps_have_the_same_bits_at_any_thread_count) {
 }
 
 // The classifier's first update is one of a rate for each element: Adam's m / sqrt(v) is 1 there.
-TEST_P(TrainerOfEveryMixer, a_head_has_a_rate_of_its_own_and_a_frozen_backbone_stays) {
+TEST_P(TrainerOfEveryModel, a_head_has_a_rate_of_its_own_and_a_frozen_backbone_stays) {
     for (bool freeze : {false, true}) {
         ToyModel toy(ToyModel::classifier(GetParam(), PoolKind::mean), DType::f32, Device::cpu, freeze);
         ThreadPool pool(1);
@@ -66,9 +66,11 @@ TEST_P(TrainerOfEveryMixer, a_head_has_a_rate_of_its_own_and_a_frozen_backbone_s
         options.weight_decay = 0;
         options.clip = 0;
         options.head_rate = 10;
-        Trainer trainer(toy.model, toy.params, options, {.pool = &pool}, plan_training(toy.model, {}, {2, 40, 16, 1}));
+        Trainer trainer(toy.model, toy.params, options, {.pool = &pool}, plan_training(toy.model, {}, {2, 40, toy.tile(16), 1}));
         const std::vector<double> before = toy.values();
-        const auto fill_members = [](int64_t, int64_t, Batch& batch) { copy_batch(member_batch(2, 40, {0, 7, 30}), batch); };
+        const auto fill_members = [&](int64_t, int64_t, Batch& batch) {
+            copy_batch(member_batch(2, 40, {0, 7, 30}, 0, toy.stride()), batch);
+        };
         const StepResult r = trainer.step(0, 1, 1e-4, fill_members);
         EXPECT_TRUE(r.updated);
         const std::vector<double> after = toy.values();
