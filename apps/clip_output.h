@@ -1,12 +1,14 @@
 // Where generated audio goes: raw PCM to standard output, one file, or a folder of files; as it is made, in
 // memory that does not grow with its length.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "datasets/audio.h"
@@ -14,15 +16,23 @@
 
 namespace adder {
 
+struct ClipPlace {
+    std::string out;  // as --out of `generate`: "-", a name that ends in .wav or .flac, or a folder
+    bool overwrite = false;
+    bool spectrogram = false;  // there will be a picture beside each file
+    int64_t rate_hz = 0, n_records = 0;
+    int64_t n_samples = 0;  // of every record
+};
+
 class ClipOutput {
   public:
-    // `out` as --out of `generate`; n_samples is the length of every record. Errors: what is there already
-    // and `overwrite` does not allow to replace, a terminal, records that the format cannot hold; UsageError
-    // for a file of several records.
-    ClipOutput(const std::string& out, bool overwrite, int64_t rate_hz, int64_t n_records, int64_t n_samples);
+    // Errors: what is there already and may not be replaced, a terminal, records that the format cannot hold;
+    // UsageError for one file of several records.
+    explicit ClipOutput(const ClipPlace& place);
     ~ClipOutput();
 
     bool streams() const { return streams_; }
+    bool is_folder() const { return folder_.has_value(); }
     // The command that plays what is streamed.
     std::string player() const;
 
@@ -31,11 +41,10 @@ class ClipOutput {
     // Where the finished file of a record is at present, and what it is called: "0007.wav".
     std::string path_of(int64_t record) const;
     std::string name_of(int64_t record) const;
-    // Where another file beside those of the records may be put, and then appears with them; `name` is within
-    // the folder, or an ending in place of that of the one file. Not of streams.
-    std::string beside(int64_t record, const std::string& suffix);
-    std::string in_folder(const std::string& name) const;
-    bool is_folder() const { return folder_.has_value(); }
+    // Another file, which appears with those of the records: of a record's name but for its ending, or in the
+    // folder. Not of streams.
+    void add_beside(int64_t record, const char* ending, std::span<const std::byte> bytes);
+    void add_page(const char* name, std::string_view text);
     // All is there: it appears under its name.
     void commit();
 
@@ -45,10 +54,10 @@ class ClipOutput {
         int64_t n = 0;
     };
     AudioFileType type() const;
+    std::string in_folder(const std::string& name) const;
 
-    std::string out_;
-    int64_t rate_hz_, n_samples_;
-    bool streams_ = false;
+    ClipPlace place_;
+    bool streams_;
     std::optional<AtomicFile> file_;
     std::optional<AtomicFolder> folder_;
     std::vector<std::unique_ptr<AtomicFile>> beside_;

@@ -181,8 +181,8 @@ SamplerOptions sampler_options(const cli::GenerateOptions& o, const LoadedModel&
 void generate_audio(App& app, const cli::GenerateOptions& o, LoadedModel& loaded, const Compute& compute) {
     if (o.allow_n) throw UsageError("--allow-n: of DNA, not of audio");
     const Request request = make_request(o, loaded);
-    ClipOutput output(o.out, o.overwrite, request.rate_hz, request.n_records(), request.n_samples);
-    if (o.spectrogram && output.streams()) throw UsageError("--spectrogram: needs files, not --out -");
+    if (o.spectrogram && o.out == "-") throw UsageError("--spectrogram: needs files, not --out -");
+    ClipOutput output({o.out, o.overwrite, o.spectrogram, request.rate_hz, request.n_records(), request.n_samples});
     if (o.classes.empty() && !loaded.data.classes.empty())
         app.console.line(fmt::format("no --class is given; the model was trained with one of {}",
                                      fmt::join(loaded.data.classes, ", ")));
