@@ -66,8 +66,9 @@ struct AudioReader::Impl {
         // libsndfile goes no farther than a FLAC header says. Tags at the end of a file are smaller than this.
         constexpr int64_t kTagBytes = 1 << 14;
         if (got < wanted && (format & SF_FORMAT_TYPEMASK) == SF_FORMAT_FLAC && bytes - ::lseek(fd, 0, SEEK_CUR) > kTagBytes)
-            fail("[audio] {}: the header promises {} frames, but the file goes on; hint: decode it again from its source",
-                 name, info.frames);
+            fail("[audio] {}: frame {} ({:.3f} s): no more frames{}, but the file goes on; hint: the file is damaged, decode it "
+                 "again from its source",
+                 name, at + got, seconds(at + got), info.frames >= 0 ? " are promised" : " can be read");
     }
 };
 

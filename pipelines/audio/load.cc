@@ -49,8 +49,12 @@ class Reading {
         if (o.rate || rates_.empty()) return;
         if (rates_.size() > 1) {
             std::string rates;
+            size_t shown = 0;
             for (const auto& [rate, files] : rates_)
-                rates += fmt::format("{}{} Hz ({} files, such as {})", rates.empty() ? "" : ", ", rate, files.n, files.example);
+                if (shown++ == kShownKinds)
+                    rates += ", ...";
+                else if (shown <= kShownKinds)
+                    rates += fmt::format("{}{} Hz ({} files, such as {})", rates.empty() ? "" : ", ", rate, files.n, files.example);
             fail("[audio] the files differ in their sample rates: {}; hint: --rate HZ resamples them", rates);
         }
         o.rate = rates_.begin()->first;
