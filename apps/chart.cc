@@ -56,14 +56,18 @@ constexpr double kWidth = 720, kHeight = 300, kLeft = 62, kRight = 708, kTop = 2
 constexpr int64_t kColours = 8;
 constexpr size_t kFewValues = 150;  // a line of no more is not averaged
 
-bool finite(double x, double y) { return std::isfinite(x) && std::isfinite(y); }
+bool finite(double x, double y) {
+    return std::isfinite(x) && std::isfinite(y);
+}
 
 // Which of `columns` equal parts of a range a value is in.
 struct Columns {
     double first, width;
     int64_t count;
     int64_t of(double x) const {
-        return width > 0 ? std::min(count - 1, static_cast<int64_t>((x - first) / width * static_cast<double>(count))) : 0;
+        return width > 0 ? std::min(count - 1,
+                                    static_cast<int64_t>((x - first) / width * static_cast<double>(count)))
+                         : 0;
     }
 };
 
@@ -96,7 +100,9 @@ std::vector<ChartPoint> averaged(std::span<const double> x, std::span<const doub
 
 struct Axis {
     double low = 0, high = 1;
-    double at(double v, double from, double to) const { return from + (v - low) / (high - low) * (to - from); }
+    double at(double v, double from, double to) const {
+        return from + (v - low) / (high - low) * (to - from);
+    }
 };
 
 // The range of values, with room around it; never empty.
@@ -122,7 +128,8 @@ std::string tick_text(double v, double step) {
     const double size = std::abs(v);
     if (size < step * 1e-6) return "0";
     for (const auto& [unit, letter] : {std::pair{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}})
-        if (size >= 0.9999999 * unit && (unit > 1e3 || size >= 1e4)) return fmt::format("{:.6g}{}", v / unit, letter);
+        if (size >= 0.9999999 * unit && (unit > 1e3 || size >= 1e4))
+            return fmt::format("{:.6g}{}", v / unit, letter);
     return fmt::format("{:.6g}", v);
 }
 
@@ -153,25 +160,30 @@ void append_axes(std::string& svg, const Plot& plot, const ChartText& text) {
     for (double v = std::ceil(plot.y.low / step_y) * step_y; v <= plot.y.high; v += step_y) {
         const double at = plot.y.at(v, kBottom, kTop);
         const double shown = plot.log_y ? std::pow(10, v) : v;
-        svg += fmt::format("<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
-                           "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n",
-                           kLeft, kRight, at, at, kLeft - 6, at + 4,
-                           plot.log_y ? rounded(shown, 2) : tick_text(shown, step_y));
+        svg += fmt::format(
+            "<line class=\"grid\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
+            "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n",
+            kLeft, kRight, at, at, kLeft - 6, at + 4,
+            plot.log_y ? rounded(shown, 2) : tick_text(shown, step_y));
     }
     for (double v = std::ceil(plot.x.low / step_x) * step_x; v <= plot.x.high; v += step_x)
-        svg += fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", plot.x.at(v, kLeft, kRight),
-                           kBottom + 16, tick_text(v, step_x));
-    svg += fmt::format("<line class=\"grid\" x1=\"{0}\" x2=\"{1}\" y1=\"{2}\" y2=\"{2}\"/>\n"
-                       "<text x=\"{1}\" y=\"{3}\" text-anchor=\"end\">{4}</text>\n<text class=\"title\" x=\"4\" y=\"15\">{5}</text>\n"
-                       "<text x=\"{1}\" y=\"15\" text-anchor=\"end\">{6}</text>\n",
-                       kLeft, kRight, kBottom, kBottom + 34, html_text(text.x_label), html_text(text.title),
-                       html_text(text.y_label));
+        svg += fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
+                           plot.x.at(v, kLeft, kRight), kBottom + 16, tick_text(v, step_x));
+    svg += fmt::format(
+        "<line class=\"grid\" x1=\"{0}\" x2=\"{1}\" y1=\"{2}\" y2=\"{2}\"/>\n"
+        "<text x=\"{1}\" y=\"{3}\" text-anchor=\"end\">{4}</text>\n<text class=\"title\" x=\"4\" "
+        "y=\"15\">{5}</text>\n"
+        "<text x=\"{1}\" y=\"15\" text-anchor=\"end\">{6}</text>\n",
+        kLeft, kRight, kBottom, kBottom + 34, html_text(text.x_label), html_text(text.title),
+        html_text(text.y_label));
     if (text.diagonal)
-        svg += fmt::format("<line class=\"cursor\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>\n", kLeft, kRight,
-                           plot.y.at(plot.x.low, kBottom, kTop), plot.y.at(plot.x.high, kBottom, kTop));
+        svg +=
+            fmt::format("<line class=\"cursor\" x1=\"{}\" x2=\"{}\" y1=\"{}\" y2=\"{}\"/>\n", kLeft, kRight,
+                        plot.y.at(plot.x.low, kBottom, kTop), plot.y.at(plot.x.high, kBottom, kTop));
 }
 
-void append_path(std::string& svg, const Plot& plot, std::span<const ChartPoint> points, const std::string& attributes) {
+void append_path(std::string& svg, const Plot& plot, std::span<const ChartPoint> points,
+                 const std::string& attributes) {
     if (points.empty()) return;
     svg += fmt::format("<path {} d=\"", attributes);
     char command = 'M';
@@ -183,7 +195,8 @@ void append_path(std::string& svg, const Plot& plot, std::span<const ChartPoint>
 }
 
 // Crosses at the upper edge: no more than one for each column.
-int64_t append_not_finite(std::string& svg, const Plot& plot, const ChartSeries& s, const std::string& group, int64_t columns) {
+int64_t append_not_finite(std::string& svg, const Plot& plot, const ChartSeries& s, const std::string& group,
+                          int64_t columns) {
     const Columns c = columns_of(s.x, columns);
     int64_t count = 0, column = -1;
     for (size_t i = 0; i < s.x.size(); ++i) {
@@ -191,29 +204,38 @@ int64_t append_not_finite(std::string& svg, const Plot& plot, const ChartSeries&
         ++count;
         if (c.of(s.x[i]) == column) continue;
         column = c.of(s.x[i]);
-        svg += fmt::format("<path class=\"cross {0}\" d=\"M{1:.1f} {2}l8 8m0 -8l-8 8\"/>\n", group, plot.px(s.x[i]) - 4, kTop + 2);
+        svg += fmt::format("<path class=\"cross {0}\" d=\"M{1:.1f} {2}l8 8m0 -8l-8 8\"/>\n", group,
+                           plot.px(s.x[i]) - 4, kTop + 2);
     }
     return count;
 }
 
-int64_t append_series(std::string& svg, const Plot& plot, const ChartText& text, const ChartSeries& s, int64_t columns) {
-    const std::string colour = fmt::format("k{}{}", s.colour % kColours, s.colour >= kColours ? " again" : "");
-    const std::string run = fmt::format("data-run=\"{}\"", s.colour), name = fmt::format("data-name=\"{}\"", html_text(s.name));
+int64_t append_series(std::string& svg, const Plot& plot, const ChartText& text, const ChartSeries& s,
+                      int64_t columns) {
+    const std::string colour =
+        fmt::format("k{}{}", s.colour % kColours, s.colour >= kColours ? " again" : "");
+    const std::string run = fmt::format("data-run=\"{}\"", s.colour),
+                      name = fmt::format("data-name=\"{}\"", html_text(s.name));
     svg += fmt::format("<g {}>\n", run);
     const std::vector<ChartPoint> points = thinned(s.x, s.y, columns);
     if (text.by_points) {
         for (const ChartPoint& p : points)
-            svg += fmt::format("<circle class=\"cloud {}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\"/>", colour, plot.px(p.x), plot.py(p.y));
+            svg += fmt::format("<circle class=\"cloud {}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\"/>", colour,
+                               plot.px(p.x), plot.py(p.y));
         svg += '\n';
     } else {
         const bool average = !s.is_sparse && s.x.size() > kFewValues;
         const std::string kind = colour + (s.hatched ? " hatched" : "");
-        append_path(svg, plot, points, average ? fmt::format("class=\"pale {}\"", kind) : fmt::format("class=\"{}\" {}", kind, name));
+        append_path(
+            svg, plot, points,
+            average ? fmt::format("class=\"pale {}\"", kind) : fmt::format("class=\"{}\" {}", kind, name));
         if (average)
-            append_path(svg, plot, averaged(s.x, s.y, std::min<int64_t>(columns, 80)), fmt::format("class=\"{}\" {}", kind, name));
+            append_path(svg, plot, averaged(s.x, s.y, std::min<int64_t>(columns, 80)),
+                        fmt::format("class=\"{}\" {}", kind, name));
         if ((s.is_sparse && points.size() <= 60) || points.size() == 1)
             for (const ChartPoint& p : points)
-                svg += fmt::format("<circle class=\"dot {}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\"/>", colour, plot.px(p.x), plot.py(p.y));
+                svg += fmt::format("<circle class=\"dot {}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\"/>", colour,
+                                   plot.px(p.x), plot.py(p.y));
     }
     const int64_t not_finite = append_not_finite(svg, plot, s, colour, std::min<int64_t>(columns, 100));
     svg += "</g>\n";
@@ -249,16 +271,18 @@ std::vector<ChartPoint> thinned(std::span<const double> x, std::span<const doubl
 std::string line_chart(const ChartText& text, std::span<const ChartSeries> series, int64_t columns) {
     const Plot plot = plot_of(text, series);
     std::string svg = fmt::format(
-        "<svg class=\"chart\" role=\"img\" aria-label=\"{}\" viewBox=\"0 0 {} {}\" width=\"{}\" height=\"{}\" data-x0=\"{}\" "
-        "data-x1=\"{}\" data-y0=\"{}\" data-y1=\"{}\" data-left=\"{}\" data-right=\"{}\" data-top=\"{}\" data-bottom=\"{}\"{}>\n",
-        html_text(text.title), kWidth, kHeight, kWidth, kHeight, plot.x.low, plot.x.high, plot.y.low, plot.y.high, kLeft,
-        kRight, kTop, kBottom, plot.log_y ? " data-log=\"1\"" : "");
+        "<svg class=\"chart\" role=\"img\" aria-label=\"{}\" viewBox=\"0 0 {} {}\" width=\"{}\" "
+        "height=\"{}\" data-x0=\"{}\" "
+        "data-x1=\"{}\" data-y0=\"{}\" data-y1=\"{}\" data-left=\"{}\" data-right=\"{}\" data-top=\"{}\" "
+        "data-bottom=\"{}\"{}>\n",
+        html_text(text.title), kWidth, kHeight, kWidth, kHeight, plot.x.low, plot.x.high, plot.y.low,
+        plot.y.high, kLeft, kRight, kTop, kBottom, plot.log_y ? " data-log=\"1\"" : "");
     append_axes(svg, plot, text);
     int64_t not_finite = 0;
     for (const ChartSeries& s : series) not_finite += append_series(svg, plot, text, s, columns);
     if (not_finite > 0)
-        svg += fmt::format("<text x=\"{}\" y=\"{}\">\xC3\x97 not finite: {} value{}</text>\n", kLeft, kBottom + 34,
-                           grouped(not_finite), not_finite == 1 ? "" : "s");
+        svg += fmt::format("<text x=\"{}\" y=\"{}\">\xC3\x97 not finite: {} value{}</text>\n", kLeft,
+                           kBottom + 34, grouped(not_finite), not_finite == 1 ? "" : "s");
     return svg + "</svg>\n";
 }
 

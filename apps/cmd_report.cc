@@ -27,14 +27,21 @@ struct ReportOptions {
 
     OptionList list() {
         OptionList l;
-        l.add({.name = "run", .value = &runs, .unit = "PATH",
-               .help = "the folder of a run, in which eval.json, probe.json, generated.fa and listen.html are found too; a JSON "
+        l.add({.name = "run",
+               .value = &runs,
+               .unit = "PATH",
+               .help = "the folder of a run, in which eval.json, probe.json, generated.fa and listen.html "
+                       "are found too; a JSON "
                        "file of eval, probe or finetune; or a FASTA file; may be repeated",
-               .required = true, .positional = true});
+               .required = true,
+               .positional = true});
         l.add({.name = "out", .value = &out, .unit = "FILE.html", .help = "the page; - is standard output"});
-        l.add({.name = "json-out", .value = &json_out, .unit = "FILE.json",
+        l.add({.name = "json-out",
+               .value = &json_out,
+               .unit = "FILE.json",
                .help = "also write the bits per base and the probe's rows of the first run of DNA as JSON"});
-        l.add({.name = "overwrite", .value = &overwrite, .help = "replace the files of --out and --json-out"});
+        l.add(
+            {.name = "overwrite", .value = &overwrite, .help = "replace the files of --out and --json-out"});
         return l;
     }
 };
@@ -67,19 +74,22 @@ void run_report(App& app, const std::vector<std::string>& args) {
     }
     const std::string results = o.json_out.empty() ? "" : results_json(entries).dump() + "\n";
     const bool to_stdout = o.out == "-";
-    std::string page = report_page(entries, to_stdout ? "" : std::filesystem::path(o.out).parent_path().string());
+    std::string page =
+        report_page(entries, to_stdout ? "" : std::filesystem::path(o.out).parent_path().string());
     const auto bytes = static_cast<int64_t>(page.size());
     if (bytes > kMostPageBytes)
-        app.console.line(fmt::format("warning: the page has {} bytes, more than {}; hint: give it fewer runs", grouped(bytes),
-                                     grouped(kMostPageBytes)));
+        app.console.line(fmt::format("warning: the page has {} bytes, more than {}; hint: give it fewer runs",
+                                     grouped(bytes), grouped(kMostPageBytes)));
     if (to_stdout)
         app.results = std::move(page);
     else
         write_file(o.out, page);
     if (!o.json_out.empty()) write_file(o.json_out, results);
     if (!to_stdout)
-        app.results = fmt::format("{}: {} of {}, {} bytes\n", o.out, entries.size() == 1 ? "a page" : "one page",
-                                  entries.size() == 1 ? "one run or file" : fmt::format("{} runs and files", entries.size()), grouped(bytes));
+        app.results = fmt::format(
+            "{}: {} of {}, {} bytes\n", o.out, entries.size() == 1 ? "a page" : "one page",
+            entries.size() == 1 ? "one run or file" : fmt::format("{} runs and files", entries.size()),
+            grouped(bytes));
 }
 
 }  // namespace adder

@@ -4,7 +4,8 @@
 
 namespace adder {
 
-inline constexpr const char* kReportSummary = "one self-contained HTML page about runs: curves, results, samples";
+inline constexpr const char* kReportSummary =
+    "one self-contained HTML page about runs: curves, results, samples";
 void run_report(App& app, const std::vector<std::string>& args);
 
 }  // namespace adder

@@ -77,7 +77,9 @@ Composition composition_of(const std::vector<std::string>& files, int64_t most_b
 
 double divergence_bits(const std::vector<double>& p, const std::vector<double>& q) {
     CHECK(p.size() == q.size());
-    const auto empty = [](const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.0) == 0; };
+    const auto empty = [](const std::vector<double>& v) {
+        return std::accumulate(v.begin(), v.end(), 0.0) == 0;
+    };
     if (empty(p) || empty(q)) return std::numeric_limits<double>::quiet_NaN();
     double bits = 0;
     for (size_t i = 0; i < p.size(); ++i) {

@@ -16,7 +16,8 @@ inline constexpr std::array<int, 4> kCompositionK = {2, 3, 4, 6};
 struct Composition {
     int64_t records = 0, bases = 0, acgt = 0;
     double gc = 0;  // share of C and G among A, C, G and T; NaN without any
-    std::array<std::vector<double>, kCompositionK.size()> kmers;  // shares, that sum to 1 (or are 0 without k-mers)
+    std::array<std::vector<double>, kCompositionK.size()>
+        kmers;  // shares, that sum to 1 (or are 0 without k-mers)
 };
 
 class CompositionCounter {
@@ -41,8 +42,8 @@ class CompositionCounter {
 // The first `most_bases` of FASTA files, in constant memory. Errors: those of FastaReader.
 Composition composition_of(const std::vector<std::string>& files, int64_t most_bases);
 
-// Jensen-Shannon divergence of two distributions, in bits: 0 = equal, 1 = nothing in common. NaN where one is empty.
-// Lin, "Divergence measures based on the Shannon entropy", IEEE Trans. Inf. Theory 37, 1991.
+// Jensen-Shannon divergence of two distributions, in bits: 0 = equal, 1 = nothing in common. NaN where one is
+// empty. Lin, "Divergence measures based on the Shannon entropy", IEEE Trans. Inf. Theory 37, 1991.
 double divergence_bits(const std::vector<double>& p, const std::vector<double>& q);
 
 }  // namespace adder

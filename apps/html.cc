@@ -28,15 +28,15 @@ size_t character_length(std::string_view s) {
     return 0;
 }
 
-// Only colours differ between light and dark; print has its own where paper needs it. Runs have the colours c0 to c7, told
-// apart with any colour vision (Okabe and Ito, "Color Universal Design", 2008).
+// Only colours differ between light and dark; print has its own where paper needs it. Runs have the colours
+// c0 to c7, told apart with any colour vision (Okabe and Ito, "Color Universal Design", 2008).
 constexpr const char* kStyle = R"(
 :root{color-scheme:light dark;--back:#fff;--fore:#1b1f24;--soft:#59636e;--line:#d5dae0;--panel:#f5f7f9;--good:#00714f;--bad:#b3261e;
 --c0:#0072b2;--c1:#d55e00;--c2:#008a64;--c3:#b5477f;--c4:#9a6b00;--c5:#3b8fc4;--c6:#6b4fb3;--c7:#555}
 @media (prefers-color-scheme:dark){:root{--back:#14171a;--fore:#e4e8ec;--soft:#9aa5b1;--line:#353c44;--panel:#1d2126;--good:#4cc796;
 --bad:#ff8a80;--c0:#56b4e9;--c1:#f08a3c;--c2:#2fc79a;--c3:#e08bb9;--c4:#e6b032;--c5:#8fd0f5;--c6:#ab94f0;--c7:#b0b0b0}}
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:68rem;padding:1.5rem 1.25rem 4rem;background:var(--back);color:var(--fore);font:16px/1.5 system-ui,sans-serif}
+body{margin:0 auto;max-width:78rem;padding:1.5rem 1.25rem 4rem;background:var(--back);color:var(--fore);font:16px/1.5 system-ui,sans-serif}
 h1{font-size:1.7rem;margin:.2em 0}h2{font-size:1.3rem;margin:2.2em 0 .5em;border-bottom:1px solid var(--line);padding-bottom:.2em}
 h3{font-size:1.05rem;margin:1.4em 0 .4em}p{margin:.5em 0}a{color:var(--c0)}
 .soft,figcaption,caption{color:var(--soft);font-size:.9rem}.problem{color:var(--bad)}.wins{color:var(--good);font-weight:600}
@@ -91,7 +91,9 @@ std::string rounded(double value, int digits) {
     return fmt::format("{:.{}g}", value, digits);
 }
 
-std::string exact(double value) { return std::isfinite(value) ? fmt::format("{}", value) : "nan"; }
+std::string exact(double value) {
+    return std::isfinite(value) ? fmt::format("{}", value) : "nan";
+}
 
 std::string number_cell(double value, int digits) {
     return fmt::format("<td class=\"n\" data-value=\"{}\">{}</td>", exact(value), rounded(value, digits));
@@ -101,7 +103,9 @@ std::string duration_text(double seconds) {
     if (!std::isfinite(seconds)) return rounded(seconds);
     if (seconds < 100) return fmt::format("{:.1f} s", seconds);
     const auto minutes = static_cast<int64_t>(std::lround(seconds / 60));
-    if (minutes < 100) return fmt::format("{} min {} s", static_cast<int64_t>(seconds) / 60, static_cast<int64_t>(seconds) % 60);
+    if (minutes < 100)
+        return fmt::format("{} min {} s", static_cast<int64_t>(seconds) / 60,
+                           static_cast<int64_t>(seconds) % 60);
     return fmt::format("{} h {} min", grouped(minutes / 60), minutes % 60);
 }
 
@@ -123,9 +127,11 @@ std::string data_uri(std::string_view type, std::span<const std::byte> bytes) {
 std::string html_page(const Page& page) {
     std::string out = fmt::format(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; media-src data: blob:; "
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; media-src "
+        "data: blob:; "
         "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n"
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>{}{}</style>\n"
+        "<meta name=\"viewport\" content=\"width=device-width, "
+        "initial-scale=1\">\n<title>{}</title>\n<style>{}{}</style>\n"
         "</head>\n<body>\n",
         html_text(page.title), kStyle, page.style);
     out += page.body;

@@ -8,8 +8,8 @@
 
 namespace adder {
 
-// Text for an element or a quoted attribute. What is no UTF-8 and control characters become U+FFFD, so that any file name
-// and any record makes a valid page.
+// Text for an element or a quoted attribute. What is no UTF-8 and control characters become U+FFFD, so that
+// any file name and any record makes a valid page.
 std::string html_text(std::string_view text);
 
 // "1,234,567"
@@ -27,12 +27,13 @@ std::string duration_text(double seconds);
 std::string data_uri(std::string_view type, std::span<const std::byte> bytes);
 
 struct Page {
-    std::string title;  // plain text
-    std::string body;   // HTML
+    std::string title;       // plain text
+    std::string body;        // HTML
     std::string style = {};  // after the common style
     std::string script = {};
 };
-// The whole document. It asks for nothing outside itself, and a content security policy in it holds a browser to that.
+// The whole document. It asks for nothing outside itself, and a content security policy in it holds a browser
+// to that.
 std::string html_page(const Page& page);
 
 }  // namespace adder

@@ -35,7 +35,8 @@ void add_step(ReportEntry& e, const OrderedJson& row) {
     StepColumns& s = e.steps;
     const double tokens = number_at(row, "tokens"), speed = number_at(row, "tokens_per_s");
     const double before = s.tokens.empty() ? 0 : s.tokens.back(), spent = (tokens - before) / speed;
-    s.seconds.push_back((s.seconds.empty() ? 0 : s.seconds.back()) + (std::isfinite(spent) && spent > 0 ? spent : 0));
+    s.seconds.push_back((s.seconds.empty() ? 0 : s.seconds.back()) +
+                        (std::isfinite(spent) && spent > 0 ? spent : 0));
     s.step.push_back(number_at(row, "step"));
     s.loss.push_back(number_at(row, "loss"));
     s.grad_norm.push_back(number_at(row, "grad_norm"));
@@ -65,7 +66,8 @@ void read_metrics(ReportEntry& e) {
         if (line.empty()) continue;
         const OrderedJson row = OrderedJson::parse(line, nullptr, false);
         const bool is_row = row.is_object() && std::isfinite(number_at(row, "step"));
-        if (!is_row && file.eof()) return e.problems.push_back(fmt::format("metrics.jsonl: its last line {} is not whole", number));
+        if (!is_row && file.eof())
+            return e.problems.push_back(fmt::format("metrics.jsonl: its last line {} is not whole", number));
         const auto& last = row.is_object() && row.contains("valid_loss") ? e.held_out.step : e.steps.step;
         if (!is_row || (!last.empty() && number_at(row, "step") < last.back()))
             return e.problems.push_back(
@@ -88,6 +90,8 @@ class ParameterCount : public ParamVisitor {
 };
 
 void count_parameters(ReportEntry& e) {
+    if (list_checkpoints(e.folder, CheckpointKind::step).empty())
+        return e.problems.push_back("no complete checkpoint, so the number of parameters is not known");
     try {
         LanguageModel model(load_config(find_checkpoint(e.folder, false)));
         ParameterCount counter;
@@ -123,7 +127,8 @@ void check_confusion(const OrderedJson& json, const char* names) {
     for (size_t i = 0; fits && i < json[names].size(); ++i) {
         const OrderedJson& row = json["confusion"][i];
         fits = json[names][i].is_string() && row.is_array() && row.size() == json[names].size();
-        for (size_t j = 0; fits && j < row.size(); ++j) fits = row[j].is_number_integer() && row[j].get<int64_t>() >= 0;
+        for (size_t j = 0; fits && j < row.size(); ++j)
+            fits = row[j].is_number_integer() && row[j].get<int64_t>() >= 0;
     }
     if (!fits) fail("'confusion' is not a count for each pair of '{}'", names);
 }
@@ -133,7 +138,11 @@ void take_json(ReportEntry& e, const std::string& path, std::optional<Kind> expe
         OrderedJson json = read_json(path);
         const Kind kind = kind_of(json);
         if (kind == Kind::unknown || (expected && kind != *expected))
-            fail("{}: not what adder {} --json writes", path, !expected ? "eval, probe or finetune" : *expected == Kind::evaluation ? "eval" : *expected == Kind::probe ? "probe" : "finetune");
+            fail("{}: not what adder {} --json writes", path,
+                 !expected                       ? "eval, probe or finetune"
+                 : *expected == Kind::evaluation ? "eval"
+                 : *expected == Kind::probe      ? "probe"
+                                                 : "finetune");
         try {
             if (kind == Kind::evaluation) check_evaluation(json);
             if (kind == Kind::probe) check_confusion(json, "labels");
@@ -141,7 +150,9 @@ void take_json(ReportEntry& e, const std::string& path, std::optional<Kind> expe
         } catch (const Error& error) {
             fail("{}: {}; hint: write it again with --json", path, error.what());
         }
-        (kind == Kind::evaluation ? e.evaluation : kind == Kind::probe ? e.probe : e.classification) = std::move(json);
+        (kind == Kind::evaluation ? e.evaluation
+         : kind == Kind::probe    ? e.probe
+                                  : e.classification) = std::move(json);
     } catch (const Error& error) {
         if (!expected) throw;
         e.problems.push_back(error.what());
@@ -151,11 +162,14 @@ void take_json(ReportEntry& e, const std::string& path, std::optional<Kind> expe
 void read_folder(ReportEntry& e) {
     const auto file = [&](const char* name) { return e.folder + "/" + name; };
     bool any = false;
-    for (const char* name : {"run.json", "metrics.jsonl", "classification.json", "eval.json", "probe.json", "generated.fa",
-                             "listen.html", "generated/listen.html"})
+    for (const char* name : {"run.json", "metrics.jsonl", "classification.json", "eval.json", "probe.json",
+                             "generated.fa", "listen.html", "generated/listen.html"})
         any = any || exists(file(name));
     if (!any)
-        fail("{}: holds nothing of a run; hint: give the --out folder of train or finetune, or JSON and FASTA files", e.name);
+        fail(
+            "{}: holds nothing of a run; hint: give the --out folder of train or finetune, or JSON and FASTA "
+            "files",
+            e.name);
     if (exists(file("run.json"))) {
         try {
             e.run = read_json(file("run.json"));
@@ -170,7 +184,8 @@ void read_folder(ReportEntry& e) {
     if (exists(file("classification.json"))) take_json(e, file("classification.json"), Kind::classification);
     if (exists(file("eval.json"))) take_json(e, file("eval.json"), Kind::evaluation);
     if (exists(file("probe.json"))) take_json(e, file("probe.json"), Kind::probe);
-    if (exists(file("confusion.svg")) && !e.classification.contains("confusion")) e.confusion_picture = file("confusion.svg");
+    if (exists(file("confusion.svg")) && !e.classification.contains("confusion"))
+        e.confusion_picture = file("confusion.svg");
     if (exists(file("generated.fa"))) e.samples = file("generated.fa");
     for (const char* name : {"listen.html", "generated/listen.html"})
         if (e.listen_page.empty() && exists(file(name))) e.listen_page = file(name);
@@ -190,7 +205,9 @@ const OrderedJson* ReportEntry::option(const char* key) const {
     return it == options->end() || it->is_null() ? nullptr : &*it;
 }
 
-bool ReportEntry::is_classifier() const { return option("checkpoint") || run.contains("best_by") || !classification.is_null(); }
+bool ReportEntry::is_classifier() const {
+    return option("checkpoint") || run.contains("best_by") || !classification.is_null();
+}
 
 std::string ReportEntry::token() const {
     if (is_classifier()) return "record";
@@ -211,7 +228,8 @@ ReportEntry read_entry(const std::string& path) {
     e.name = path;
     while (e.name.size() > 1 && e.name.back() == '/') e.name.pop_back();
     std::error_code error;
-    if (!fs::exists(path, error)) fail("{}: no such file or folder; hint: give run folders, or JSON and FASTA files", path);
+    if (!fs::exists(path, error))
+        fail("{}: no such file or folder; hint: give run folders, or JSON and FASTA files", path);
     if (fs::is_directory(path, error)) {
         e.folder = e.name;
         read_folder(e);

@@ -13,7 +13,8 @@ using OrderedJson = nlohmann::ordered_json;
 // metrics.jsonl by columns; NaN stands for null and for what a row lacks.
 struct StepColumns {
     std::vector<double> step, loss, grad_norm, lr, tokens, tokens_per_s;
-    std::vector<double> seconds;  // spent in training steps so far: tokens of a step / its tokens_per_s, added up
+    std::vector<double>
+        seconds;  // spent in training steps so far: tokens of a step / its tokens_per_s, added up
 };
 struct HeldOutColumns {
     std::vector<double> step, loss, tokens, seconds;  // the last two as at that step
@@ -28,16 +29,16 @@ struct HeldOutColumns {
 //   generated.fa                         adder generate --out DIR/generated.fa
 //   listen.html, or generated/listen.html  adder generate, of audio
 struct ReportEntry {
-    std::string name;  // the argument, without a final '/'
+    std::string name;    // the argument, without a final '/'
     std::string folder;  // empty for a single file
-    OrderedJson run;   // run.json; null where there is none
+    OrderedJson run;     // run.json; null where there is none
     StepColumns steps;
     HeldOutColumns held_out;
     std::optional<int64_t> parameters;
     OrderedJson evaluation, probe, classification;  // null where there is none
-    std::string confusion_picture;  // path of confusion.svg, where classification.json does not say it
-    std::string samples;            // path of a FASTA file
-    std::string listen_page;        // path of listen.html
+    std::string confusion_picture;      // path of confusion.svg, where classification.json does not say it
+    std::string samples;                // path of a FASTA file
+    std::string listen_page;            // path of listen.html
     std::vector<std::string> problems;  // lines: what is missing or damaged
 
     bool is_run() const { return !folder.empty(); }
@@ -48,9 +49,9 @@ struct ReportEntry {
     double steps_planned() const;  // NaN where it is not known
 };
 
-// A folder with anything of the above; a JSON file of eval, probe or finetune, told apart by its keys; or a FASTA file. Of a
-// folder, what is damaged becomes a problem. Throws Error for a path that is missing, a folder that holds none of the above,
-// and a single file that is damaged or something else.
+// A folder with anything of the above; a JSON file of eval, probe or finetune, told apart by its keys; or a
+// FASTA file. Of a folder, what is damaged becomes a problem. Throws Error for a path that is missing, a
+// folder that holds none of the above, and a single file that is damaged or something else.
 ReportEntry read_entry(const std::string& path);
 
 // The number under `key`; NaN where there is none.

@@ -1,4 +1,5 @@
-// Generated DNA as a part of a page: the letters, and what they are made of beside what the model was trained on.
+// Generated DNA as a part of a page: the letters, and what they are made of beside what the model was trained
+// on.
 #pragma once
 #include <span>
 #include <string>
