@@ -65,7 +65,7 @@ double measure_seconds(LanguageModel& model, const Compute& compute, int64_t see
     one.L = one.T;
     one.keep = 1;
     if (compute.device == Device::cpu) {
-        one.L = one.T = std::min<int64_t>(one.T, 1024);
+        one.L = one.T = std::min<int64_t>(one.T, std::max<int64_t>(1024, model.backbone().stride()));
         one.B = std::min(one.B, std::max<int64_t>(1, 1024 / one.L));
         const double ms = measure_step_ms(model, params, compute, one) / static_cast<double>(one.B * one.L);
         // What is computed again is not in the short run.
@@ -118,7 +118,7 @@ void run_plan(App& app, const std::vector<std::string>& args) {
         t.length_warmup.clear();
         return fits(model, compute, t);
     });
-    const int64_t length = largest(1, [&](int64_t n) {
+    const int64_t length = largest(model.backbone().stride(), [&](int64_t n) {
         auto t = o.tiles;
         t.length = n;
         t.length_warmup.clear();

@@ -45,7 +45,7 @@ class TrainCommand {
         TrainerState state = begin(model, params, trainer);
         const WindowSampler sampler(data_.records, data_.train, *data_.tokenizer,
                                     {o_.tiles.stages(), o_.tiles.accumulation, static_cast<uint64_t>(a.seed),
-                                     domain_.reverse(o_.data)});
+                                     domain_.reverse(o_.data), model.backbone().stride()});
         const FillBatch fill = [&](int64_t step, int64_t micro, Batch& batch) { sampler.fill(step, micro, batch); };
         if (o_.profile)
             return void(app_.results = profile_steps(trainer, compute_, o_.tiles.accumulation, fill));
