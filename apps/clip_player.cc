@@ -1,0 +1,88 @@
+#include "apps/clip_player.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "apps/html.h"
+#include "apps/spectrogram.h"
+#include "core/error.h"
+
+namespace adder {
+
+const char* const kClipStyle = R"(
+.clip{margin:0 0 1.2em}.clip audio{width:100%;height:2.4rem}.clip .wave{display:block;width:100%;height:64px;margin:.3em 0}
+.clip .wave path{fill:none;stroke:var(--c0);stroke-width:1;vector-effect:non-scaling-stroke}
+.clip img{display:block;width:100%;height:120px;image-rendering:auto;background:#000004}
+.clip .end{display:flex;justify-content:space-between}
+)";
+
+namespace {
+
+constexpr int64_t kWaveColumns = 240, kSpectrogramColumns = 320, kSpectrogramRows = 64,
+                  kSpectrogramLevels = 16;
+
+int16_t sixteen_bits(float sample) {
+    const float x = std::isfinite(sample) ? sample : 0;
+    return static_cast<int16_t>(std::lrint(std::clamp(x * 32768.0f, -32768.0f, 32767.0f)));
+}
+
+// From the lowest to the highest sample of every column, upright strokes; full scale is the whole height.
+std::string waveform(std::span<const float> samples) {
+    const auto n = static_cast<int64_t>(samples.size()), columns = std::min(n, kWaveColumns);
+    std::string path;
+    for (int64_t c = 0; c < columns; ++c) {
+        float low = 1, high = -1;
+        for (int64_t i = c * n / columns; i < (c + 1) * n / columns; ++i) {
+            const float x = static_cast<float>(sixteen_bits(samples[static_cast<size_t>(i)])) / 32768.0f;
+            low = std::min(low, x), high = std::max(high, x);
+        }
+        path += fmt::format("M{} {:.0f}V{:.0f}", c, 32 - 31 * high, 32 - 31 * low + (low == high ? 1 : 0));
+    }
+    return fmt::format(
+        "<svg class=\"wave\" role=\"img\" aria-label=\"waveform\" viewBox=\"-1 0 {} 64\" "
+        "preserveAspectRatio=\"none\"><path d=\"{}\"/></svg>\n",
+        columns + 1, path);
+}
+
+}  // namespace
+
+PlayableClip playable(std::span<const float> samples, int64_t rate_hz) {
+    std::string file;
+    const auto put = [&](int64_t value, int n_bytes) {
+        for (int i = 0; i < n_bytes; ++i) file += static_cast<char>(value >> (8 * i) & 0xff);
+    };
+    // RIFF/WAVE (Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0", 1991):
+    // PCM, one channel.
+    const auto n_bytes = static_cast<int64_t>(samples.size()) * 2;
+    file += "RIFF";
+    put(36 + n_bytes, 4);
+    file += "WAVEfmt ";
+    put(16, 4), put(1, 2), put(1, 2), put(rate_hz, 4), put(2 * rate_hz, 4), put(2, 2), put(16, 2);
+    file += "data";
+    put(n_bytes, 4);
+    for (const float sample : samples) put(sixteen_bits(sample), 2);
+    const auto bytes = std::as_bytes(std::span(file));
+    return {"audio/wav", {bytes.begin(), bytes.end()}};
+}
+
+std::string clip_player(const std::string& id, const PlayableClip& player, std::span<const float> samples,
+                        int64_t rate_hz) {
+    CHECK(!samples.empty());
+    const auto n = static_cast<int64_t>(samples.size());
+    Spectrogram spectrogram(n, kSpectrogramColumns, kSpectrogramRows);
+    spectrogram.add(samples);
+    std::string html = fmt::format("<audio id=\"{}\" controls preload=\"none\" src=\"{}\"></audio>\n", id,
+                                   data_uri(player.type, player.bytes));
+    html += waveform(samples);
+    html += fmt::format("<img alt=\"spectrogram\" src=\"{}\">\n",
+                        data_uri("image/png", spectrogram.png_file(kSpectrogramLevels)));
+    return html + fmt::format(
+                      "<div class=\"soft end\"><span>0 s</span><span>0 to {} Hz, 80 dB</span><span>{:.2f} "
+                      "s</span></div>\n",
+                      rounded(static_cast<double>(rate_hz) / 2, 7),
+                      static_cast<double>(n) / static_cast<double>(rate_hz));
+}
+
+}  // namespace adder
