@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "apps/clip_output.h"
+#include "apps/listening.h"
 #include "apps/scoring.h"
 #include "apps/signals.h"
 #include "core/error.h"
@@ -163,6 +165,35 @@ void make_clips(App& app, const cli::GenerateOptions& o, const Request& request,
         request.rate_hz, s, static_cast<double>(samples) / s, request.seconds(samples) / s));
 }
 
+ListeningPage page_of(const cli::GenerateOptions& o, const Request& r, const LoadedModel& loaded) {
+    const ModelConfig& c = loaded.model.config();
+    ListeningPage page;
+    page.title = fmt::format("{} generated clips of {:.3f} s", r.n_records(), r.seconds(r.n_samples));
+    const auto say = [&](const char* name, std::string value) {
+        page.settings.emplace_back(name, std::move(value));
+    };
+    say("checkpoint", loaded.checkpoint);
+    say("model", fmt::format("{} {}, d_model {}, {} parameters", c.backbone, c.mixer, c.d_model,
+                             loaded.params.count()));
+    const nlohmann::json symbols = loaded.domain.symbol_settings(loaded.data);
+    for (const auto& [name, value] : symbols.items())
+        say(name.c_str(), value.is_string() ? value.get<std::string>() : value.dump());
+    say("seed", fmt::format("{}", o.seed));
+    say("temperature", fmt::format("{}", o.temperature));
+    say("top-k", o.top_k ? fmt::format("{}", *o.top_k) : "all");
+    say("top-p", o.top_p ? fmt::format("{}", *o.top_p) : "all");
+    say("prompt", o.prompt.empty() ? "none: a record begins with a sample of silence"
+                                   : fmt::format("{}, the first {:.3f} s of every record", o.prompt,
+                                                 r.seconds(r.prompt_samples)));
+    page.rate_hz = r.rate_hz;
+    page.n_records = r.n_records();
+    page.n_samples = r.n_samples;
+    page.label_of = [&o, num = r.num](int64_t k) {
+        return o.classes.empty() ? std::string() : o.classes[static_cast<size_t>(k / num)];
+    };
+    return page;
+}
+
 }  // namespace
 
 SamplerOptions sampler_options(const cli::GenerateOptions& o, const LoadedModel& loaded, int64_t offset) {
@@ -182,7 +213,8 @@ void generate_audio(App& app, const cli::GenerateOptions& o, LoadedModel& loaded
     if (o.allow_n) throw UsageError("--allow-n: of DNA, not of audio");
     const Request request = make_request(o, loaded);
     if (o.spectrogram && o.out == "-") throw UsageError("--spectrogram: needs files, not --out -");
-    ClipOutput output({o.out, o.overwrite, o.spectrogram, request.rate_hz, request.n_records(), request.n_samples});
+    ClipOutput output(
+        {o.out, o.overwrite, o.spectrogram, request.rate_hz, request.n_records(), request.n_samples});
     if (o.classes.empty() && !loaded.data.classes.empty())
         app.console.line(fmt::format("no --class is given; the model was trained with one of {}",
                                      fmt::join(loaded.data.classes, ", ")));
@@ -191,6 +223,8 @@ void generate_audio(App& app, const cli::GenerateOptions& o, LoadedModel& loaded
             fmt::format("raw PCM of 16 bits, mono, {} Hz on standard output; to hear it, append:  | {}",
                         request.rate_hz, output.player()));
     make_clips(app, o, request, loaded, compute, output);
+    if (o.spectrogram) add_spectrograms(output, request.n_records(), request.n_samples);
+    if (output.is_folder()) add_listening_page(output, page_of(o, request, loaded));
     output.commit();
 }
 

@@ -92,6 +92,23 @@ same "$W/low/0001.wav" "$W/classes/0001.wav"
 refused 1 "no such class; the nearest is high.*high, low" "${any[@]}" --class hihg --out "$W/x.wav"
 refused 1 'no classes.*--class-conditional' "$ADDER" generate --checkpoint "$W/pcm16" --seconds 1 --class high --out "$W/x.wav"
 
+# Beside the clips of a folder a page to hear them, which loads nothing; pictures where they are asked for.
+page=$W/classes/listen.html
+[ "$(wc -c <"$page")" -le 5000000 ] || wrong "expected a page of 5 MB at most"
+for text in 0000.wav 0003.wav high low seed temperature mulaw '<audio' '<svg' "$W/flat"; do
+    grep -qF -- "$text" "$page" || wrong "expected '$text' on the page"
+done
+grep -qE '(src|href)=["'"'"']?(https?:)?//' "$page" && wrong "the page must load nothing"
+is_png() { [ "$(head -c 8 "$1" | od -An -t x1 | tr -d ' ')" = 89504e470d0a1a0a ] || wrong "expected a picture: $1"; }
+succeeds "${any[@]}" --num 2 --spectrogram --out "$W/pictures"
+is_png "$W/pictures/0000.png"
+is_png "$W/pictures/0001.png"
+succeeds "${any[@]}" --spectrogram --out "$W/picture.flac"
+is_png "$W/picture.png"
+refused 1 'picture.png: exists' "${any[@]}" --spectrogram --out "$W/picture.wav"
+[ -e "$W/picture.wav" ] && wrong "a refused generation left its file"
+[ -e "$W/classes/0000.png" ] && wrong "pictures are made where they are asked for"
+
 # Drawing.
 succeeds "${any[@]}" --num 2 --temperature 0 --out "$W/greedy"
 same "$W/greedy/0000.wav" "$W/greedy/0001.wav"

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "datasets/audio.h"
 #include "pipelines/audio/codec.h"
 #include "pipelines/audio/context_model.h"
 #include "pipelines/audio/signal_records.h"
@@ -408,12 +409,19 @@ TEST(AudioPrompt, is_resampled_and_encoded_as_training_was) {
     EXPECT_EQ(ids.size(), 100u);
     for (size_t t = 0; t < ids.size(); ++t) EXPECT_EQ(ids[t] >= 256, t % 2 == 1);
     // Written out again.
-    const auto out = kDomain.open_sample("a.wav", w.path("a.wav"), o);
-    out->add(std::span(ids).first(33));
-    out->add(std::span(ids).subspan(33));
-    out->finish();
+    std::vector<float> samples;
+    const auto decoder = kDomain.signal->make_decoder(o);
+    decoder->decode(std::span(ids).first(33), samples);
+    decoder->decode(std::span(ids).subspan(33), samples);
+    AudioWriter out(w.path("a.wav"), AudioFileType::wav, kDomain.signal->rate(o));
+    out.write(samples);
+    out.finish();
     EXPECT_EQ(kDomain.read_prompt(w.path("a.wav"), o), ids);
-    EXPECT_THROW(kDomain.open_sample("a.mp3", w.path("a.mp3"), o), Error);
+    // A record begins with the first sample of its prompt, silent or not.
+    o.audio.trim = 30;
+    std::vector<float> late(400, 0.0f);
+    late.back() = 0.5f;
+    EXPECT_EQ(kDomain.read_prompt(write_wav(w.path("late.wav"), late, 8000), o).size(), 800u);
 }
 
 }  // namespace
