@@ -143,11 +143,11 @@ void make_clips(App& app, const cli::GenerateOptions& o, const Request& request,
     const StopSignals signals;
     const auto begin = std::chrono::steady_clock::now();
     Clips clips(request, loaded, output);
-    const int64_t all = request.n_records() * request.n_samples * request.tokens_per_sample;
+    const int64_t all = request.n_records() * request.n_samples;
     const auto prompt_of = [&](int64_t k) { return request.opening_of(k); };
     const auto sink = [&](int64_t k, int64_t first, std::span<const uint16_t> tokens) {
         clips.add(k, first, tokens);
-        app.console.work(clips.done(), all, loaded.tokenizer->token().c_str(), seconds_since(begin));
+        app.console.work(clips.done() / request.tokens_per_sample, all, "sample", seconds_since(begin));
     };
     try {
         generate_pieces(loaded.model, compute, g, prompt_of, sink, &signals.flag());

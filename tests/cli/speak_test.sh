@@ -23,10 +23,10 @@ for i in 1 2 3; do
     tone $((500 + 100 * i)) 8 8000 >"$W/in/high/$i.wav"
     tone $((500 + 100 * i)) 40 8000 >"$W/in/low/$i.wav"
 done
-train=("$ADDER" train --domain audio --input "$W/in" --d-model 16 --layers 2 --d-state 8 --length 512 --batch 2 --steps 12 --lr 1e-2)
-succeeds "${train[@]}" --out "$W/flat" --class-conditional
+train=("$ADDER" train --domain audio --input "$W/in" --d-model 16 --d-state 8 --length 512 --batch 2 --steps 12 --lr 1e-2)
+succeeds "${train[@]}" --layers 2 --out "$W/flat" --class-conditional
 succeeds "${train[@]}" --mixer mamba1 --backbone unet --pool 4,2 --layers 1 --out "$W/unet" --class-conditional
-succeeds "${train[@]}" --codec pcm16 --out "$W/pcm16"
+succeeds "${train[@]}" --layers 2 --codec pcm16 --out "$W/pcm16"
 
 for model in flat unet pcm16; do
     generate=("$ADDER" generate --checkpoint "$W/$model" --seed 5 --seconds 0.1)
@@ -53,7 +53,7 @@ for model in flat unet pcm16; do
     succeeds "${generate[@]}" --out "$W/$model.flac"
     [ "$(head -c 4 "$W/$model.flac")" = fLaC ] || wrong "expected a FLAC file"
     # Without a prompt a record begins with silence; a shorter one begins alike.
-    [ "$(od -An -t d2 -N 2 "$W/out" | tr -d ' ')" -lt 20 ] || wrong "expected silence first"
+    [ "$(pcm "$W/$model.wav" | od -An -t d2 -N 2 | tr -d ' ')" -lt 20 ] || wrong "expected silence first"
     succeeds "$ADDER" generate --checkpoint "$W/$model" --seed 5 --seconds 0.05 --out "$W/$model.short.wav"
     cmp -s <(pcm "$W/$model.short.wav") <(pcm "$W/$model.wav" | head -c 800) || wrong "a shorter record must begin alike"
     succeeds "$ADDER" generate --checkpoint "$W/$model" --seed 6 --seconds 0.1 --out "$W/$model.seed.wav"
