@@ -9,6 +9,7 @@
 #pragma once
 #include <algorithm>
 
+#include "core/tensor.h"
 #include "kernels/common/device.cuh"
 #include "kernels/common/launch.cuh"
 #include "kernels/common/mma.cuh"
@@ -20,11 +21,32 @@ inline constexpr int kOutputs = 8;  // the columns of an instruction
 inline constexpr int kRows = 16;    // of the input: the rows of an instruction
 inline constexpr int kChunk = 32;   // of I: two instructions
 
+// Bytes that later kernels read, from 16-byte boundaries on: a hint.
+struct Soon {
+    const char* at[2] = {};
+    int64_t bytes[2] = {};
+};
+
 struct Problem {
     const bf16* weight;  // (O,I)
     int64_t weight_stride;
     int B, I, O;
+    Soon soon;
 };
+
+// Asks for these bytes, spread over all blocks, to be in the second-level cache.
+__device__ __forceinline__ void hint_soon(const Soon& soon) {
+    constexpr int kRun = 4096;
+    const int64_t step = int64_t{gridDim.x} * gridDim.y * kThreads;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        // Neighbouring runs go to different blocks.
+        int64_t run = int64_t{threadIdx.x} * gridDim.x * gridDim.y + blockIdx.y * gridDim.x + blockIdx.x;
+        for (; run * kRun < soon.bytes[i]; run += step)
+            prefetch_l2(soon.at[i] + run * kRun,
+                        static_cast<uint32_t>(min(soon.bytes[i] - run * kRun, int64_t{kRun})));
+    }
+}
 
 struct Eight {
     uint32_t two[4];
@@ -127,6 +149,15 @@ struct GatedRows {
 
 // ---- what becomes of an output ----
 
+// Every row's elements may be read and stored in fours.
+inline bool in_fours(const TensorRef& t) {
+    const int64_t bytes = 4 * size_of(t.dtype);
+    if (reinterpret_cast<uintptr_t>(t.data) % bytes != 0) return false;
+    for (int d = 0; d + 1 < t.rank(); ++d)
+        if (t.size(d) > 1 && t.stride[static_cast<size_t>(d)] % 4 != 0) return false;
+    return true;
+}
+
 // y = output + bias.
 struct Store {
     const float* bias;  // null = none
@@ -143,6 +174,29 @@ struct Store {
             static_cast<float*>(y)[at] = total;
         else
             static_cast<bf16*>(y)[at] = from_float<bf16>(total);
+    }
+
+    // The same for four neighbouring outputs, `count` of them there; o is a multiple of four.
+    bool fours;  // y may be stored in fours
+    struct FourAhead {};
+    __device__ __forceinline__ void hint(int, int) const {}
+    __device__ __forceinline__ void fetch_parameters(int, FourAhead&) const {}
+    __device__ __forceinline__ void fetch_rows(int, int, FourAhead&) const {}
+    __device__ __forceinline__ void four(int b, int o, int count, float (&total)[4], const FourAhead&) const {
+        if (!fours || count < 4) {
+#pragma unroll
+            for (int c = 0; c < 4; ++c)
+                if (c < count) (*this)(b, o + c, total[c], {});
+            return;
+        }
+        if (bias)
+#pragma unroll
+            for (int c = 0; c < 4; ++c) total[c] += bias[o + c];
+        const int64_t at = b * stride + o;
+        if (y_f32)
+            store<4>(static_cast<float*>(y) + at, total);
+        else
+            store<4>(static_cast<bf16*>(y) + at, total);
     }
 };
 
@@ -186,6 +240,59 @@ struct ConvStep {
             out = from_float<bf16>(sum * fast_sigmoid(sum));
         }
         y[b * stride + o] = out;
+    }
+
+    // The same for four neighbouring outputs, `count` of them there; o is a multiple of four.
+    bool fours;  // y and the channels of `halo` may be read and stored in fours, `first` and `channels` consist of them
+    struct FourAhead {
+        float tap[4][kTaps], before[kTaps - 1][4], bias[4];
+    };
+    __device__ __forceinline__ bool convolves(int o) const { return o >= first && o - first < channels; }
+    __device__ __forceinline__ void hint(int b, int o) const {
+        if (!fours || !convolves(o)) return;
+#pragma unroll
+        for (int k = 0; k + 1 < kTaps; ++k) prefetch_l2(halo + b * halo_member + k * halo_row + (o - first));
+    }
+    __device__ __forceinline__ void fetch_parameters(int o, FourAhead& a) const {
+        if (!fours || !convolves(o)) return;
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+            load<kTaps>(taps + int64_t{o - first + c} * kTaps, a.tap[c]);
+            a.bias[c] = bias ? bias[o - first + c] : 0.0f;
+        }
+    }
+    __device__ __forceinline__ void fetch_rows(int b, int o, FourAhead& a) const {
+        if (!fours || !convolves(o)) return;
+#pragma unroll
+        for (int k = 0; k + 1 < kTaps; ++k) load<4>(halo + b * halo_member + k * halo_row + (o - first), a.before[k]);
+    }
+    __device__ __forceinline__ void four(int b, int o, int count, const float (&total)[4], const FourAhead& a) const {
+        if (!fours || count < 4) {
+#pragma unroll
+            for (int c = 0; c < 4; ++c)
+                if (c < count) (*this)(b, o + c, total[c], fetch(b, o + c));
+            return;
+        }
+        float out[4];
+#pragma unroll
+        for (int c = 0; c < 4; ++c) out[c] = total[c];
+        if (convolves(o)) {
+            float newest[4];
+            float* const to = halo_out + b * out_member + (o - first);
+#pragma unroll
+            for (int c = 0; c < 4; ++c) {
+                newest[c] = to_float(from_float<bf16>(total[c]));
+                float sum = a.bias[c];
+#pragma unroll
+                for (int k = 0; k + 1 < kTaps; ++k) sum += a.tap[c][k] * a.before[k][c];
+                sum += a.tap[c][kTaps - 1] * newest[c];
+                out[c] = sum * fast_sigmoid(sum);
+            }
+#pragma unroll
+            for (int k = 0; k + 2 < kTaps; ++k) store<4>(to + k * out_row, a.before[k + 1]);
+            store<4>(to + (kTaps - 2) * out_row, newest);
+        }
+        store<4>(y + b * stride + o, out);
     }
 };
 
@@ -302,38 +409,30 @@ __global__ void __launch_bounds__(kThreads, 2) product_kernel(Problem p, Source 
     }
 }
 
-// The rows of a norm for products of many tiles, which then read two bytes an element: block = 16 rows, by
-// the same threads in the same order as in the product, so that both ways give the same bits.
+inline constexpr int kWeighWarps = 4;
+
+// The rows of a norm for products of many tiles, which then read two bytes an element. Mapping: warp = one row;
+// lane 4 w + i has what lane i of the row has in warp w of the product, and sums go in the same order, so that
+// both ways give the same bits.
 template <class Source>
-__global__ void __launch_bounds__(kThreads) weigh_kernel(Problem p, Source source, bf16* rows, float* scale) {
-    __shared__ float square_room[kWarps][kRows];
-    const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, group = lane / 4, pair = lane % 4;
+__global__ void __launch_bounds__(kWeighWarps* kWarp)
+    weigh_kernel(Problem p, Source source, bf16* rows, float* scale) {
+    const int lane = threadIdx.x % kWarp, b = blockIdx.y * kWeighWarps + static_cast<int>(threadIdx.x) / kWarp;
     release_next();
     wait_for_previous();
-    float squares[2] = {};
-#pragma unroll 2
-    for (int chunk = warp; chunk * kChunk < p.I; chunk += kWarps) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            const int b = blockIdx.y * kRows + group + half * 8, k = chunk * kChunk + pair * 8;
-            const Eight e = source.load(b, k, p, squares[half]);
-            if (b >= p.B || k >= p.I) continue;
-            *reinterpret_cast<uint4*>(rows + int64_t{b} * p.I + k) =
-                make_uint4(e.two[0], e.two[1], e.two[2], e.two[3]);
-        }
+    if (b >= p.B) return;
+    float squares = 0;
+#pragma unroll 4
+    for (int k = lane * 8; k < p.I; k += kWarp * 8) {
+        const Eight e = source.load(b, k, p, squares);
+        *reinterpret_cast<uint4*>(rows + int64_t{b} * p.I + k) =
+            make_uint4(e.two[0], e.two[1], e.two[2], e.two[3]);
     }
+    const float of_four = warp_sum<4>(squares);
+    float total = __shfl_sync(kFullWarp, of_four, 0);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-        const float of_warp = warp_sum<4>(squares[half]);
-        if (pair == 0) square_room[warp][group + half * 8] = of_warp;
-    }
-    __syncthreads();
-    const int row = threadIdx.x, b = blockIdx.y * kRows + row;
-    if (row >= kRows || b >= p.B) return;
-    float total = square_room[0][row];
-#pragma unroll
-    for (int w = 1; w < kWarps; ++w) total += square_room[w][row];
-    scale[b] = 1 / sqrtf(total / static_cast<float>(p.I) + source.eps);
+    for (int w = 1; w < kWarps; ++w) total += __shfl_sync(kFullWarp, of_four, w * 4);
+    if (lane == 0) scale[b] = 1 / sqrtf(total / static_cast<float>(p.I) + source.eps);
 }
 
 template <int kTiles, int kN, class Source, class Finish>
@@ -352,30 +451,6 @@ inline int64_t blocks_of(const Problem& p, int tiles, int n) {
 // The smallest tiles while they leave multiprocessors idle.
 inline bool takes_small_tiles(const Problem& p) {
     return p.B <= kRows || blocks_of(p, 1, 1) <= 2 * kMultiprocessors;
-}
-
-// Larger tiles read W and the rows less often.
-template <class Finish>
-void multiply_rows(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows, const Finish& finish) {
-    if (takes_small_tiles(p))
-        start<1, 1>(stream, p, rows, finish);
-    else if (p.B <= 4 * kRows && blocks_of(p, 4, 1) <= 2 * kMultiprocessors)
-        start<4, 1>(stream, p, rows, finish);
-    else if (blocks_of(p, 4, 4) >= kMultiprocessors)
-        start<4, 4>(stream, p, rows, finish);
-    else
-        start<2, 4>(stream, p, rows, finish);
-}
-
-// The same with the norm of the rows; room for (B,I) rows, aligned to 16 bytes, and (B) scales. One kernel
-// where blocks are few, two beyond.
-template <class Source, class Finish>
-void multiply_normed(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish,
-                     bf16* rows, float* scale) {
-    if (takes_small_tiles(p)) return start<1, 1>(stream, p, source, finish);
-    launch_early(stream, dim3(1, static_cast<unsigned>(ceil_div(p.B, kRows))), kThreads, 0,
-                 weigh_kernel<Source>, p, source, rows, scale);
-    multiply_rows(stream, p, {rows, p.I, scale}, finish);
 }
 
 }  // namespace adder::cuda::step

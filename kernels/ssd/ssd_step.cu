@@ -4,13 +4,15 @@
 // depends on another row. The sum over n: within a lane in order, then over the lanes by halving distances.
 // Bytes: 8 B H P N for the state; x, y, B, C are small beside it. Bound by memory. Parameters are read before
 // the kernels before have ended.
+#include <cstdlib>
+
 #include "kernels/ssd/ssd_tile.cuh"
 
 namespace adder::cuda {
 
 namespace {
 
-constexpr int kWarps = 4, kThreads = kWarps * kWarp, kRows = 4;
+constexpr int kWarps = 4, kThreads = kWarps * kWarp;
 
 template <class T>
 struct Step {
@@ -19,7 +21,7 @@ struct Step {
     View<T, 3> y;
 };
 
-template <class T, int V>
+template <class T, int V, int kRows>
 __global__ void __launch_bounds__(kThreads) step_kernel(Step<T> s) {
     const SsdInputs<T>& in = s.in;
     const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
@@ -43,21 +45,23 @@ __global__ void __launch_bounds__(kThreads) step_kernel(Step<T> s) {
     const T* keys = &in.Bm(b, 0, in.group(h) * in.N);
     const T* queries = &in.C(b, 0, in.group(h) * in.N);
     float x[kRows], sum[kRows] = {};
+    const T* from = &in.x(b, 0, h * in.P + (p0 < in.P ? p0 : 0));
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) x[r] = r < rows ? to_float(in.x(b, 0, h * in.P + p0 + r)) : 0.0f;
+    for (int r = 0; r < kRows; ++r) x[r] = r < rows ? to_float(from[r]) : 0.0f;
     const SsdStepScalars scalars = ssd_step_scalars(to_float(in.dt_raw(b, 0, h)) + bias, A, in.zoh);
     const float decay = expf(scalars.log_decay());
     const bool starts = in.start && in.start(b, 0) != 0;
     while (n < in.N) {
         float key[V], query[V];
-#pragma unroll
-        for (int v = 0; v < V; ++v) key[v] = to_float(keys[n + v]), query[v] = to_float(queries[n + v]);
+        load<V>(keys + n, key);
+        load<V>(queries + n, query);
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
             if (r >= rows) break;
+            const float gain = scalars.gain * x[r];
 #pragma unroll
             for (int v = 0; v < V; ++v) {
-                state[r][v] = decay * (starts ? 0.0f : state[r][v]) + scalars.gain * x[r] * key[v];
+                state[r][v] = decay * (starts ? 0.0f : state[r][v]) + gain * key[v];
                 sum[r] += state[r][v] * query[v];
             }
             store<V>(at + r * stride, state[r]);
@@ -73,15 +77,29 @@ __global__ void __launch_bounds__(kThreads) step_kernel(Step<T> s) {
     }
 }
 
+// Rows that can be read in fours.
+bool in_fours(const TensorRef& t) {
+    if (reinterpret_cast<uintptr_t>(t.data) % (4 * size_of(t.dtype)) != 0) return false;
+    for (int d = 0; d + 1 < t.rank(); ++d)
+        if (t.size(d) > 1 && t.stride[static_cast<size_t>(d)] % 4 != 0) return false;
+    return true;
+}
+
 template <class T>
 void step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y) {
     const Step<T> s{ssd_inputs<T>(args), h.as<float, 4>("[ssd_step] h"), y.as<T, 3>("[ssd_step] y")};
-    const dim3 grid(blocks(static_cast<int64_t>(s.in.B) * s.in.H),
-                    static_cast<unsigned>(ceil_div(s.in.P, kWarps * kRows)));
-    if (vector_width(s.h, s.in.N) == 4)
-        launch_early(ctx.gpu->stream(), grid, dim3(kThreads), 0, step_kernel<T, 4>, s);
-    else
-        launch_early(ctx.gpu->stream(), grid, dim3(kThreads), 0, step_kernel<T, 1>, s);
+    const auto start = [&](auto kernel, int rows) {
+        const dim3 grid(blocks(static_cast<int64_t>(s.in.B) * s.in.H),
+                        static_cast<unsigned>(ceil_div(s.in.P, kWarps * rows)));
+        launch_early(ctx.gpu->stream(), grid, dim3(kThreads), 0, kernel, s);
+    };
+    static const char* v = std::getenv("ADDER_SSD");
+    const int rows = v ? std::atoi(v) : 4;
+    if (vector_width(s.h, s.in.N) < 4 || !in_fours(args.B) || !in_fours(args.C) || s.in.N % 4 != 0) return start(step_kernel<T, 1, 4>, 4);
+    if (rows == 4) return start(step_kernel<T, 4, 4>, 4);
+    if (rows == 8) return start(step_kernel<T, 4, 8>, 8);
+    if (rows == 2) return start(step_kernel<T, 4, 2>, 2);
+    return start(step_kernel<T, 4, 16>, 16);
 }
 
 }  // namespace
