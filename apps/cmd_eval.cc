@@ -19,10 +19,15 @@ constexpr CommandText kText = {"eval", kEvalSummary, "adder eval --checkpoint ru
 
 using Json = nlohmann::ordered_json;
 
-std::string as_text(const Json& result, const char* token) {
+// Targets that count less than others make a sum that is no whole number.
+Json count_of(double weight) {
+    return weight == std::floor(weight) ? Json(static_cast<int64_t>(weight)) : Json(weight);
+}
+
+std::string as_text(const Json& result, const std::string& token) {
     std::string text = fmt::format("{:.6f} bits per {} ({:.6f} nats) over {} {}s\n",
                                    result["bits_per_token"].get<double>(), token, result["nats_per_token"].get<double>(),
-                                   result["tokens"].get<int64_t>(), token);
+                                   result["tokens"].dump(), token);
     if (result.contains("baselines"))
         for (const auto& [name, bits] : result["baselines"].items())
             text += fmt::format("{:.6f} bits per {}: {}\n", bits.get<double>(), token, name);
@@ -44,18 +49,18 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     const Compute compute = machine.compute();
 
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
-    DataOptions data_options;
-    data_options.input = o.input;
-    data_options.split = {o.valid_fraction, o.gap_bp, {}};
-    const Dataset data = loaded.domain.load(data_options);
+    loaded.require_language_model();
+    const Dataset data = loaded.domain.load(loaded.reading(o.data));
     report(app.console, data);
 
     const StopSignals signals;
-    const std::vector<Segment>& segments = o.valid_fraction > 0 ? data.valid : data.train;
+    const bool is_split = !data.split_digest.empty() || !data.valid_digest.empty();
+    const std::string part = !o.part.empty() ? o.part : is_split ? "valid" : "train";
+    const std::vector<Segment>& segments = part == "valid" ? data.valid : part == "test" ? data.test : data.train;
     std::string table = "name\ttokens\tnats\n";
     const int64_t tile = std::min(o.tile.value_or(score_tile(compute.device, loaded.model.config())),
-                                  std::max<int64_t>(n_tokens(segments), 1));
-    const auto scorer = make_scorer(loaded.model, compute, loaded.domain.rules(), tile);
+                                  std::max<int64_t>(n_symbols(segments), 1));
+    const auto scorer = make_scorer(loaded.model, compute, *data.tokenizer, tile);
     LossSums sums;
     try {
         sums = scorer->score(
@@ -63,21 +68,22 @@ void run_eval(App& app, const std::vector<std::string>& args) {
             [&](size_t i, const LossSums& own) {
                 const std::string& name = data.records[static_cast<size_t>(segments[i].record)].name;
                 if (!o.per_record.empty())
-                    table += fmt::format("{}\t{}\t{}\n", name, static_cast<int64_t>(own.weight), own.loss);
+                    table += fmt::format("{}\t{}\t{}\n", name, own.weight, own.loss);
             },
             &signals.flag());
     } catch (const Interrupted&) {
         fail("eval: stopped by a signal before the end; nothing was written");
     }
     if (sums.weight == 0)
-        fail("eval: nothing to score: no {} has a known {} before it", loaded.domain.token, loaded.domain.token);
+        fail("eval: nothing to score: no {} has a known {} before it", data.tokenizer->token(), data.tokenizer->token());
     if (!o.per_record.empty()) write_file(o.per_record, table);
 
     const double nats = sums.loss / sums.weight;
     Json result = {{"nats_per_token", nats}, {"bits_per_token", nats / std::numbers::ln2},
-                   {"tokens", static_cast<int64_t>(sums.weight)}};
-    for (const Baseline& b : loaded.domain.evaluate(data, o.baseline_orders())) result["baselines"][b.name] = b.bits_per_token;
-    app.results = o.json ? result.dump() + "\n" : as_text(result, loaded.domain.token);
+                   {"tokens", count_of(sums.weight)}};
+    for (const Baseline& b : loaded.domain.evaluate(data, segments, o.baseline_orders()))
+        result["baselines"][b.name] = b.bits_per_token;
+    app.results = o.json ? result.dump() + "\n" : as_text(result, data.tokenizer->token());
 }
 
 }  // namespace adder

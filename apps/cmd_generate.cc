@@ -38,9 +38,10 @@ void run_generate(App& app, const std::vector<std::string>& args) {
     const Compute compute = machine.compute();
 
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
+    loaded.require_language_model();
     std::vector<uint16_t> prompt;
     if (!o.prompt.empty())
-        for (uint8_t id : loaded.domain.read_prompt(o.prompt)) prompt.push_back(id);
+        prompt = loaded.domain.read_prompt(o.prompt, loaded.data);
 
     GenerateOptions g;
     g.n_tokens = *o.tokens;
@@ -53,7 +54,7 @@ void run_generate(App& app, const std::vector<std::string>& args) {
     g.sampler.top_k = o.top_k.value_or(0);
     g.sampler.top_p = o.top_p.value_or(0);
     g.sampler.allowed.assign(static_cast<size_t>(loaded.model.vocab()), 0);
-    for (uint16_t id : loaded.domain.alphabet(o.allow_n)) g.sampler.allowed[id] = 1;
+    for (uint16_t id : loaded.domain.alphabet(loaded.data, o.allow_n)) g.sampler.allowed[id] = 1;
 
     const StopSignals signals;
     std::optional<AtomicFile> file;
@@ -63,7 +64,7 @@ void run_generate(App& app, const std::vector<std::string>& args) {
         generate(
             loaded.model, compute, g, [&](int64_t) { return std::span<const uint16_t>(prompt); },
             [&](int64_t record, std::span<const uint16_t> tokens) {
-                loaded.domain.append_sample(text, header(o, record, prompt.size()), tokens);
+                loaded.domain.append_sample(text, header(o, record, prompt.size()), tokens, loaded.data);
                 if (!file) return;
                 file->write(text);
                 text.clear();

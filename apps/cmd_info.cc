@@ -79,7 +79,8 @@ void add_training(Json& json, const std::string& checkpoint, const nlohmann::jso
     json["tokens"] = state.tokens;
     json["batches"] = state.consumed_batches;
     if (state.best_step >= 0)
-        json["best"] = {{"step", state.best_step}, {"valid_loss", state.best_valid_loss}};
+        json["best"] = run.contains("best_by") ? Json{{"step", state.best_step}, {"by", run.at("best_by")}}
+                                               : Json{{"step", state.best_step}, {"valid_loss", state.best_criterion}};
     for (const char* key : {"version", "commit", "device", "device_name", "dtype", "isa", "data", "options"})
         // Older runs have fewer of these.
         if (run.contains(key)) json[key] = run.at(key);

@@ -102,7 +102,7 @@ void run_plan(App& app, const std::vector<std::string>& args) {
     if (line.print_config) return void(app.results = config_text(list));
     Machine machine(o.machine, app.console);
     const Compute compute = machine.compute();
-    LanguageModel model(model_config(o.model, domain.vocabulary));
+    LanguageModel model(model_config(o.model, domain.make_tokenizer(o.data)->vocabulary()));
     const std::vector<MemoryPlan> plans = stage_plans(model, compute, o.tiles, o.tiles.tile.value_or(0));
     const MemoryPlan& p = plans.back();
     // A model that does not fit here is planned for another machine.

@@ -1,17 +1,16 @@
 #include "apps/cmd_train.h"
 
-#include <chrono>
 #include <numbers>
 
 #include "apps/command_line.h"
 #include "apps/run_folder.h"
+#include "apps/run_log.h"
 #include "apps/run_options.h"
 #include "apps/scoring.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
 #include "pipelines/windows.h"
 #include "train/loop.h"
-#include "train/metrics.h"
 #include "train/profile.h"
 
 namespace adder {
@@ -22,8 +21,6 @@ constexpr CommandText kText = {
     "train", kTrainSummary,
     "adder train --domain dna --input genome.fa.gz --out run --valid-fraction 0.2\n"
     "adder train --out run --resume"};
-
-using Clock = std::chrono::steady_clock;
 
 // Periodic evaluations read at most this many held-out tokens; the last one reads all.
 constexpr int64_t kPeriodicEvaluationTokens = 1 << 18;
@@ -37,7 +34,7 @@ class TrainCommand {
     void run() {
         data_ = load_training_data(o_.data, domain_, app_.console);
         folder_.check_data(data_);
-        LanguageModel model(model_config(o_.model, domain_.vocabulary));
+        LanguageModel model(model_config(o_.model, data_.tokenizer->vocabulary()));
         set_resolved(o_.model, model.config());
         const int64_t recorded = folder_.stored().is_null() ? 0 : folder_.stored().value("tile", int64_t{0});
         const std::vector<MemoryPlan> plans = resumed_plans(model, compute_, o_.tiles, recorded);
@@ -46,8 +43,9 @@ class TrainCommand {
         const auto& a = o_.optimizer;
         Trainer trainer(model, params, {a.beta1, a.beta2, a.eps, a.weight_decay, a.clip}, compute_, plans.front());
         TrainerState state = begin(model, params, trainer);
-        const WindowSampler sampler(data_.records, data_.train, domain_.rules(), o_.tiles.stages(),
-                                    o_.tiles.accumulation, static_cast<uint64_t>(a.seed));
+        const WindowSampler sampler(data_.records, data_.train, *data_.tokenizer,
+                                    {o_.tiles.stages(), o_.tiles.accumulation, static_cast<uint64_t>(a.seed),
+                                     domain_.reverse(o_.data)});
         const FillBatch fill = [&](int64_t step, int64_t micro, Batch& batch) { sampler.fill(step, micro, batch); };
         if (o_.profile)
             return void(app_.results = profile_steps(trainer, compute_, o_.tiles.accumulation, fill));
@@ -107,14 +105,10 @@ class TrainCommand {
             say(fmt::format("going on is exact only to rounding: {}", change));
         folder_.prepare(loop.run);
 
-        MetricsLog log(folder_.path(), state.step, state.evaluated_step);
-        EventFile events(folder_.path(), state.step);
+        RunLog log(app_.console, folder_.path(), state, loop.steps);
         const LearningRate rate{o_.optimizer.lr, loop.steps, o_.optimizer.warmup, o_.optimizer.lr_final};
         const std::vector<LengthStage> stages = o_.tiles.stages();
         std::unique_ptr<SegmentScorer> scorer;
-        const auto began = Clock::now();
-        const int64_t first = state.step;
-
         LoopHooks hooks;
         hooks.stop = &signals.flag();
         hooks.lr = [&](int64_t step) { return learning_rate(rate, step + 1); };
@@ -122,45 +116,28 @@ class TrainCommand {
             return plans[static_cast<size_t>(&stage_at(stages, step + 1) - stages.data())];
         };
         hooks.fill = fill;
-        hooks.on_word = [&](const std::string& word) { say(word); };
-        hooks.on_save = [&] { log.sync(); };
-        hooks.on_step = [&](const StepRow& r) {
-            const StepMetrics m{r.step, r.loss, r.grad_norm, r.lr, r.tokens, r.tokens_per_s};
-            log.write(m);
-            events.write(m);
-            const double spent = std::chrono::duration<double>(Clock::now() - began).count();
-            const auto done = static_cast<double>(r.step - first);
-            app_.console.progress({r.step, loop.steps, r.loss, r.tokens_per_s,
-                                   spent / done * static_cast<double>(loop.steps - r.step)});
-        };
+        log.follow(hooks);
         hooks.on_valid = [&](const ValidRow& r) {
-            const EvalMetrics m{r.step, r.valid_loss};
-            log.write(m);
-            events.write(m);
+            log.write({.step = r.step, .valid_loss = r.valid_loss});
             say(fmt::format("step {}: held out {:.4f} nats, {:.4f} bits per {} over {} {}s", r.step, r.valid_loss,
-                            r.valid_loss / std::numbers::ln2, domain_.token, r.tokens, domain_.token));
+                            r.valid_loss / std::numbers::ln2, data_.tokenizer->token(), r.tokens, data_.tokenizer->token()));
         };
         if (!data_.valid.empty()) {
             // Less than training took, so that it fits beside it.
             const int64_t most = std::max<int64_t>(4096, plans.back().tiles.B * plans.back().tiles.T / 8);
-            scorer = make_scorer(model, compute_, domain_.rules(), std::min(most, score_tile(compute_.device, model.config())));
+            scorer = make_scorer(model, compute_, *data_.tokenizer, std::min(most, score_tile(compute_.device, model.config())));
             hooks.evaluate = [&](bool whole) {
-                const auto part = first_tokens(data_.valid, kPeriodicEvaluationTokens);
+                const auto part = first_symbols(data_.valid, kPeriodicEvaluationTokens * data_.tokenizer->width());
                 HeldOut h;
                 h.part = scorer->score(data_.records, part, {}, hooks.stop);
                 h.all = h.part;
-                if (whole && n_tokens(part) < n_tokens(data_.valid))
+                if (whole && n_symbols(part) < n_symbols(data_.valid))
                     h.all = scorer->score(data_.records, data_.valid, {}, hooks.stop);
                 return h;
             };
         }
         const LoopEnd end = run_training(model, params, trainer, state, loop, hooks);
-        app_.console.finish_line();
-        if (end == LoopEnd::stopped)
-            say(fmt::format("stopped after step {} of {}; go on with: adder train --out {} --resume", state.step,
-                            loop.steps, folder_.path()));
-        else
-            say(fmt::format("finished {} steps: {}", state.step, folder_.path()));
+        log.end(end, state.step, "train");
     }
 
     App& app_;

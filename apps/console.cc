@@ -48,20 +48,36 @@ void Console::line(std::string_view text) {
     write_all("\n");
 }
 
-void Console::progress(const ProgressState& state) {
+bool Console::due(int64_t step, int64_t steps) {
     const auto now = std::chrono::steady_clock::now();
     const std::chrono::duration<double> since = now - shown_;
-    const bool due = terminal_ ? since.count() >= 0.1
-                               : since.count() >= 10 && (state.step - shown_step_) * 20 >= state.steps;
-    if (shown_step_ >= 0 && state.step < state.steps && !due) return;
+    const bool long_ago = terminal_ ? since.count() >= 0.1 : since.count() >= 10 && (step - shown_step_) * 20 >= steps;
+    if (shown_step_ >= 0 && step < steps && !long_ago) return false;
     shown_ = now;
-    shown_step_ = state.step;
+    shown_step_ = step;
+    return true;
+}
+
+void Console::progress(const ProgressState& state) {
+    if (!due(state.step, state.steps)) return;
     const Duration eta = describe_seconds(state.eta_s);
     std::array<char, 160> text;
     const auto end = fmt::format_to_n(text.data(), text.size(), "{}step {}/{}  loss {:.4f}  {:.0f} tokens/s  ETA {}{}",
                                       terminal_ ? kEraseLine : "", state.step, state.steps, state.loss,
                                       state.tokens_per_s, std::string_view(eta.text.data(), eta.size),
                                       terminal_ ? "" : "\n");
+    write_all({text.data(), std::min(end.size, text.size())});
+    line_open_ = terminal_;
+}
+
+void Console::work(int64_t done, int64_t all, const char* token, double seconds) {
+    if (!due(done, all)) return;
+    const double per_s = seconds > 0 ? static_cast<double>(done) / seconds : 0;
+    const Duration eta = describe_seconds(per_s > 0 ? static_cast<double>(all - done) / per_s : 0);
+    std::array<char, 160> text;
+    const auto end = fmt::format_to_n(text.data(), text.size(), "{}{}/{} {}s  {:.0f} {}s/s  ETA {}{}",
+                                      terminal_ ? kEraseLine : "", done, all, token, per_s, token,
+                                      std::string_view(eta.text.data(), eta.size), terminal_ ? "" : "\n");
     write_all({text.data(), std::min(end.size, text.size())});
     line_open_ = terminal_;
 }

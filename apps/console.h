@@ -27,6 +27,8 @@ class Console {
     // Shows `state` if the last one shown is old enough: 0.1 s on a terminal, 10 s and a twentieth of the run
     // elsewhere; the first and the last step always. Allocates nothing.
     void progress(const ProgressState& state);
+    // The same for work that is counted in tokens: `done` of `all`, `seconds` after its begin.
+    void work(int64_t done, int64_t all, const char* token, double seconds);
     // Leaves the progress line as it is and goes to the next line.
     void finish_line();
 
@@ -36,6 +38,7 @@ class Console {
     bool line_open_ = false;
     int64_t shown_step_ = -1;
     std::chrono::steady_clock::time_point shown_{};
+    bool due(int64_t step, int64_t steps);
     void write_all(std::string_view text);
 };
 

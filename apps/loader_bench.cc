@@ -1,6 +1,7 @@
 // The data side alone: windows of made-up sequences, and packing them for a GPU.
 #include "apps/bench_parts.h"
 #include "core/rng.h"
+#include "pipelines/domain.h"
 #include "pipelines/windows.h"
 
 namespace adder {
@@ -14,9 +15,9 @@ std::vector<TokenRecord> made_up_contigs() {
     const Philox random(1, Stream::test);
     std::vector<TokenRecord> records(kContigs);
     for (size_t r = 0; r < records.size(); ++r) {
-        records[r].tokens.resize(kContigTokens);
-        for (size_t i = 0; i < records[r].tokens.size(); ++i)
-            records[r].tokens[i] = static_cast<uint8_t>(random.u64(i, static_cast<uint32_t>(r)) >> 62);
+        records[r].symbols.resize(kContigTokens);
+        for (size_t i = 0; i < records[r].symbols.size(); ++i)
+            records[r].symbols[i] = static_cast<uint8_t>(random.u64(i, static_cast<uint32_t>(r)) >> 62);
     }
     return records;
 }
@@ -25,9 +26,8 @@ std::vector<TokenRecord> made_up_contigs() {
 
 ModelTiming time_loader(const ModelCase& c, int64_t runs) {
     const std::vector<TokenRecord> records = made_up_contigs();
-    TokenRules rules;
-    rules.weight.fill(1);
-    const WindowSampler sampler(records, whole_records(records), rules, {{1, c.L, c.B}}, 1, 1);
+    const auto tokenizer = find_domain("dna").make_tokenizer({});
+    const WindowSampler sampler(records, whole_records(records), *tokenizer, {{{1, c.L, c.B}}, 1, 1, 0.5});
     Batch batch(c.B, c.L);
     const Tensor memory(DType::u8, {PackedBatch::bytes(kBenchVocabulary, c.B, c.L)});
     const PackedBatch packed = PackedBatch::at(memory.ref().data, Device::cpu, kBenchVocabulary, c.B, c.L);

@@ -3,8 +3,8 @@
 #include <optional>
 
 #include "apps/bench_parts.h"
-#include "apps/embedder.h"
 #include "core/error.h"
+#include "model/embedder.h"
 #include "model/generate.h"
 
 namespace adder {
@@ -20,11 +20,13 @@ ModelTiming time_forward(const ModelCase& c, const Compute& compute, int64_t run
     const int64_t most = compute.device == Device::cpu ? kForwardTile : kForwardTileOnGpu;
     ModelTiming timing;
     timing.tile = std::min(c.tile > 0 ? c.tile : std::max<int64_t>(1, most / c.B), c.L);
-    Embedder embedder(m.model, compute, c.B, c.L, timing.tile);
+    Embedder embedder(m.model, compute, c.B, c.B * timing.tile, {});
     const BenchTokens tokens(c.B, c.L, 1);
     const auto forward = [&] {
         const auto begin = BenchClock::now();
-        embedder.run(tokens.ids(0));
+        embedder.reset();
+        for (int64_t t0 = 0; t0 < c.L; t0 += timing.tile)
+            embedder.run({0, c.B, std::min(timing.tile, c.L - t0), t0, c.L, tokens.ids(0) + t0, nullptr, nullptr, nullptr}, 0);
         if (compute.gpu) compute.gpu->synchronize();
         return ms_since(begin);
     };

@@ -31,7 +31,8 @@ RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite) : pat
 void RunFolder::check_data(const Dataset& data) const {
     if (stored_.is_null()) return;
     const nlohmann::json was = stored_.value("data", nlohmann::json::object());
-    for (const auto& [key, now] : {std::pair{"digest", data.digest}, std::pair{"valid_digest", data.valid_digest}})
+    for (const auto& [key, now] : {std::pair{"digest", data.digest}, std::pair{"valid_digest", data.valid_digest},
+                                   std::pair{"split_digest", data.split_digest}})
         if (const std::string then = was.value(key, ""); then != now)
             fail("{}: the data changed: its {} was {}, is {}; hint: --resume needs the data of the run", path_, key, then,
                  now);
@@ -65,7 +66,10 @@ nlohmann::json run_record(const OptionList& options, const Dataset& data, int64_
             {"isa", machine.isa()},
             {"blas", openblas_core()},
             {"data", {{"files", data.files}, {"digest", data.digest}, {"valid_digest", data.valid_digest},
-                      {"train_tokens", n_tokens(data.train)}, {"valid_tokens", n_tokens(data.valid)}}}};
+                      {"split_digest", data.split_digest}, {"classes", data.classes},
+                      {"train_tokens", n_symbols(data.train) / data.tokenizer->width()},
+                      {"valid_tokens", n_symbols(data.valid) / data.tokenizer->width()},
+                      {"test_tokens", n_symbols(data.test) / data.tokenizer->width()}}}};
 }
 
 std::string machine_change(const nlohmann::json& was, const nlohmann::json& now) {

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "core/error.h"
+#include "io/hdf5.h"
 
 namespace adder::cli {
 
@@ -17,14 +18,11 @@ void CheckpointOptions::add_to(OptionList& list, bool required) {
 OptionList EvalOptions::list() {
     OptionList l;
     checkpoint.add_to(l, true);
-    l.add({.name = "input", .value = &input, .unit = "PATH",
-           .help = "FASTA, plain, gzip or bgzf: a file, a folder, or - for standard input", .required = true,
-           .is_path = true});
-    l.add({.name = "valid-fraction", .value = &valid_fraction, .unit = "F",
-           .help = "score only the last F of every contig; 0 for all of it",
-           .range = {.low = 0, .high = 1, .high_excluded = true}});
-    l.add({.name = "gap", .value = &gap_bp, .unit = "BP",
-           .help = "bases before that part which the baselines do not learn from", .range = at_least(0)});
+    data.add_input_to(l);
+    data.add_reading_to(l);
+    data.add_split_to(l);
+    l.add({.name = "part", .value = &part, .unit = "train|valid|test", .help = "of a split input, what is scored",
+           .derived = "valid, or all where nothing is split"});
     l.add({.name = "baselines", .value = &baselines, .unit = "K,K",
            .help = "also score context models of these orders, learned from the rest of every contig"});
     l.add({.name = "per-record", .value = &per_record, .unit = "FILE.tsv",
@@ -52,9 +50,26 @@ std::vector<int64_t> EvalOptions::baseline_orders() const {
 
 void EvalOptions::check() const {
     baseline_orders();
-    if (!baselines.empty() && !(valid_fraction > 0))
-        throw UsageError("--baselines: needs --valid-fraction, to learn from the other part");
-    if (gap_bp > 0 && !(valid_fraction > 0)) throw UsageError("--gap: needs --valid-fraction");
+    data.check();
+    // What prepare wrote may hold a split.
+    const bool prepared = std::any_of(data.input.begin(), data.input.end(), looks_like_hdf5);
+    if (data.splits() || !data.valid.empty() || prepared) return;
+    if (!baselines.empty())
+        throw UsageError("--baselines: needs a split such as --valid-fraction, to learn from the other part");
+    if (!part.empty()) throw UsageError("--part: needs a split such as --valid-fraction");
+}
+
+OptionList PrepareOptions::list() {
+    OptionList l;
+    l.add({.name = "domain", .value = &data.domain, .unit = "dna", .help = "the kind of data", .required = true});
+    data.add_input_to(l);
+    data.add_reading_to(l);
+    data.add_split_to(l);
+    l.add({.name = "out", .value = &out, .unit = "FILE.h5", .help = "the token store to write", .required = true,
+           .is_path = true});
+    l.add({.name = "overwrite", .value = &overwrite, .help = "replace --out where it exists"});
+    l.add({.name = "json", .value = &json, .help = "print one JSON object"});
+    return l;
 }
 
 OptionList GenerateOptions::list() {

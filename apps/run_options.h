@@ -7,6 +7,7 @@
 
 #include "apps/machine.h"
 #include "core/options.h"
+#include "pipelines/data_options.h"
 
 namespace adder::cli {
 
@@ -19,9 +20,8 @@ struct CheckpointOptions {
 
 struct EvalOptions {
     CheckpointOptions checkpoint;
-    std::vector<std::string> input;
-    double valid_fraction = 0;
-    int64_t gap_bp = 0;
+    DataOptions data;
+    std::string part;
     std::string per_record, baselines;
     std::optional<int64_t> tile;
     bool json = false;
@@ -30,7 +30,16 @@ struct EvalOptions {
     OptionList list();
     // The context orders of --baselines "2,6". Throws UsageError.
     std::vector<int64_t> baseline_orders() const;
+    // Refuses what does not go together.
     void check() const;
+};
+
+struct PrepareOptions {
+    DataOptions data;
+    std::string out;
+    bool overwrite = false, json = false;
+
+    OptionList list();
 };
 
 struct GenerateOptions {

@@ -12,8 +12,8 @@ int64_t score_tile(Device device, const ModelConfig& config) {
     return T;
 }
 
-SegmentScorer::SegmentScorer(LanguageModel& model, const Compute& compute, const TokenRules& rules, int64_t T)
-    : rules_(rules), session_(model, compute, 1, T) {
+SegmentScorer::SegmentScorer(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer, int64_t T)
+    : tokenizer_(tokenizer), session_(model, compute, 1, T) {
     // On a GPU scores arrive when two more tiles have been given to it.
     for (int i = 0; i < (compute.device == Device::cuda ? 3 : 1); ++i)
         flights_.push_back({Batch(1, T), std::vector<double>(static_cast<size_t>(T)), {}});
@@ -25,14 +25,16 @@ void SegmentScorer::give(Flight& flight, std::span<const TokenRecord> records, s
     int64_t filled = 0;
     flight.pieces.clear();
     while (filled < session_.tile() && next_.segment < segments.size()) {
-        const Segment& s = segments[next_.segment];
-        const int64_t n = std::min(session_.tile() - filled, s.size() - next_.inside);
-        write_positions(rules_, tokens_of(records, s), next_.inside, n, row + filled);
+        const Member member = member_of(records, segments[next_.segment]);
+        const int64_t size = n_positions(tokenizer_, member);
+        const int64_t n = std::min(session_.tile() - filled, size - next_.inside);
+        write_piece(tokenizer_, member, {next_.inside, n, next_.inside == 0, false}, row + filled);
         flight.pieces.push_back({next_.segment, filled, n});
         filled += n;
         next_.inside += n;
-        if (next_.inside == s.size()) next_ = {next_.segment + 1, 0, next_.read};
+        if (next_.inside == size) next_ = {next_.segment + 1, 0, next_.read};
     }
+    if (filled == 0) return;  // what is left has no positions
     TokenRows tokens;
     tokens.n = filled;
     tokens.t0 = next_.read;
@@ -83,10 +85,10 @@ LossSums SegmentScorer::score(std::span<const TokenRecord> records, std::span<co
     return total;
 }
 
-std::unique_ptr<SegmentScorer> make_scorer(LanguageModel& model, const Compute& compute, const TokenRules& rules, int64_t T) {
+std::unique_ptr<SegmentScorer> make_scorer(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer, int64_t T) {
     for (;; T /= 2) {
         try {
-            return std::make_unique<SegmentScorer>(model, compute, rules, T);
+            return std::make_unique<SegmentScorer>(model, compute, tokenizer, T);
         } catch (const Error&) {
             if (compute.device == Device::cpu || T <= 1024) throw;
         }

@@ -19,7 +19,7 @@ int64_t score_tile(Device device, const ModelConfig& config);
 class SegmentScorer {
   public:
     // Memory is planned for tiles of T tokens.
-    SegmentScorer(LanguageModel& model, const Compute& compute, const TokenRules& rules, int64_t T);
+    SegmentScorer(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer, int64_t T);
 
     // Every segment from the zero state; sums of counted targets, added in order. `on_segment` (optional) receives each
     // segment's own sums, in order. Throws Interrupted when `stop` (optional) is set.
@@ -46,13 +46,13 @@ class SegmentScorer {
     };
     void give(Flight& flight, std::span<const TokenRecord> records, std::span<const Segment> segments);
 
-    const TokenRules& rules_;
+    const Tokenizer& tokenizer_;
     Session session_;
     std::vector<Flight> flights_;
     Place next_;
 };
 
 // With smaller tiles where there is no room on a GPU for those of T tokens.
-std::unique_ptr<SegmentScorer> make_scorer(LanguageModel& model, const Compute& compute, const TokenRules& rules, int64_t T);
+std::unique_ptr<SegmentScorer> make_scorer(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer, int64_t T);
 
 }  // namespace adder

@@ -10,11 +10,17 @@ namespace adder {
 
 namespace {
 
-bool anything_scored(const Dataset& data, const TokenRules& rules) {
+bool anything_scored(const Dataset& data) {
+    Batch batch(1, 4096);
+    const BatchRow row = row_of(batch, 0);
     for (const Segment& s : data.train) {
-        const auto tokens = tokens_of(data.records, s);
-        for (size_t t = 1; t < tokens.size(); ++t)
-            if (rules.weight[tokens[t]] > 0) return true;
+        const Member member = member_of(data.records, s);
+        const int64_t n = n_positions(*data.tokenizer, member);
+        for (int64_t first = 0; first < n; first += batch.L) {
+            const int64_t count = std::min(batch.L, n - first);
+            write_piece(*data.tokenizer, member, {first, count, first == 0, false}, row);
+            if (std::any_of(row.weights, row.weights + count, [](float w) { return w > 0; })) return true;
+        }
     }
     return false;
 }
@@ -26,15 +32,11 @@ void report(Console& console, const Dataset& data) {
     for (const std::string& line : data.warnings) console.line("warning: " + line);
 }
 
-Dataset load_training_data(const cli::DataOptions& o, const Domain& domain, Console& console) {
-    DataOptions d;
-    d.input = o.input;
-    d.valid = o.valid;
-    d.split = {o.valid_fraction, o.gap_bp, o.valid_contig_names()};
-    Dataset data = domain.load(d);
+Dataset load_training_data(const DataOptions& options, const Domain& domain, Console& console) {
+    Dataset data = domain.load(options);
     report(console, data);
-    if (!anything_scored(data, domain.rules()))
-        fail("nothing to train on: no {} that counts has another one before it", domain.token);
+    if (!anything_scored(data))
+        fail("nothing to train on: no {} that counts has another one before it", data.tokenizer->token());
     return data;
 }
 
@@ -118,26 +120,76 @@ std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>&
     return text;
 }
 
-namespace {
-
-const Domain& domain_of(const std::string& checkpoint) {
-    // Checkpoints of other programs carry no run.json; their vocabulary says nothing about letters, DNA is assumed.
+// Checkpoints of other programs carry no run.json; their vocabulary says nothing about letters, DNA is assumed.
+DataOptions data_options_of(const std::string& checkpoint) {
+    DataOptions data;
+    data.domain = "dna";
     std::error_code ignored;
-    if (!std::filesystem::exists(checkpoint + "/run.json", ignored)) return find_domain("dna");
+    if (!std::filesystem::exists(checkpoint + "/run.json", ignored)) return data;
     const nlohmann::json run = load_run(checkpoint);
-    return find_domain(run.at("options").value("domain", "dna"));
+    const nlohmann::json& options = run.at("options");
+    data.domain = options.value("domain", data.domain);
+    data.classes = run.value("data", nlohmann::json::object()).value("classes", data.classes);
+    OptionList list;
+    data.add_model_to(list);
+    for (const Option& o : list.all())
+        // Older runs have fewer of these.
+        if (options.contains(o.name)) set_from_json(o, options.at(o.name), checkpoint + "/run.json");
+    return data;
 }
-
-}  // namespace
 
 LoadedModel::LoadedModel(const std::string& path, bool best, const Compute& compute)
     : checkpoint(find_checkpoint(path, best)), model(load_config(checkpoint)),
       params([this](ParamVisitor& v) { model.visit(v); }, compute.storage, false, compute.device),
-      domain(domain_of(checkpoint)) {
-    if (model.config().vocab_size < domain.vocabulary)
+      data(data_options_of(checkpoint)), domain(find_domain(data.domain)), tokenizer(domain.make_tokenizer(data)) {
+    if (model.config().vocab_size < tokenizer->vocabulary())
         fail("{}: a vocabulary of {} is too small for {}, which has {}", checkpoint, model.config().vocab_size,
-             domain.name, domain.vocabulary);
+             domain.name, tokenizer->vocabulary());
     load_parameters(checkpoint, model, params);
 }
+
+void LoadedModel::require_language_model() const {
+    if (model.member_head())
+        fail("{}: a classifier of {} classes, not a model of sequences; hint: `adder predict` uses it", checkpoint,
+             model.member_head()->classes());
+}
+
+void LoadedModel::require_classifier() const {
+    if (!model.member_head())
+        fail("{}: a model of sequences without classes; hint: `adder finetune --checkpoint {} ...` gives it some", checkpoint,
+             checkpoint);
+}
+
+DataOptions with_model_options(DataOptions own, const DataOptions& model, const std::string& source) {
+    DataOptions given = model;
+    OptionList from, to;
+    given.add_model_to(from);
+    own.add_model_to(to);
+    apply_json(to, to_json(from), {}, source);
+    own.domain = model.domain;
+    own.classes = model.classes;
+    return own;
+}
+
+void add_model_options(nlohmann::json& options, const DataOptions& model) {
+    DataOptions given = model;
+    OptionList list;
+    given.add_model_to(list);
+    options["domain"] = model.domain;
+    for (const Option& o : list.all())
+        if (!options.contains(o.name)) options[o.name] = to_json(o);
+}
+
+nlohmann::json own_options(nlohmann::json stored, OptionList& list) {
+    DataOptions any;
+    OptionList model;
+    any.add_model_to(model);
+    for (const std::string& name : model.names())
+        if (!list.find(name)) stored.erase(name);
+    if (!list.find("domain")) stored.erase("domain");
+    return stored;
+}
+
+DataOptions LoadedModel::reading(DataOptions own) const { return with_model_options(std::move(own), data, checkpoint); }
 
 }  // namespace adder

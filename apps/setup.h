@@ -16,7 +16,7 @@ namespace adder {
 // What was read, kept and dropped goes to the console.
 void report(Console& console, const Dataset& data);
 // Also throws Error when no token of the train part counts.
-Dataset load_training_data(const cli::DataOptions& options, const Domain& domain, Console& console);
+Dataset load_training_data(const DataOptions& options, const Domain& domain, Console& console);
 
 ModelConfig model_config(const cli::ModelOptions& options, int64_t vocabulary);
 // The options that `config` resolved, so that a run records what it used.
@@ -35,13 +35,32 @@ std::vector<MemoryPlan> resumed_plans(LanguageModel& model, const Compute& compu
 // Memory by arena, tiles and work, as lines.
 std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>& plans, int64_t accumulation);
 
+// The options with which a checkpoint was trained, as far as they decide what its tokens are.
+DataOptions data_options_of(const std::string& checkpoint);
+
+// `own`, with the options in `model` that decide what a model's tokens are. `source` names them in messages.
+DataOptions with_model_options(DataOptions own, const DataOptions& model, const std::string& source);
+// For the run.json of a command that has no such options itself: adds them where they are not there, or takes away what
+// `list` does not know of them.
+void add_model_options(nlohmann::json& options, const DataOptions& model);
+nlohmann::json own_options(nlohmann::json stored, OptionList& list);
+
 // A model read from a checkpoint, with parameters and without gradients.
 struct LoadedModel {
     LoadedModel(const std::string& checkpoint_or_run, bool best, const Compute& compute = {});
+    // Throws Error when the model is a classifier, or is none: with what it can be used for.
+    void require_language_model() const;
+    void require_classifier() const;
+    // What to read, as `own` says, and the options of the model.
+    DataOptions reading(DataOptions own) const;
+
     std::string checkpoint;  // folder
     LanguageModel model;
     ParamStore params;
+    // With which it was trained, as far as they decide its tokens; inputs, splits and the like are at their defaults.
+    DataOptions data;
     const Domain& domain;
+    std::unique_ptr<const Tokenizer> tokenizer;
 };
 
 // "1.50 GiB"

@@ -26,37 +26,6 @@ LengthStage parse_stage(std::string_view text) {
 
 }  // namespace
 
-void DataOptions::add_to(OptionList& list) {
-    list.add({.name = "domain", .value = &domain, .unit = "dna", .help = "the kind of data", .required = true});
-    list.add({.name = "input", .value = &input, .unit = "PATH",
-              .help = "FASTA, plain, gzip or bgzf: a file, a folder, or - for standard input",
-              .required = true, .is_path = true});
-    list.add({.name = "valid", .value = &valid, .unit = "FILE", .help = "held-out data of its own",
-              .is_path = true});
-    list.add({.name = "valid-contigs", .value = &valid_contigs, .unit = "A,B",
-              .help = "hold out the contigs of these names"});
-    list.add({.name = "valid-fraction", .value = &valid_fraction, .unit = "F",
-              .help = "hold out the last F of every contig", .range = {.low = 0, .high = 1, .high_excluded = true}});
-    list.add({.name = "gap", .value = &gap_bp, .unit = "BP",
-              .help = "bases before the held-out part that belong to neither part", .range = at_least(0)});
-}
-
-std::vector<std::string> DataOptions::valid_contig_names() const {
-    std::vector<std::string> names;
-    for (std::string_view rest = valid_contigs; !rest.empty();) {
-        const size_t comma = std::min(rest.find(','), rest.size());
-        if (comma > 0) names.emplace_back(rest.substr(0, comma));
-        rest.remove_prefix(std::min(comma + 1, rest.size()));
-    }
-    return names;
-}
-
-void DataOptions::check() const {
-    const int ways = !valid.empty() + !valid_contigs.empty() + (valid_fraction > 0);
-    if (ways > 1) throw UsageError("--valid, --valid-contigs and --valid-fraction exclude each other");
-    if (gap_bp > 0 && !(valid_fraction > 0)) throw UsageError("--gap: needs --valid-fraction");
-}
-
 void ModelOptions::add_to(OptionList& list) {
     list.add({.name = "mixer", .value = &mixer, .unit = "mamba1|mamba2", .help = "the sequence mixer"});
     list.add({.name = "d-model", .value = &d_model, .unit = "M", .help = "width of the residual stream",
@@ -119,8 +88,8 @@ std::vector<LengthStage> TileOptions::stages() const {
 }
 
 void OptimizerOptions::add_to(OptionList& list) {
-    list.add({.name = "steps", .value = &steps, .unit = "S", .help = "steps of the whole run; may grow on resume",
-              .range = at_least(1), .on_resume = OnResume::grow});
+    list.add({.name = "steps", .value = &steps, .unit = "S",
+              .help = "steps of the whole run; may grow on resume; 0 saves the initial model", .range = at_least(0), .on_resume = OnResume::grow});
     list.add({.name = "lr", .value = &lr, .unit = "X", .help = "peak learning rate", .range = above(0)});
     list.add({.name = "warmup", .value = &warmup, .unit = "F", .help = "part of the steps with a rising rate",
               .range = between(0, 1)});
@@ -141,7 +110,11 @@ void OptimizerOptions::add_to(OptionList& list) {
 }
 
 void TrainOptions::add_groups(OptionList& list) {
-    data.add_to(list);
+    list.add({.name = "domain", .value = &data.domain, .unit = "dna", .help = "the kind of data", .required = true});
+    data.add_input_to(list);
+    data.add_split_to(list);
+    data.add_model_to(list);
+    data.add_reading_to(list);
     model.add_to(list);
     tiles.add_to(list);
     optimizer.add_to(list);

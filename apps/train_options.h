@@ -8,24 +8,10 @@
 #include "apps/machine.h"
 #include "core/options.h"
 #include "model/config.h"
+#include "pipelines/data_options.h"
 #include "train/schedule.h"
 
 namespace adder::cli {
-
-// Where sequences come from and which of them are held out.
-struct DataOptions {
-    std::string domain;
-    std::vector<std::string> input;
-    std::vector<std::string> valid;
-    std::string valid_contigs;  // names separated by commas
-    double valid_fraction = 0;
-    int64_t gap_bp = 0;
-
-    void add_to(OptionList& list);
-    std::vector<std::string> valid_contig_names() const;
-    // Throws UsageError for ways of holding out that exclude each other.
-    void check() const;
-};
 
 // The architecture. What is not given is derived from the rest by the model's own configuration.
 struct ModelOptions {

@@ -1,15 +1,8 @@
 #include "datasets/fasta.h"
 
-#include <fcntl.h>
-#include <htslib/bgzf.h>
-#include <htslib/hfile.h>
-#include <htslib/hts_log.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "core/error.h"
 
@@ -17,32 +10,7 @@ namespace adder {
 
 namespace {
 
-struct CloseBgzf {
-    void operator()(BGZF* f) const { bgzf_close(f); }
-};
-using BgzfPtr = std::unique_ptr<BGZF, CloseBgzf>;
-
 constexpr size_t kLongestHeader = 1 << 20;
-
-// The path is opened here, not by htslib, which would take "http:" and the like for an order to use the
-// network.
-BgzfPtr open_bgzf(const std::string& path) {
-    hts_set_log_level(HTS_LOG_OFF);  // errors are thrown; nothing below the applications prints
-    const int fd = path == "-" ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) fail("[fasta] {}: {}; hint: check the path and the permissions", path, std::strerror(errno));
-    struct stat info {};
-    if (::fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) {
-        ::close(fd);
-        fail("[fasta] {}: is a folder; hint: name a file", path);
-    }
-    BgzfPtr file(bgzf_dopen(fd, "r"));
-    if (!file) {
-        const int reason = errno;
-        ::close(fd);
-        fail("[fasta] {}: cannot be opened: {}", path, std::strerror(reason));
-    }
-    return file;
-}
 
 struct Signature {
     std::string_view begins;
@@ -52,14 +20,7 @@ struct Signature {
 
 // What people pass by mistake. Sources: the specifications of the formats named.
 const Signature kOtherFormats[] = {
-    {"@HD\t", "a SAM file", "extract the reads: samtools fasta"},
-    {"@SQ\t", "a SAM file", "extract the reads: samtools fasta"},
-    {"@RG\t", "a SAM file", "extract the reads: samtools fasta"},
-    {"@PG\t", "a SAM file", "extract the reads: samtools fasta"},
-    {"@CO\t", "a SAM file", "extract the reads: samtools fasta"},
     {"@", "a FASTQ file", "convert it to FASTA: seqtk seq -a"},
-    {std::string_view("BAM\1", 4), "a BAM file", "extract the reads: samtools fasta"},
-    {"CRAM", "a CRAM file", "extract the reads: samtools fasta"},
     {"##fileformat=VCF", "a VCF file", "give the FASTA file of the genome"},
     {"##gff", "a GFF file", "give the FASTA file of the genome"},
     {"LOCUS ", "a GenBank file", "convert it to FASTA"},
@@ -103,14 +64,8 @@ std::string describe_byte(char c) {
 
 const char* remedy_for(char c) {
     switch (c) {
-        case '-':
         case '.':
-            return "remove the gaps of the alignment";
-        case ' ':
-        case '\t':
-            return "remove the blanks inside the sequence";
-        case '*':
-            return "'*' marks a stop in a protein, adder reads DNA";
+            return "'.' is a gap or a repeated letter of an alignment: write '-' or the letter";
         case '\0':
             return "the file is damaged, copy it again";
         case '>':
@@ -127,59 +82,47 @@ const char* remedy_for(char c) {
 }  // namespace
 
 struct FastaReader::Impl {
-    std::string path;
-    BgzfPtr file;
-    const char *at = nullptr, *end = nullptr;  // the unread part of htslib's block
+    InputFile file;
+    const char *at = nullptr, *end = nullptr;  // the unread part of the file's block
     int64_t line = 1, column = 0, n_records = 0;
-    char last_blank = ' ';
     bool started = false;
+    // Of the present record:
+    std::string name;
+    int64_t header_line = 0, n_letters = 0, skipped = 0;
+    bool in_sequence = false, after_return = false;
 
-    explicit Impl(const std::string& p) : path(p), file(open_bgzf(p)) {}
+    explicit Impl(InputFile f) : file(std::move(f)) {}
 
     template <class... Args>
     [[noreturn]] void bad(fmt::format_string<Args...> format, Args&&... args) const {
-        fail("[fasta] {}: {}", path, fmt::format(format, std::forward<Args>(args)...));
+        fail("[fasta] {}: {}", file.path(), fmt::format(format, std::forward<Args>(args)...));
     }
 
     bool fill();
     void expect_fasta();
     void read_header(FastaRecord& record);
-    void read_sequence(FastaRecord& record);
-    void read_sequence_line(FastaRecord& record);
-    void take_blanks(const FastaRecord& record, const char* stop);
-    [[noreturn]] void bad_letter(const FastaRecord& record, char c) const;
+    std::string_view next_letters();
+    std::string_view take_letters();
+    void take_other(char c);
+    [[noreturn]] void bad_letter(char c) const;
 };
 
 // Makes at < end, or returns false at the clean end of the file.
 bool FastaReader::Impl::fill() {
     if (at < end) return true;
-    BGZF* f = file.get();
-    f->block_offset = f->block_length = 0;
-    errno = 0;
-    if (bgzf_read_block(f) != 0) {
-        if ((f->errcode & (BGZF_ERR_ZLIB | BGZF_ERR_CRC | BGZF_ERR_HEADER)) == 0 && errno != 0) {
-            bad("record {}, line {}: reading failed: {}; hint: check the disk", n_records, line,
-                std::strerror(errno));
-        }
-        bad("record {}, line {}: the compressed data is damaged or cut short; hint: copy it again, test with "
-            "gzip -t",
-            n_records, line);
-    }
-    if (f->block_length <= 0) {
-        if (bgzf_compression(f) == 2 && f->no_eof_block) {
-            bad("record {}, line {}: cut short: the end block of bgzip is missing; hint: copy it again",
-                n_records, line);
-        }
-        return false;
-    }
-    at = static_cast<const char*>(f->uncompressed_block);
-    end = at + f->block_length;
-    return true;
+    const InputFile::Block block = file.next_block();
+    if (!block.damage.empty()) bad("record {}, line {}: {}", n_records, line, block.damage);
+    at = block.bytes.data();
+    end = at + block.bytes.size();
+    return at < end;
 }
 
 // Skips blank lines at the beginning and says what the file is if it is no FASTA.
 void FastaReader::Impl::expect_fasta() {
     started = true;
+    const SequenceFormat format = file.format();
+    if (format != SequenceFormat::fasta && format != SequenceFormat::fastq && format != SequenceFormat::other)
+        bad("is a {} file, not FASTA; hint: extract the reads: samtools fasta", name_of(format));
     if (!fill()) bad("is empty; hint: give a FASTA file");
     const std::string_view head(at, static_cast<size_t>(end - at));
     for (const Signature& s : kOtherFormats) {
@@ -188,7 +131,7 @@ void FastaReader::Impl::expect_fasta() {
     while (fill() && (is_blank(*at) || *at == '\n')) line += *at++ == '\n';
     if (at == end) bad("holds blank lines only; hint: give a FASTA file");
     if (*at != '>') {
-        bad("line {}: expected a header that begins with '>', got {}; hint: is it a FASTA file?", line,
+        bad("line {}: expected a header that begins with '>', got {}; hint: adder reads FASTA, FASTQ, SAM, BAM and CRAM", line,
             describe_byte(*at));
     }
 }
@@ -225,77 +168,81 @@ void FastaReader::Impl::read_header(FastaRecord& record) {
     record.name = record.header.substr(begin, record.header.find_first_of(" \t", begin) - begin);
     if (record.name.empty())
         bad("record {}, line {}: the header has no name; hint: name it", n_records, line);
-    ++line;
+    name = record.name;
+    header_line = line++;
+    column = n_letters = skipped = record.skipped = 0;
+    after_return = false;
+    in_sequence = true;
 }
 
-void FastaReader::Impl::bad_letter(const FastaRecord& record, char c) const {
-    bad("record {} ({}), line {}, column {}: expected a letter, got {}; hint: {}", n_records, record.name,
-        line, column, describe_byte(c), remedy_for(c));
+void FastaReader::Impl::bad_letter(char c) const {
+    bad("record {} ({}), line {}, column {}: expected a letter, got {}; hint: {}", n_records, name, line, column,
+        describe_byte(c), remedy_for(c));
 }
 
-// After a blank only more blanks may stand in a line.
-void FastaReader::Impl::take_blanks(const FastaRecord& record, const char* stop) {
-    for (; at < stop; last_blank = *at++) {
-        if (is_letter(*at)) bad_letter(record, last_blank);  // column is still the blank's
-        ++column;
-        if (!is_blank(*at)) bad_letter(record, *at);
+// Everything but a letter that may stand in a sequence.
+void FastaReader::Impl::take_other(char c) {
+    if (c == '\n') {
+        ++line;
+        column = 0;
+        after_return = false;
+        return;
     }
+    if (after_return && !is_blank(c)) bad_letter('\r');  // column is still the return's
+    ++column;
+    if (c == '-' || c == '*')
+        ++skipped;
+    else if (c == '\r')
+        after_return = true;
+    else if (!is_blank(c))
+        bad_letter(c);
 }
 
-// One line with its line break; it may span many blocks.
-void FastaReader::Impl::read_sequence_line(FastaRecord& record) {
-    column = 0;
-    bool in_blanks = false;
-    while (fill()) {
-        const char* newline = static_cast<const char*>(std::memchr(at, '\n', static_cast<size_t>(end - at)));
-        const char* stop = newline ? newline : end;
-        if (!in_blanks) {
-            const char* letters_end =
-                all_letters(at, stop - at) ? stop : std::find_if_not(at, stop, is_letter);
-            record.sequence.append(at, letters_end);
-            column += letters_end - at;
-            at = letters_end;
-            in_blanks = at < stop;
-        }
-        take_blanks(record, stop);
-        if (newline) {
-            ++at;
-            ++line;
-            return;
-        }
+// `at` stands on a letter: all that follow it, as far as the line and the block go.
+std::string_view FastaReader::Impl::take_letters() {
+    if (after_return) bad_letter('\r');
+    const char* newline = static_cast<const char*>(std::memchr(at, '\n', static_cast<size_t>(end - at)));
+    const char* stop = newline ? newline : end;
+    const char* begin = at;
+    at = all_letters(at, stop - at) ? stop : std::find_if_not(at, stop, is_letter);
+    column += at - begin;
+    n_letters += at - begin;
+    return {begin, static_cast<size_t>(at - begin)};
+}
+
+std::string_view FastaReader::Impl::next_letters() {
+    while (in_sequence && fill() && !(*at == '>' && column == 0)) {
+        if (is_letter(*at)) return take_letters();
+        take_other(*at++);
     }
+    if (in_sequence && n_letters == 0)
+        bad("record {} ({}), line {}: a header without sequence; hint: remove it or complete the file", n_records, name,
+            header_line);
+    in_sequence = false;
+    return {};
 }
 
-void FastaReader::Impl::read_sequence(FastaRecord& record) {
-    const int64_t header_line = line - 1;
-    while (fill() && *at != '>') read_sequence_line(record);
-    if (record.sequence.empty()) {
-        bad("record {} ({}), line {}: a header without sequence; hint: remove it or complete the file",
-            n_records, record.name, header_line);
-    }
-}
-
-FastaReader::FastaReader(const std::string& path) : impl_(std::make_unique<Impl>(path)) {}
+FastaReader::FastaReader(const std::string& path) : FastaReader(InputFile(path)) {}
+FastaReader::FastaReader(InputFile file) : impl_(std::make_unique<Impl>(std::move(file))) {}
 FastaReader::~FastaReader() = default;
 FastaReader::FastaReader(FastaReader&&) noexcept = default;
 
-bool FastaReader::next(FastaRecord& record) {
+bool FastaReader::next_header(FastaRecord& record) {
     if (!impl_->started) impl_->expect_fasta();
+    while (!impl_->next_letters().empty()) continue;
     if (!impl_->fill()) return false;
     impl_->read_header(record);
-    impl_->read_sequence(record);
     return true;
 }
 
-bool looks_like_fasta(const std::string& path) {
-    try {
-        const BgzfPtr file = open_bgzf(path);
-        int c = bgzf_getc(file.get());
-        while (c == '\n' || (c >= 0 && is_blank(static_cast<char>(c)))) c = bgzf_getc(file.get());
-        return c == '>';
-    } catch (const Error&) {
-        return false;
-    }
+std::string_view FastaReader::next_letters() { return impl_->next_letters(); }
+int64_t FastaReader::skipped() const { return impl_->skipped; }
+
+bool FastaReader::next(FastaRecord& record) {
+    if (!next_header(record)) return false;
+    for (std::string_view run; !(run = next_letters()).empty();) record.sequence += run;
+    record.skipped = skipped();
+    return true;
 }
 
 void append_fasta(std::string& out, std::string_view header, std::string_view sequence, int64_t width) {

@@ -1,19 +1,20 @@
 // Stands in for the .cu files in a build without CUDA: the ops' CUDA twins, none of which can be reached, since there is
 // no Gpu to run them on.
 #include "core/error.h"
-#include "kernels/batch/unpack_batch_cuda.h"
-#include "kernels/scan/scan_cuda.h"
 #include "kernels/adamw/adamw_cuda.h"
+#include "kernels/batch/unpack_batch_cuda.h"
 #include "kernels/common/op_fill.h"
-#include "kernels/gemm/gemm_cuda.h"
-#include "kernels/grad_norm/grad_norm_cuda.h"
 #include "kernels/conv1d/conv1d_cuda.h"
 #include "kernels/cross_entropy/cross_entropy_cuda.h"
 #include "kernels/embedding/embedding_cuda.h"
 #include "kernels/gated_norm/gated_norm_cuda.h"
+#include "kernels/gemm/gemm_cuda.h"
+#include "kernels/grad_norm/grad_norm_cuda.h"
 #include "kernels/norm/norm_cuda.h"
+#include "kernels/pool/pool_cuda.h"
 #include "kernels/projection_step/projection_step_cuda.h"
 #include "kernels/sample/sample_cuda.h"
+#include "kernels/scan/scan_cuda.h"
 #include "kernels/ssd/ssd_cuda.h"
 
 namespace adder::cuda {
@@ -67,6 +68,11 @@ void grad_norm(Ctx&, void*, const GradNormLayout&, GradNorm*) { no_cuda(); }
 void add_norm_forward(Ctx&, const AddNormArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
 int64_t add_norm_backward_scratch_bytes(int64_t, int64_t, int64_t) { no_cuda(); }
 void add_norm_backward(Ctx&, const AddNormArgs&, const AddNormGrads&, void*) { no_cuda(); }
+
+// pool
+int64_t pool_scratch_bytes(int64_t, int64_t, int64_t, PoolKind) { no_cuda(); }
+void pool_forward(Ctx&, const PoolArgs&, const TensorRef&, const TensorRef&, void*) { no_cuda(); }
+void pool_backward(Ctx&, const PoolArgs&, const TensorRef&, const PoolGrads&, void*) { no_cuda(); }
 
 // projection_step
 bool in_proj_step_fits(const InProjArgs&, const InProjOut&) { no_cuda(); }

@@ -91,6 +91,7 @@ std::vector<std::byte> adamw_table(std::span<const AdamWTensor> tensors) {
         p.copy = static_cast<bf16*>(t.copy.data);
         p.n = t.param.numel();
         p.decay = t.decay;
+        p.rate = static_cast<float>(t.rate);
         p.aligned = aligned(t.param, 16) && aligned(t.m, 16) && aligned(t.v, 16) && aligned(t.grad, 16) && aligned(t.copy, 8);
         list.push_back(p);
     }

@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kThreads) adamw_kernel(UpdateProblem p) {
     if (s.skip) return;
     const Piece piece = p.pieces[blockIdx.x];
     const AdamWPlace t = p.tensors[piece.tensor];
-    const Numbers numbers{s.grad_scale, s.rate, t.decay ? s.pull : 0.0f, s.unbias2};
+    const Numbers numbers{s.grad_scale, s.rate * t.rate, t.decay ? s.pull * t.rate : 0.0f, s.unbias2};
     const int64_t first = piece.number * kPieceElements;
     const int n = static_cast<int>(min(t.n - first, kPieceElements));
     bool finite = true;

@@ -25,6 +25,7 @@ struct AdamWTensor {
     TensorRef param, grad, m, v;
     bool decay = true;  // weight decay applies
     TensorRef copy{};   // bf16 (GPU only): receives the new parameter, rounded; absent = none
+    double rate = 1;    // times the learning rate
 };
 
 struct AdamWArgs {

@@ -99,9 +99,12 @@ void adamw(ThreadPool& pool, std::span<const AdamWTensor> tensors, const AdamWAr
             [&](int64_t i) { return tensor(i).param.numel(); },
             [&](int64_t i, int64_t from, int64_t to) {
                 const AdamWTensor& t = tensor(i);
+                AdamWConstants<T> own = c;
+                own.rate *= static_cast<T>(t.rate);
+                const T own_pull = t.decay ? pull * static_cast<T>(t.rate) : T(0);
                 run(static_cast<T*>(t.param.data) + from, static_cast<const T*>(t.grad.data) + from,
-                    static_cast<T*>(t.m.data) + from, static_cast<T*>(t.v.data) + from, t.decay ? pull : T(0),
-                    c, static_cast<size_t>(to - from));
+                    static_cast<T*>(t.m.data) + from, static_cast<T*>(t.v.data) + from, own_pull, own,
+                    static_cast<size_t>(to - from));
             });
     });
 }

@@ -18,6 +18,7 @@ struct AdamWPlace {
     int64_t n;
     int32_t decay;
     int32_t aligned;  // vectors of four fit everywhere
+    float rate;       // times the learning rate
 };
 
 // What the kernel reads, in one block of memory: tensors, then pieces.

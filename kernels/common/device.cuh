@@ -101,12 +101,6 @@ inline constexpr float kLog2e = 1.4426950408889634f;
 // 2^x to two units in the last place (ex2.approx); subnormal results are kept.
 __device__ __forceinline__ float fast_exp2(float x) { return exp2f(x); }
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
-__device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }
-// d silu / dx
-__device__ __forceinline__ float silu_slope(float x) {
-    const float s = sigmoid(x);
-    return s * (1.0f + x * (1.0f - s));
-}
 // sigmoid with a quotient within two units in the last place (__fdividef) instead of a rounded one. That quotient is 0
 // where its denominator passes 2^126, and so is the sigmoid there but for less than 2^-126.
 __device__ __forceinline__ float fast_sigmoid(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 namespace adder {
 
@@ -26,74 +27,41 @@ void for_elements(const TensorRef& t, F f) {
     }
 }
 
-// Round to nearest even; a NaN stays one.
-bf16 to_bf16(double value) {
-    const auto x = static_cast<float>(value);
-    uint32_t bits;
-    std::memcpy(&bits, &x, sizeof bits);
-    if (std::isnan(x)) return {static_cast<uint16_t>(bits >> 16 | 0x40)};
-    return {static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
-}
-
-double to_double(bf16 value) {
-    const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
-    float x;
-    std::memcpy(&x, &bits, sizeof x);
-    return static_cast<double>(x);
+// Calls f(zero of the element type).
+template <class F>
+void for_type(DType dtype, F f) {
+    switch (dtype) {
+        case DType::f32: return f(float{});
+        case DType::f64: return f(double{});
+        case DType::bf16: return f(bf16{});
+        case DType::i64: return f(int64_t{});
+        case DType::u16: return f(uint16_t{});
+        case DType::u8: return f(uint8_t{});
+        case DType::none: break;
+    }
+    CHECK(false && "no case has arrays of this type");
 }
 
 double load(DType dtype, const unsigned char* p) {
-    auto as = [p](auto zero) {
-        std::memcpy(&zero, p, sizeof zero);
-        return static_cast<double>(zero);
-    };
-    switch (dtype) {
-        case DType::f32:
-            return as(float{});
-        case DType::f64:
-            return as(double{});
-        case DType::bf16: {
-            bf16 x;
-            std::memcpy(&x, p, sizeof x);
-            return to_double(x);
-        }
-        case DType::i64:
-            return as(int64_t{});
-        case DType::u16:
-            return as(uint16_t{});
-        case DType::u8:
-            return as(uint8_t{});
-        case DType::none:
-            break;
-    }
-    CHECK(false && "no case has arrays of this type");
-    return 0;
+    double value = 0;
+    for_type(dtype, [&](auto x) {
+        std::memcpy(&x, p, sizeof x);
+        if constexpr (std::is_same_v<decltype(x), bf16>)
+            value = static_cast<double>(float_of(x));
+        else
+            value = static_cast<double>(x);
+    });
+    return value;
 }
 
 void store(DType dtype, unsigned char* p, double value) {
-    auto as = [p, value](auto zero) {
-        zero = static_cast<decltype(zero)>(value);
-        std::memcpy(p, &zero, sizeof zero);
-    };
-    switch (dtype) {
-        case DType::f32:
-            return as(float{});
-        case DType::f64:
-            return as(double{});
-        case DType::bf16: {
-            const bf16 x = to_bf16(value);
-            return void(std::memcpy(p, &x, sizeof x));
-        }
-        case DType::i64:
-            return as(int64_t{});
-        case DType::u16:
-            return as(uint16_t{});
-        case DType::u8:
-            return as(uint8_t{});
-        case DType::none:
-            break;
-    }
-    CHECK(false && "no case has arrays of this type");
+    for_type(dtype, [&](auto x) {
+        if constexpr (std::is_same_v<decltype(x), bf16>)
+            x = bf16_of(static_cast<float>(value));
+        else
+            x = static_cast<decltype(x)>(value);
+        std::memcpy(p, &x, sizeof x);
+    });
 }
 
 void poison_elements(const TensorRef& t) {

@@ -8,6 +8,7 @@
 #include "kernels/gemm/gemm_cases.h"
 #include "kernels/grad_norm/grad_norm_cases.h"
 #include "kernels/norm/norm_cases.h"
+#include "kernels/pool/pool_cases.h"
 #include "kernels/projection_step/projection_step_cases.h"
 #include "kernels/sample/sample_cases.h"
 #include "kernels/scan/scan_cases.h"
@@ -23,6 +24,7 @@ constexpr OpEntry kOps[] = {
     {"embedding", op_cases<EmbeddingProblem>},
     {"gemm", op_cases<LinearProblem>},
     {"norm", op_cases<NormProblem>},
+    {"pool", op_cases<PoolProblem>},
     {"scan", op_cases<ScanProblem>},
     {"scan_step_low_rank", op_cases<LowRankStepProblem>},
     {"ssd", op_cases<SsdCases>},

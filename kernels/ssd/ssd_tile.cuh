@@ -134,19 +134,6 @@ __device__ __forceinline__ int tile_at(int row, int col) {
     return row * W + ((((col >> 3) ^ (row & 7)) << 3) | (col & 7));
 }
 
-// Starts copying `rows` x `cols` elements (cols a multiple of 8, addresses and stride of 8 elements), zeros elsewhere,
-// into a tile of Rows x W. By all Threads threads; the caller commits and waits.
-template <int Rows, int W, int Threads>
-__device__ __forceinline__ void copy_tile_async(bf16* tile, const bf16* from, int64_t stride, int rows, int cols) {
-    constexpr int kUnits = W / 8;
-#pragma unroll
-    for (int i = static_cast<int>(threadIdx.x); i < Rows * kUnits; i += Threads) {
-        const int r = i / kUnits, c = i % kUnits * 8;
-        const bool valid = r < rows && c < cols;
-        copy_16_async(tile + tile_at<W>(r, c), valid ? from + r * stride + c : from, valid);
-    }
-}
-
 // Fragments (mma.cuh says which lane holds what) from a tile of rows of W elements. Row offsets are multiples of 8, column
 // offsets of 16, so that a lane's place is one exclusive or and additions away from where it would be at (0, 0).
 template <int W>

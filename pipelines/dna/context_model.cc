@@ -15,13 +15,12 @@ struct Context {
     uint64_t digits = 0;
     int known = 0;
 
-    static bool is_base(uint8_t token) { return token >= kA && token <= kT; }
-    void push(uint8_t token, int longest) {
-        if (!is_base(token)) {
+    void push(uint8_t symbol, int longest) {
+        if (!is_base(symbol)) {
             known = 0;
             return;
         }
-        digits = digits << 2 | static_cast<uint64_t>(token - kA);
+        digits = digits << 2 | static_cast<uint64_t>(symbol & 3);
         known = std::min(known + 1, longest);
     }
     // The four counts after the last j bases begin here.
@@ -37,30 +36,30 @@ ContextModel::ContextModel(int order) : order_(order) {
     for (int j = 0; j <= order; ++j) counts_.emplace_back(size_t{4} << (2 * j));
 }
 
-void ContextModel::train(std::span<const uint8_t> tokens) {
+void ContextModel::train(std::span<const uint8_t> symbols) {
     Context context;
-    for (const uint8_t token : tokens) {
-        if (Context::is_base(token)) {
+    for (const uint8_t symbol : symbols) {
+        if (is_base(symbol)) {
             for (int j = 0; j <= context.known; ++j) {
-                ++counts_[static_cast<size_t>(j)][context.row(j) + static_cast<size_t>(token - kA)];
+                ++counts_[static_cast<size_t>(j)][context.row(j) + static_cast<size_t>(symbol & 3)];
             }
         }
-        context.push(token, order_);
+        context.push(symbol, order_);
     }
 }
 
-void ContextModel::score(std::span<const uint8_t> tokens, BitCount& total) const {
+void ContextModel::score(std::span<const uint8_t> symbols, BitCount& total) const {
     Context context;
-    for (size_t i = 0; i < tokens.size(); ++i) {
-        const uint8_t token = tokens[i];
-        if (i > 0 && Context::is_base(token)) {
+    for (size_t i = 0; i < symbols.size(); ++i) {
+        const uint8_t symbol = symbols[i];
+        if (i > 0 && is_base(symbol)) {
             const uint32_t* n =
                 counts_[static_cast<size_t>(context.known)].data() + context.row(context.known);
             const double all = static_cast<double>(n[0]) + n[1] + n[2] + n[3];
-            total.bits -= std::log2((n[token - kA] + 0.5) / (all + 2));
+            total.bits -= std::log2((n[symbol & 3] + 0.5) / (all + 2));
             ++total.bases;
         }
-        context.push(token, order_);
+        context.push(symbol, order_);
     }
 }
 

@@ -24,10 +24,10 @@ class ContextModel {
     // Errors: an order outside [0, kMaxOrder].
     explicit ContextModel(int order);
     int order() const { return order_; }
-    // Counts the tokens of one segment.
-    void train(std::span<const uint8_t> tokens);
-    // Adds the code length of a segment's tokens 2..n; counts stay as they are.
-    void score(std::span<const uint8_t> tokens, BitCount& total) const;
+    // Counts the symbols of one segment.
+    void train(std::span<const uint8_t> symbols);
+    // Adds the code length of a segment's symbols 2..n; counts stay as they are.
+    void score(std::span<const uint8_t> symbols, BitCount& total) const;
 
   private:
     int order_;

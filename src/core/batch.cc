@@ -50,7 +50,7 @@ class Palette {
 };
 
 template <class Token>
-void pack_row(const Row& row, int64_t b, int64_t vocab, Palette& palette, Token* tokens, Token* targets, uint8_t* flags) {
+void pack_row(const Row& row, int64_t b, const TokenRange& range, Palette& palette, Token* tokens, Token* targets, uint8_t* flags) {
     const int64_t L = row.L;
     uint16_t largest_id = 0, largest_target = 0;
     for (int64_t t = 0; t < L; ++t) {
@@ -60,13 +60,14 @@ void pack_row(const Row& row, int64_t b, int64_t vocab, Palette& palette, Token*
         tokens[t] = static_cast<Token>(row.ids[t]);
         targets[t] = static_cast<Token>(target);
     }
-    for (int64_t t = 0; largest_id >= vocab; ++t)
-        if (row.ids[t] >= vocab)
-            fail("[batch] ids: expected ids below V = {}, got {} in row {} at step {}", vocab, row.ids[t], b, t);
-    for (int64_t t = 0; largest_target >= vocab; ++t)
-        if (row.weights[t] != 0 && row.targets[t] >= vocab)
-            fail("[batch] targets: expected less than V = {} where the weight is not 0, got {} in row {} at step {}", vocab,
-                 row.targets[t], b, t);
+    for (int64_t t = 0; largest_id >= range.vocab; ++t)
+        if (row.ids[t] >= range.vocab)
+            fail("[batch] ids: expected ids below V = {}, got {} in row {} at step {}", range.vocab, row.ids[t],
+                 b, t);
+    for (int64_t t = 0; largest_target >= range.targets; ++t)
+        if (row.weights[t] != 0 && row.targets[t] >= range.targets)
+            fail("[batch] targets: expected less than V = {} where the weight is not 0, got {} in row {} at step {}",
+                 range.targets, row.targets[t], b, t);
     for (int64_t t = 0; t < L; ++t) {
         const int64_t index = palette.index_of(row.weights[t]);
         if (index < 0)
@@ -106,6 +107,7 @@ int64_t PackedBatch::bytes(int64_t vocab, int64_t B, int64_t L) {
 PackedBatch PackedBatch::at(void* memory, Device device, int64_t vocab, int64_t B, int64_t L) {
     auto* p = static_cast<char*>(memory);
     PackedBatch batch;
+    batch.filled = L;
     batch.tokens = TensorRef(p, token_type(vocab), {B, L}, device);
     p += aligned(batch.tokens.bytes());
     batch.targets = TensorRef(p, token_type(vocab), {B, L}, device);
@@ -116,9 +118,9 @@ PackedBatch PackedBatch::at(void* memory, Device device, int64_t vocab, int64_t 
     return batch;
 }
 
-void pack(const Batch& from, int64_t vocab, const PackedBatch& to) {
+void pack(const Batch& from, const TokenRange& range, const PackedBatch& to) {
     expect("batch", "flags", to.flags, DType::u8, {from.B, from.L});
-    expect("batch", "tokens", to.tokens, PackedBatch::token_type(vocab), {from.B, from.L});
+    expect("batch", "tokens", to.tokens, PackedBatch::token_type(range.all()), {from.B, from.L});
     expect("batch", "targets", to.targets, to.tokens.dtype, {from.B, from.L});
     Palette palette(to.palette.ptr<float>("palette"));
     auto* flags = to.flags.ptr<uint8_t>("flags");
@@ -126,7 +128,7 @@ void pack(const Batch& from, int64_t vocab, const PackedBatch& to) {
         const Row row = row_of(from, b);
         const int64_t at = b * from.L;
         const auto pack_as = [&]<class Token>(Token) {
-            pack_row(row, b, vocab, palette, to.tokens.ptr<Token>("tokens") + at, to.targets.ptr<Token>("targets") + at,
+            pack_row(row, b, range, palette, to.tokens.ptr<Token>("tokens") + at, to.targets.ptr<Token>("targets") + at,
                      flags + at);
         };
         to.tokens.dtype == DType::u8 ? pack_as(uint8_t{}) : pack_as(uint16_t{});

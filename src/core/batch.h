@@ -18,13 +18,16 @@ struct LengthStage {
 //   targets  (B,L) u16   the next token of the same member; anything where the weight is 0
 //   weights  (B,L) f32   0 at the last token of a member without look-ahead, at padding, specials and unscored letters
 //   start    (B,L) u8    1 = a packed member begins here and sees nothing before it
+// A classifier's batch differs in two: at the last position of a member the target is its class and the weight is how
+// often it counts, elsewhere the weight is 0.
 struct Batch {
     int64_t B = 0, L = 0;
+    int64_t filled = 0;  // columns that hold anything but padding: the others need not be computed
     Tensor ids, targets, weights, start;
 
     Batch() = default;
     Batch(int64_t B_, int64_t L_)
-        : B(B_), L(L_), ids(DType::u16, {B_, L_}), targets(DType::u16, {B_, L_}), weights(DType::f32, {B_, L_}),
+        : B(B_), L(L_), filled(L_), ids(DType::u16, {B_, L_}), targets(DType::u16, {B_, L_}), weights(DType::f32, {B_, L_}),
           start(DType::u8, {B_, L_}) {}
 };
 
@@ -46,6 +49,7 @@ struct TokenTile {
 struct PackedBatch {
     static constexpr int64_t kWeights = 128;
     TensorRef tokens, targets, flags, palette;
+    int64_t filled = 0;  // columns, as in Batch
 
     static DType token_type(int64_t vocab) { return vocab <= 256 ? DType::u8 : DType::u16; }
     static int64_t bytes(int64_t vocab, int64_t B, int64_t L);  // of the memory that `at` takes
@@ -55,8 +59,16 @@ struct PackedBatch {
     int64_t L() const { return flags.size(1); }
 };
 
-// `to` is on the host. Throws Error naming row and position of an id or a counted target that is not below `vocab`, or of a
-// weight for which the palette has no room.
-void pack(const Batch& from, int64_t vocab, const PackedBatch& to);
+// Ids are below `vocab`, targets below `targets`: a classifier's are classes. The larger decides the type of both.
+struct TokenRange {
+    int64_t vocab, targets;
+    TokenRange(int64_t V) : vocab(V), targets(V) {}
+    TokenRange(int64_t V, int64_t C) : vocab(V), targets(C) {}
+    int64_t all() const { return vocab > targets ? vocab : targets; }
+};
+
+// `to` is on the host, made for range.all() tokens. Throws Error naming row and position of an id or a counted target that
+// is out of range, or of a weight for which the palette has no room.
+void pack(const Batch& from, const TokenRange& range, const PackedBatch& to);
 
 }  // namespace adder

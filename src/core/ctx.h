@@ -6,7 +6,8 @@
 
 namespace adder {
 
-class OpMeter;  // kernels/common/run_op.h
+class OpMeter;   // kernels/common/run_op.h
+class LayerTap;  // model/layer.h
 
 struct Ctx {
     Device device = Device::cpu;
@@ -16,6 +17,7 @@ struct Ctx {
     // and return. Tensors have null data then.
     bool dry_run = false;
     OpMeter* meter = nullptr;  // counts or times ops when set
+    LayerTap* tap = nullptr;   // sees what passes between the blocks of a backbone when set
     Gpu* gpu = nullptr;        // given exactly when device is cuda and this is no dry run
 };
 

@@ -1,5 +1,7 @@
 // Element types. Storage is f32 or bf16; f64 runs every op through its reference and is the oracle of the tests.
 #pragma once
+#include <bit>
+#include <cmath>
 #include <cstdint>
 
 namespace adder {
@@ -10,6 +12,14 @@ enum class DType : uint8_t { none, f32, bf16, f64, i64, u16, u8 };
 struct bf16 {
     uint16_t bits;
 };
+
+// On the host. To the nearest bf16, ties to even; a NaN stays one.
+inline bf16 bf16_of(float x) {
+    const auto bits = std::bit_cast<uint32_t>(x);
+    if (std::isnan(x)) return {static_cast<uint16_t>(bits >> 16 | 0x40)};
+    return {static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
+}
+inline float float_of(bf16 x) { return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16); }
 
 constexpr int64_t size_of(DType t) {
     switch (t) {

@@ -43,6 +43,9 @@ class AtomicFile {
     // Flushes, fsyncs, renames onto `path` and fsyncs the folder. Once, and last.
     void commit();
     const std::string& path() const { return path_; }
+    // The unfinished file, for a library that opens its output by name: it writes there instead of write() and closes it
+    // before commit().
+    const std::string& temporary() const { return temporary_; }
 
   private:
     void flush();

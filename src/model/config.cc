@@ -54,6 +54,12 @@ class Reader {
 
 }  // namespace
 
+PoolKind pool_kind_of(const std::string& name, const std::string& source) {
+    for (PoolKind kind : kPoolKinds)
+        if (name == name_of(kind)) return kind;
+    fail("{}: pool: expected mean, last or max, got \"{}\"", source, name);
+}
+
 int64_t ModelConfig::padded_vocab() const {
     return (vocab_size + pad_vocab_size_multiple - 1) / pad_vocab_size_multiple * pad_vocab_size_multiple;
 }
@@ -67,6 +73,10 @@ void ModelConfig::resolve() {
     in_range("pad_vocab_size_multiple", pad_vocab_size_multiple, 1, 4096);
     in_range("d_conv", d_conv, 2, 8);
     in_range("expand", expand, 1, 16);
+    if (is_classifier()) in_range("classes", static_cast<int64_t>(classes.size()), 2, 65535);
+    for (const std::string& name : classes)
+        if (name.empty() || std::count(classes.begin(), classes.end(), name) != 1)
+            fail("[model] classes: \"{}\" is {}", name, name.empty() ? "no name" : "there twice");
     if (d_state == 0) d_state = entry.default_d_state;
     in_range("d_state", d_state, 1, 256);
     if (entry.uses_heads) {
@@ -99,6 +109,10 @@ Json to_json(const ModelConfig& c) {
                  {"rms_norm", true}, {"residual_in_fp32", true}, {"fused_add_norm", true},
                  {"pad_vocab_size_multiple", c.pad_vocab_size_multiple}, {"tie_embeddings", c.tie_embeddings}};
     if (c.backbone != "flat") json["backbone"] = c.backbone;
+    if (c.is_classifier()) {
+        json["classes"] = c.classes;
+        json["pool"] = name_of(c.pool);
+    }
     return json;
 }
 
@@ -113,6 +127,10 @@ ModelConfig model_config_from_json(const Json& json, const std::string& source) 
     top.get("tie_embeddings", c.tie_embeddings);
     top.get("backbone", c.backbone);
     top.get("ssm_cfg", ssm);
+    top.get("classes", c.classes);
+    std::string pool = name_of(c.pool);
+    top.get("pool", pool);
+    c.pool = pool_kind_of(pool, source);
     top.only("d_intermediate", 0);
     top.only("attn_layer_idx", Json::array());
     top.only("attn_cfg", Json::object());

@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
 #include "kernels/common/discretization.h"
+#include "kernels/common/pool_kind.h"
 
 namespace adder {
 
@@ -27,13 +29,21 @@ struct ModelConfig {
     double norm_epsilon = 1e-5;
     double dt_min = 1e-3, dt_max = 0.1, dt_init_floor = 1e-4;
     Discretization discretization = Discretization::euler;
+    // A classifier: the names of its classes in the order of their ids, and what its head reads of a member. No names: a
+    // language model.
+    std::vector<std::string> classes;
+    PoolKind pool = PoolKind::mean;
 
     int64_t d_inner() const { return expand * d_model; }
     int64_t n_heads() const { return d_inner() / headdim; }
     int64_t padded_vocab() const;
+    bool is_classifier() const { return !classes.empty(); }
     // Fills in derived fields and throws Error naming the first field whose value cannot work.
     void resolve();
 };
+
+// "mean", "last" or "max"; `source` names its place in messages.
+PoolKind pool_kind_of(const std::string& name, const std::string& source);
 
 // config.json in the keys of state-spaces/mamba's MambaConfig. A missing field takes its default, an unknown one is an
 // Error. `source` names the file in messages.

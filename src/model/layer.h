@@ -70,12 +70,23 @@ inline TensorRef keep(Ctx& ctx, Saved* saved, DType dtype, const Shape& shape) {
     return saved ? saved->push(dtype, shape) : ctx.scratch->alloc(dtype, shape);
 }
 
+// Sees the residual stream of a backbone between its blocks, in forward passes that keep nothing.
+class LayerTap {
+  public:
+    virtual ~LayerTap() = default;
+    // `stream` (B,T,M) in the accumulation type, after so many blocks (0: the embedded tokens); what comes after this call
+    // overwrites it. Returns whether a later one is wanted: where none is, a forward pass without y ends here.
+    virtual bool take(Ctx& ctx, int64_t blocks, const TensorRef& stream) = 0;
+};
+
 // Stateless between calls; owns no memory. Memory is planned by running the same calls with ctx.dry_run.
 class Layer {
   public:
     virtual ~Layer() = default;
     virtual void visit(ParamVisitor& visitor) = 0;
     virtual StateSpec state_spec(int64_t B) const = 0;
+    // Blocks of a backbone after which ctx.tap is called, and before the first; 0 = it is not.
+    virtual int64_t shown_blocks() const { return 0; }
     // x, y (B,T,M). y absent: only the state is wanted. Null `saved`: keep nothing; only then may `in` be `out`.
     // `in` stays valid and unchanged until this tile's backward has run.
     virtual void forward(Ctx& ctx, const Tile& tile, const TensorRef& x, const TensorRef& y, State in, State out,

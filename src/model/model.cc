@@ -13,14 +13,31 @@ namespace adder {
 LanguageModel::LanguageModel(ModelConfig config) : config_(std::move(config)) {
     config_.resolve();
     backbone_ = find_backbone(config_.backbone).make(config_);
+    backbone_slots_ = backbone_->state_spec(1).size();
+    if (config_.is_classifier()) head_of_members_ = std::make_unique<MemberHead>(config_);
+}
+
+void LanguageModel::freeze_backbone() {
+    CHECK(head_of_members_);
+    frozen_ = true;
+}
+
+StateSpec LanguageModel::state_spec(int64_t B) const {
+    StateSpec all = backbone_->state_spec(B);
+    if (head_of_members_)
+        for (StateSlot& slot : head_of_members_->state_spec(B)) all.push_back(std::move(slot));
+    return all;
 }
 
 void LanguageModel::visit(ParamVisitor& v) {
     const Shape shape{vocab(), config_.d_model};
-    v.nested("backbone.", [&] {
-        v("embedding.weight", embedding_, shape, {Init::Kind::normal, 0.02}, kMatrix);
-        backbone_->visit(v);
+    v.grouped(frozen_ ? ParamGroup::frozen : ParamGroup::model, [&] {
+        v.nested("backbone.", [&] {
+            v("embedding.weight", embedding_, shape, {Init::Kind::normal, 0.02}, kMatrix);
+            backbone_->visit(v);
+        });
     });
+    if (head_of_members_) return v.grouped(ParamGroup::head, [&] { head_of_members_->visit(v); });
     const double bound = 1 / std::sqrt(static_cast<double>(config_.d_model));
     if (!config_.tie_embeddings) v("lm_head.weight", head_, shape, {Init::Kind::uniform, -bound, bound}, kMatrix);
 }
@@ -33,17 +50,9 @@ void LanguageModel::embed_backward(Ctx& ctx, const TensorRef& ids, const TensorR
     embedding_backward(ctx, ids, d_x, t0, embedding_.grad);
 }
 
-// Steps of a slice: a power of two, so that most slices begin where ops cut their sums over time; at least one.
-int64_t LanguageModel::slice_length(int64_t B) const {
-    constexpr int64_t kRows = 1 << 16, kLogits = 1 << 26;
-    const int64_t most = std::min(kRows, kLogits / vocab()) / B;
-    int64_t n = 1;
-    while (2 * n <= most) n *= 2;
-    return n;
-}
-
 void LanguageModel::loss(Ctx& ctx, const TensorRef& y, const LossArgs& args, const LossOut& out) const {
-    const int64_t B = y.size(0), T = y.size(1), S = std::min(slice_length(B), T);
+    CHECK(!head_of_members_);
+    const int64_t B = y.size(0), T = y.size(1), S = std::min(logit_slice(B, vocab()), T);
     const DType accum = accum_of(y.dtype);
     ArenaScope scope(*ctx.scratch);
     const Shape shape{B, S, vocab()};

@@ -1,25 +1,14 @@
-// LanguageModel: token embedding, backbone and the (tied) head, with the parameter names of state-spaces/mamba.
+// LanguageModel: token embedding, backbone and the (tied) head, with the parameter names of state-spaces/mamba. With
+// classes in its configuration it is a classifier: the head is one of members, see member_head.h.
 #pragma once
 #include <memory>
 
 #include "core/ctx.h"
 #include "model/config.h"
 #include "model/layer.h"
+#include "model/member_head.h"
 
 namespace adder {
-
-struct LossArgs {
-    TensorRef targets;  // (B,T) u16
-    TensorRef weights;  // (B,T) f32
-    int64_t t0 = 0;     // absolute position of the first step
-};
-
-struct LossOut {
-    TensorRef sums;  // (2) f64, = or, with add_sums, +=: loss and W, un-normalised
-    TensorRef nats;  // (B,T) f64, =; absent = not wanted
-    TensorRef d_y;   // (B,T,M) storage, =; the head's gradient is added to. Absent = no gradient is wanted
-    bool add_sums = false;
-};
 
 class LanguageModel {
   public:
@@ -28,6 +17,17 @@ class LanguageModel {
 
     const ModelConfig& config() const { return config_; }
     int64_t vocab() const { return config_.padded_vocab(); }
+    // What targets are below: tokens, or a classifier's classes.
+    int64_t targets() const { return head_of_members_ ? head_of_members_->classes() : vocab(); }
+    // Null for a language model.
+    const MemberHead* member_head() const { return head_of_members_.get(); }
+    // Of the backbone, then of the member head.
+    StateSpec state_spec(int64_t B) const;
+    State backbone_part(State state) const { return state.first(backbone_slots_); }
+    State head_part(State state) const { return state.subspan(backbone_slots_); }
+    // A classifier of which the head alone is trained. To be said before the parameters are visited.
+    void freeze_backbone();
+    bool frozen() const { return frozen_; }
     Layer& backbone() const { return *backbone_; }
     void visit(ParamVisitor& visitor);
 
@@ -41,11 +41,13 @@ class LanguageModel {
     void logits_step(Ctx& ctx, const TensorRef& y, const TensorRef& logits) const;
 
   private:
-    int64_t slice_length(int64_t B) const;
     const Param& head() const { return config_.tie_embeddings ? embedding_ : head_; }
 
     ModelConfig config_;
     std::unique_ptr<Layer> backbone_;
+    std::unique_ptr<MemberHead> head_of_members_;
+    size_t backbone_slots_ = 0;
+    bool frozen_ = false;
     Param embedding_, head_;
 };
 

@@ -39,18 +39,11 @@ constexpr int64_t kAlign = 64;
 
 int64_t padded(const Shape& shape) { return (shape.numel() + kAlign - 1) / kAlign * kAlign; }
 
-// To nearest, ties to even; NaN stays NaN.
-bf16 rounded(float x) {
-    const auto bits = std::bit_cast<uint32_t>(x);
-    if (std::isnan(x)) return bf16{static_cast<uint16_t>(bits >> 16 | 0x40)};
-    return bf16{static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
-}
-
 }  // namespace
 
 void ParamVisitor::operator()(const char* name, Param& param, const Shape& shape, const Init& init, ParamKind kind,
                               const Shape& file_shape) {
-    on_param({prefix_ + name, shape, file_shape.rank ? file_shape : shape, init, kind}, param);
+    on_param({prefix_ + name, shape, file_shape.rank ? file_shape : shape, init, kind, group_}, param);
 }
 
 ParamSizes::Place ParamSizes::add(const ParamSpec& spec) {
@@ -126,7 +119,7 @@ void ParamStore::refresh_copies() {
         if (e.spec.kind.precision != Precision::storage) continue;
         const auto at = (static_cast<const char*>(e.param->value.data) - static_cast<const char*>(copies_.ref().data)) /
                         size_of(DType::bf16);
-        std::transform(from + e.offset, from + e.offset + e.spec.shape.numel(), to + at, rounded);
+        std::transform(from + e.offset, from + e.offset + e.spec.shape.numel(), to + at, bf16_of);
     }
     copies.upload();
 }

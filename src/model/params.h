@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/ctx.h"
@@ -26,8 +27,12 @@ struct ParamKind {
     Precision precision;
 };
 inline constexpr ParamKind kMatrix{true, Precision::storage};  // weights of linear maps and embeddings
+inline constexpr ParamKind kWideMatrix{true, Precision::accum};  // of a classifier: small, and all that it learns
 inline constexpr ParamKind kTaps{true, Precision::accum};      // of short convolutions
 inline constexpr ParamKind kVector{false, Precision::accum};   // biases, norms, decays, skips
+
+// What the optimizer does with it. frozen: nothing; its gradient is not computed. head: trained at a rate of its own.
+enum class ParamGroup : uint8_t { model, frozen, head };
 
 // How a parameter starts. Source of the values: state-spaces/mamba and the papers, see each mixer.
 struct Init {
@@ -49,6 +54,7 @@ struct ParamSpec {
     Shape file_shape;   // as checkpoints store it: the same elements
     Init init;
     ParamKind kind = kMatrix;
+    ParamGroup group = ParamGroup::model;
 };
 
 // Receives each parameter once. `prefix` is maintained by containers through `nested`.
@@ -65,11 +71,20 @@ class ParamVisitor {
         prefix_.resize(length);
     }
 
+    // Parameters that are visited inside are of this group.
+    template <class Visit>
+    void grouped(ParamGroup group, Visit visit) {
+        const ParamGroup before = std::exchange(group_, group);
+        visit();
+        group_ = before;
+    }
+
   protected:
     virtual void on_param(const ParamSpec& spec, Param& param) = 0;
 
   private:
     std::string prefix_;
+    ParamGroup group_ = ParamGroup::model;
 };
 
 // Sizes of a model's parameters in memory, where each starts at an aligned place.

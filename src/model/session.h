@@ -32,7 +32,6 @@ class Session {
 
     int64_t rows() const { return B_; }
     int64_t tile() const { return T_; }
-    int64_t rows_at_once() const { return at_once_; }
     // Back to the zero state.
     void reset(int64_t row);
     // Gives row `to` the state of row `from`.

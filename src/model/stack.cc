@@ -35,6 +35,8 @@ class Stack final : public Layer {
         return all;
     }
 
+    int64_t shown_blocks() const override { return static_cast<int64_t>(blocks_.size()); }
+
     void forward(Ctx& ctx, const Tile& tile, const TensorRef& x, const TensorRef& y, State in, State out,
                  Saved* saved) override {
         ArenaScope scope(*ctx.scratch);
@@ -55,6 +57,7 @@ class Stack final : public Layer {
             }
             add_norm_forward(ctx, {last, before, blocks_[i].norm.value, eps_}, residual, normed);
             before = residual;
+            if (ctx.tap && !ctx.tap->take(ctx, static_cast<int64_t>(i), residual) && !y) return;
             const bool wanted = y || i + 1 < blocks_.size();
             blocks_[i].mixer->forward(ctx, tile, normed, wanted ? hidden : TensorRef{}, part(in, i), part(out, i), saved);
             if (saved) {
@@ -66,6 +69,7 @@ class Stack final : public Layer {
         if (!y) return;
         if (saved) residual = saved->push(accum, shape);
         add_norm_forward(ctx, {last, before, norm_f_.value, eps_}, residual, y);
+        if (ctx.tap) ctx.tap->take(ctx, shown_blocks(), residual);
     }
 
     void backward(Ctx& ctx, const Tile& tile, const TensorRef&, const TensorRef& dy, const TensorRef& dx, State in,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/ceil_div.h"
 #include "kernels/batch/unpack_batch.h"
 #include "model/tile_step.h"
 
@@ -54,8 +55,9 @@ void TileEngine::free_memory() {
 void TileEngine::allocate(const MemoryPlan& plan) {
     const Device device = compute_.device;
     const DType accum = compute_.accum();
-    const StateSpec spec = model_.backbone().state_spec(plan.tiles.B);
-    borders_ = StateStore(spec, accum, plan.n_tiles + 1, device, "states at tile borders");
+    const StateSpec spec = model_.state_spec(plan.tiles.B);
+    borders_ = StateStore(spec, accum, model_.frozen() ? 1 : plan.n_tiles + 1, device, "states at tile borders");
+    if (model_.frozen()) return void(scratch_.bind(plan.scratch_bytes, poison_));
     state_grad_ = StateStore(spec, accum, 1, device, "the gradient of the state");
     if (device == Device::cuda && plan.n_tiles > 1)
         current_ = StateStore(spec, accum, 2, device, "the states around a tile");
@@ -91,43 +93,46 @@ TokenTile TileEngine::load(const Source& from, int64_t i) {
     return tile;
 }
 
-void TileEngine::compute(Work work, const Tile& tile, const TokenTile& tokens, Slot& slot, State in, State out,
+void TileEngine::compute(Work work, const Tile& tile, const TokenTile& tokens, Slot* slot, State in, State out,
                          const TensorRef& sums) {
     const TileStep step{model_, ctx_, compute_.storage};
+    if (work == Work::head_only) return step.head_only(tile, tokens, sums, out);
     if (work == Work::first_pass) {
         step.forward(tile, tokens, in, out, nullptr);
         return;
     }
     if (work != Work::backward) {
-        slot.saved.clear();
-        slot.y = step.forward(tile, tokens, in, out, &slot.saved);
+        slot->saved.clear();
+        slot->y = step.forward(tile, tokens, in, out, &slot->saved);
     }
     if (work == Work::keep) return;
-    slot.saved.rewind();
-    step.backward(tile, tokens, slot.y, sums, in, state_grad_[0], slot.saved);
-    CHECK(slot.saved.empty());
+    slot->saved.rewind();
+    step.backward(tile, tokens, slot->y, sums, in, state_grad_[0], slot->saved);
+    CHECK(slot->saved.empty());
 }
 
 // One piece of the walk, on tile i, whose state is at border i.
 void TileEngine::run(Work work, const Source& from, int64_t i, const TensorRef& sums) {
     check_stop();
-    const int64_t n = plan_.n_tiles, first_kept = n - plan_.tiles.keep;
-    const int64_t at = work == Work::first_pass ? -1 : std::max<int64_t>(i - first_kept, 0);
+    const bool gives_slot = work != Work::first_pass && work != Work::head_only;
+    const int64_t at = gives_slot ? std::max<int64_t>(i - from.first_kept, 0) : -1;
     // The border behind the tile; a tile that is computed again must not touch it.
-    const int64_t behind = work == Work::again ? n : i + 1;
+    const int64_t behind = work == Work::again ? plan_.n_tiles : i + 1;
     const TokenTile tokens = load(from, i);
-    const bool gpu = compute_.device == Device::cuda, copies = gpu && n > 1;
+    const bool gpu = compute_.device == Device::cuda, in_place = work == Work::head_only;
+    const bool copies = gpu && plan_.n_tiles > 1 && !in_place;
     const Tile tile{{tokens.ids.size(0), tokens.ids.size(1)}, gpu ? 0 : i * plan_.tiles.T, tokens.start};
     if (copies) copy(ctx_, borders_.bytes_of(i), current_.bytes_of(0));
-    const State in = copies ? current_[0] : borders_[i], out = copies ? current_[1] : borders_[behind];
-    Slot& slot = slots_[static_cast<size_t>(std::max<int64_t>(at, 0))];
+    const State in = copies ? current_[0] : borders_[in_place ? 0 : i];
+    const State out = copies ? current_[1] : borders_[in_place ? 0 : behind];
+    Slot* slot = gives_slot ? &slots_[static_cast<size_t>(at)] : nullptr;
     const auto body = [&] { compute(work, tile, tokens, slot, in, out, sums); };
     if (at < kRecordedSlots)
         graphs_.run(ctx_, {static_cast<int64_t>(work), at, tile.shape.T, 0}, body);
     else
         body();
     if (copies && work != Work::backward) copy(ctx_, current_.bytes_of(1), borders_.bytes_of(behind));
-    if (work == Work::again && verify_ && i + 1 < n) verify_border(i, behind);
+    if (work == Work::again && verify_ && i + 1 < from.tiles) verify_border(i, behind);
     keep_pace();
 }
 
@@ -136,9 +141,17 @@ void TileEngine::verify_border(int64_t i, int64_t again) {
         fail("[tile_engine] tile {} gave another state when it was computed again", i);
 }
 
-void TileEngine::walk(const Source& from, const TensorRef& sums) {
-    const int64_t n = plan_.n_tiles, first_kept = n - plan_.tiles.keep;
+// Over the tiles that hold anything.
+void TileEngine::walk(Source from, int64_t filled, const TensorRef& sums) {
+    const int64_t n = ceil_div(filled, plan_.tiles.T), first_kept = std::max<int64_t>(n - plan_.tiles.keep, 0);
+    CHECK(n >= 1 && n <= plan_.n_tiles);
+    from.tiles = n;
+    from.first_kept = first_kept;
     borders_.zero(ctx_, 0);
+    if (model_.frozen()) {
+        for (int64_t i = 0; i < n; ++i) run(Work::head_only, from, i, sums);
+        return;
+    }
     state_grad_.zero(ctx_, 0);
     // The state behind tile first_kept - 1 is needed only as the input of a kept tile.
     for (int64_t i = 0; i < std::min(first_kept, n - 1); ++i) run(Work::first_pass, from, i, sums);
@@ -149,12 +162,12 @@ void TileEngine::walk(const Source& from, const TensorRef& sums) {
 
 void TileEngine::forward_backward(const Batch& batch, const TensorRef& sums) {
     CHECK(compute_.device == Device::cpu && batch.B == plan_.tiles.B && batch.L == plan_.tiles.L);
-    walk({&batch, nullptr}, sums);
+    walk({.whole = &batch}, batch.filled, sums);
 }
 
 void TileEngine::forward_backward(const PackedBatch& batch, const TensorRef& sums) {
     CHECK(batch.B() == plan_.tiles.B && batch.L() == plan_.tiles.L);
-    walk({nullptr, &batch}, sums);
+    walk({.packed = &batch}, batch.filled, sums);
 }
 
 }  // namespace adder

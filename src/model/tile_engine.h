@@ -58,19 +58,21 @@ class TileEngine {
         Saved saved;
         TensorRef y;
     };
-    // One of the two.
+    // One of the two, and the tiles of it that hold anything.
     struct Source {
         const Batch* whole = nullptr;
         const PackedBatch* packed = nullptr;
+        int64_t tiles = 0, first_kept = 0;
     };
-    enum class Work : int64_t { first_pass, keep, backward, again };
+    // head_only: all that a frozen backbone asks for.
+    enum class Work : int64_t { first_pass, keep, backward, again, head_only };
 
     void free_memory();
     void allocate(const MemoryPlan& plan);
-    void walk(const Source& from, const TensorRef& sums);
+    void walk(Source from, int64_t filled, const TensorRef& sums);
     TokenTile load(const Source& from, int64_t i);
     void run(Work work, const Source& from, int64_t i, const TensorRef& sums);
-    void compute(Work work, const Tile& tile, const TokenTile& tokens, Slot& slot, State in, State out,
+    void compute(Work work, const Tile& tile, const TokenTile& tokens, Slot* slot, State in, State out,
                  const TensorRef& sums);
     void verify_border(int64_t i, int64_t again);
     void check_stop() const;

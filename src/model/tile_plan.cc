@@ -63,7 +63,7 @@ struct TileCost {
 };
 
 TileCost dry_run(LanguageModel& model, const Compute& compute, TileShape shape, const Roofline* roofline) {
-    const auto slots = unbound_state(model.backbone().state_spec(shape.B), compute);
+    const auto slots = unbound_state(model.state_spec(shape.B), compute);
     Arena scratch(compute.device, "scratch");
     CountWork meter;
     meter.roofline = roofline;
@@ -74,6 +74,12 @@ TileCost dry_run(LanguageModel& model, const Compute& compute, TileShape shape, 
     const TensorRef sums(nullptr, DType::f64, {2}, compute.device);
     const Tile tile{shape, kPlanningPosition, tokens.start};
     TileCost cost{};
+    if (model.frozen()) {
+        step.head_only(tile, tokens, sums, slots);
+        cost.forward = meter.take();
+        cost.scratch_bytes = scratch.peak_bytes();
+        return cost;
+    }
     step.forward(tile, tokens, slots, slots, nullptr);
     cost.first_pass = meter.take();
     Saved saved(compute.device);
@@ -110,18 +116,19 @@ MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const Til
     p.parameter_bytes = shapes.sizes.bytes(compute.storage, true);
     p.optimizer_bytes = 2 * shapes.sizes.elements * size_of(compute.accum());
     // Borders, a state that nobody needs and the gradient of the state; on a GPU the states around the present tile.
-    const int64_t states = p.n_tiles + 2 + (gpu && p.n_tiles > 1 ? 2 : 0);
-    p.border_bytes = states * state_bytes(model.backbone().state_spec(want.B), compute.accum(), compute.device);
+    const int64_t states = model.frozen() ? 1 : p.n_tiles + 2 + (gpu && p.n_tiles > 1 ? 2 : 0);
+    p.border_bytes = states * state_bytes(model.state_spec(want.B), compute.accum(), compute.device);
     p.saved_tile_bytes = cost.saved_bytes;
     p.saved_bytes = std::max<int64_t>(p.tiles.keep, 1) * cost.saved_bytes;
     p.scratch_bytes = cost.scratch_bytes;
     p.batch_bytes = want.B * want.L * (2 + 2 + 4 + 1);
     if (gpu) {
-        p.batch_bytes = 2 * PackedBatch::bytes(model.vocab(), want.B, want.L) + TokenTile::bytes(want.B, p.tiles.T);
+        p.batch_bytes = 2 * PackedBatch::bytes(std::max(model.vocab(), model.targets()), want.B, want.L) + TokenTile::bytes(want.B, p.tiles.T);
         p.context_bytes = kContextBytes;
     }
     // What a ragged last tile saves is not worth a word.
-    const auto n = static_cast<double>(p.n_tiles), again = static_cast<double>(p.n_tiles - p.tiles.keep);
+    const auto n = static_cast<double>(p.n_tiles);
+    const auto again = model.frozen() ? 0.0 : static_cast<double>(p.n_tiles - p.tiles.keep);
     p.step_flops = again * cost.first_pass.flops + n * (cost.forward.flops + cost.backward.flops);
     p.step_seconds = again * cost.first_pass.seconds + n * (cost.forward.seconds + cost.backward.seconds);
     return p;

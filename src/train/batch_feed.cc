@@ -2,7 +2,9 @@
 
 namespace adder {
 
-BatchFeed::BatchFeed(Gpu& gpu, int64_t vocab, int64_t B, int64_t L) : gpu_(gpu), vocab_(vocab), filled_(B, L) {
+BatchFeed::BatchFeed(Gpu& gpu, const TokenRange& range, int64_t B, int64_t L)
+    : gpu_(gpu), range_(range), filled_(B, L) {
+    const int64_t vocab = range.all();
     const int64_t bytes = PackedBatch::bytes(vocab, B, L);
     for (Place& p : places_) {
         p.pinned = PinnedMemory(bytes);
@@ -16,7 +18,8 @@ void BatchFeed::make(Place& place, int64_t step, int64_t micro, const FillBatch&
     place.step = -1;
     fill(step, micro, filled_);
     place.uploaded.synchronize();  // the last batch has left this memory
-    pack(filled_, vocab_, place.on_host);
+    pack(filled_, range_, place.on_host);
+    place.on_device.filled = filled_.filled;
     place.consumed.wait_in(gpu_.copy_stream());
     copy_async(place.memory.ref().data, place.pinned.data(), place.memory.ref().bytes(), gpu_.copy_stream());
     place.uploaded.record(gpu_.copy_stream());

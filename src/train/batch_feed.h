@@ -15,7 +15,7 @@ using FillBatch = std::function<void(int64_t step, int64_t micro, Batch& batch)>
 
 class BatchFeed {
   public:
-    BatchFeed(Gpu& gpu, int64_t vocab, int64_t B, int64_t L);
+    BatchFeed(Gpu& gpu, const TokenRange& range, int64_t B, int64_t L);
 
     // The batch on the device; what the ops' stream is given from now on finds it there. Valid until `done`.
     const PackedBatch& take(int64_t step, int64_t micro, const FillBatch& fill);
@@ -35,7 +35,7 @@ class BatchFeed {
     void make(Place& place, int64_t step, int64_t micro, const FillBatch& fill);
 
     Gpu& gpu_;
-    int64_t vocab_;
+    TokenRange range_;
     Batch filled_;
     std::array<Place, 2> places_;
     size_t present_ = 0;

@@ -51,7 +51,10 @@ void check_layout(const SafetensorsReader& file) {
          it->second, kCheckpointLayout);
 }
 
-void read_items(const SafetensorsReader& file, const std::vector<Item>& items) {
+bool of_a_head(const std::string& name) { return name.starts_with("lm_head.") || name.starts_with("classifier."); }
+
+// `other_heads`: what the file says of heads may be more than is asked for.
+void read_items(const SafetensorsReader& file, const std::vector<Item>& items, bool other_heads = false) {
     check_layout(file);
     std::string wrong;
     auto complain = [&](const std::string& line) { wrong += (wrong.empty() ? "" : "; ") + line; };
@@ -64,7 +67,8 @@ void read_items(const SafetensorsReader& file, const std::vector<Item>& items) {
                                  text(item.spec.shape), entry->dtype_name, text(entry->shape)));
     }
     for (const SafetensorsEntry& entry : file.entries())
-        if (std::none_of(items.begin(), items.end(), [&](const Item& i) { return i.spec.name == entry.name; }))
+        if (!(other_heads && of_a_head(entry.name)) &&
+            std::none_of(items.begin(), items.end(), [&](const Item& i) { return i.spec.name == entry.name; }))
             complain(fmt::format("{} is unexpected", entry.name));
     if (!wrong.empty()) fail("{}: does not fit the model: {}", file.path(), wrong);
     for (const Item& item : items) file.read(item.spec.name, item.memory);
@@ -100,6 +104,7 @@ TrainerState state_of(const Tensor& counters, const Tensor& best) {
 std::vector<Item> trainer_items(const ParamStore& params, const TensorRef& moments, Tensor& counters, Tensor& best) {
     std::vector<Item> items = counter_items(counters, best);
     for (const auto& e : params.entries()) {
+        if (e.spec.group == ParamGroup::frozen) continue;
         const int64_t n = e.spec.shape.numel(), second = params.sizes().elements;
         items.push_back({{"optimizer.m." + e.spec.name, DType::f32, {n}}, moments.slice(0, e.offset, n)});
         items.push_back({{"optimizer.v." + e.spec.name, DType::f32, {n}}, moments.slice(0, second + e.offset, n)});
@@ -143,7 +148,7 @@ void save_checkpoint(const std::string& path, const LanguageModel& model, const 
     const int64_t values[] = {state.step,         state.consumed_batches, state.tokens,
                               state.bad_in_a_row, state.best_step,        state.evaluated_step,   optimizer.updates()};
     std::memcpy(counters.ref().data, values, sizeof values);
-    *best.ref().ptr<double>("best") = state.best_valid_loss;
+    *best.ref().ptr<double>("best") = state.best_criterion;
     write_items(to + "/trainer.safetensors", trainer_items(params, HostCopy(optimizer.moments()).ref(), counters, best));
     write_file(to + "/config.json", to_json(model.config()).dump(2) + "\n");
     write_file(to + "/run.json", run.dump(2) + "\n");
@@ -231,6 +236,15 @@ void load_parameters(const std::string& checkpoint, const LanguageModel& model, 
     read_items(file, items);
     if (spare_head && std::memcmp(head.ref().data, items.front().memory.data, static_cast<size_t>(head.ref().bytes())))
         fail("{}: lm_head.weight differs from the embedding, but config.json says that they are tied", file.path());
+    masters.upload();
+    params.refresh_copies();
+}
+
+void load_backbone(const std::string& checkpoint, ParamStore& params) {
+    const HostCopy masters(params.masters());
+    std::vector<Item> items = parameter_items(params, masters.ref());
+    std::erase_if(items, [](const Item& item) { return of_a_head(item.spec.name); });
+    read_items(SafetensorsReader(checkpoint + "/model.safetensors"), items, true);
     masters.upload();
     params.refresh_copies();
 }

@@ -1,4 +1,5 @@
-// Checkpoints. A run folder holds step-NNNNNNNN/ folders (the last two) and best-NNNNNNNN/ (the lowest held-out loss);
+// Checkpoints. A run folder holds step-NNNNNNNN/ folders (the last two) and best-NNNNNNNN/ (the lowest held-out loss, or
+// what a run takes for it);
 // each holds
 //   model.safetensors    master weights, F32, in the tensor names and shapes of state-spaces/mamba
 //   config.json          the architecture, in the keys of state-spaces/mamba
@@ -26,7 +27,7 @@ struct TrainerState {
     int64_t consumed_batches = 0;  // the data cursor: micro-batches trained on, never prefetched ones
     int64_t tokens = 0;          // read so far, padding included
     int64_t bad_in_a_row = 0;    // steps skipped for a non-finite gradient
-    double best_valid_loss = 0;  // of best_step
+    double best_criterion = 0;   // of best_step: the held-out loss unless the run says otherwise; the least is the best
     int64_t best_step = -1;      // -1 = not evaluated yet
     int64_t evaluated_step = -1;  // of the last finished evaluation
 };
@@ -59,6 +60,8 @@ ModelConfig load_config(const std::string& checkpoint);
 nlohmann::json load_run(const std::string& folder);
 // Compares all names, types and shapes and throws one Error that lists every mismatch.
 void load_parameters(const std::string& checkpoint, const LanguageModel& model, ParamStore& params);
+// The weights of a model to whose backbone a new head is given; heads in the file are left aside.
+void load_backbone(const std::string& checkpoint, ParamStore& params);
 // The counters alone: what a description of a run needs.
 TrainerState load_trainer_state(const std::string& checkpoint);
 TrainerState load_trainer(const std::string& checkpoint, const ParamStore& params, Optimizer& optimizer);

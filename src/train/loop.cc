@@ -120,7 +120,7 @@ class Loop {
     }
 
     bool evaluation_due(int64_t step) const {
-        if (!hooks_.evaluate || step == 0 || state_.evaluated_step == step) return false;
+        if (!hooks_.evaluate || (step == 0 && o_.steps > 0) || state_.evaluated_step == step) return false;
         return step >= o_.steps || (o_.eval_every > 0 && step % o_.eval_every == 0);
     }
 
@@ -135,9 +135,9 @@ class Loop {
         }
         hooks_.on_valid({state_.step, sums.loss / sums.weight, static_cast<int64_t>(sums.weight), whole});
         // The part is the same at every evaluation, so that the comparison is fair.
-        const double part = h.part.loss / h.part.weight;
-        if (std::isfinite(part) && (state_.best_step < 0 || part < state_.best_valid_loss)) {
-            state_.best_valid_loss = part;
+        const double criterion = h.criterion.value_or(h.part.loss / h.part.weight);
+        if (std::isfinite(criterion) && (state_.best_step < 0 || criterion < state_.best_criterion)) {
+            state_.best_criterion = criterion;
             state_.best_step = state_.step;
             write(CheckpointKind::best);
             prune_checkpoints(o_.folder, CheckpointKind::best, 1);
@@ -151,7 +151,8 @@ class Loop {
 
     void save() {
         last_save_ = Clock::now();
-        if (state_.step == saved_step_ && state_.evaluated_step == saved_evaluation_) return;
+        const bool is_initial_model = o_.steps == 0;  // asked for: there is nothing else to save
+        if (state_.step == saved_step_ && state_.evaluated_step == saved_evaluation_ && !is_initial_model) return;
         write(CheckpointKind::step);
         prune_checkpoints(o_.folder, CheckpointKind::step, 2);
         saved_step_ = state_.step;

@@ -15,6 +15,7 @@ namespace adder {
 // Held-out sums. `part` is over the part that periodic evaluations read, `all` over everything (only when asked for).
 struct HeldOut {
     LossSums part, all;
+    std::optional<double> criterion;  // what the best checkpoint has least of; absent = the loss of `part`
 };
 
 struct StepRow {
@@ -59,8 +60,8 @@ struct LoopHooks {
 enum class LoopEnd { finished, stopped };
 
 // Runs from state.step on; `state` is what a resumed checkpoint held. A checkpoint of the last finished step is in the
-// folder when this returns. Throws Error when three steps in a row had a non-finite gradient or an update made a
-// parameter non-finite: the last good checkpoint is kept.
+// folder when this returns; of a run of 0 steps one of the initial model. Throws Error when three steps in a row had a
+// non-finite gradient or an update made a parameter non-finite: the last good checkpoint is kept.
 LoopEnd run_training(LanguageModel& model, ParamStore& params, Trainer& trainer, TrainerState& state,
                      const LoopOptions& options, const LoopHooks& hooks);
 

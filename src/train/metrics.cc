@@ -124,7 +124,13 @@ void MetricsLog::write(const EvalMetrics& m) {
     Buffer row;
     fmt::format_to(std::back_inserter(row), "{{\"step\": {}", m.step);
     add_number(row, "valid_loss", m.valid_loss);
-    add_number(row, "valid_bits_per_token", m.valid_loss / std::numbers::ln2);
+    if (m.of_classes()) {
+        add_number(row, "valid_accuracy", m.accuracy);
+        add_number(row, "valid_macro_f1", m.macro_f1);
+        add_number(row, "valid_mcc", m.mcc);
+    } else {
+        add_number(row, "valid_bits_per_token", m.valid_loss / std::numbers::ln2);
+    }
     fmt::format_to(std::back_inserter(row), "}}\n");
     file_.append({row.data(), row.size()});
 }
@@ -247,6 +253,11 @@ void EventFile::write(const StepMetrics& m) {
 void EventFile::write(const EvalMetrics& m) {
     Buffer summary;
     add_scalar(summary, "loss/valid", m.valid_loss);
+    if (m.of_classes()) {
+        add_scalar(summary, "accuracy/valid", m.accuracy);
+        add_scalar(summary, "macro_f1/valid", m.macro_f1);
+        add_scalar(summary, "mcc/valid", m.mcc);
+    }
     append_summary(file_, m.step, summary);
 }
 

@@ -2,6 +2,7 @@
 // Neither is needed to resume; both are cut back to the checkpoint from which a run goes on.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -18,7 +19,10 @@ struct StepMetrics {
 
 struct EvalMetrics {
     int64_t step = 0;  // 0: before the first
-    double valid_loss = 0;  // nats per token
+    double valid_loss = 0;  // nats per token, of a classifier per record
+    // Of a classifier; NaN = there are no classes.
+    double accuracy = std::numeric_limits<double>::quiet_NaN(), macro_f1 = 0, mcc = 0;
+    bool of_classes() const { return accuracy == accuracy; }
 };
 
 // A file that only grows; one write a call. Errors name the path and the reason.
@@ -41,7 +45,8 @@ class AppendFile {
 };
 
 // Appends to FOLDER/metrics.jsonl, one JSON object a line. Step rows have the keys of StepMetrics; evaluation rows
-// `step, valid_loss, valid_bits_per_token`. Numbers have the shortest text that reads back as the same double; one that
+// `step, valid_loss, valid_bits_per_token`, of a classifier `step, valid_loss, valid_accuracy, valid_macro_f1, valid_mcc`.
+// Numbers have the shortest text that reads back as the same double; one that
 // is not finite is null. A row is one write: a kill leaves at most a torn last line, which the next opening cuts.
 class MetricsLog {
   public:

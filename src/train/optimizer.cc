@@ -12,6 +12,7 @@ Optimizer::Optimizer(const ParamStore& params, const OptimizerOptions& options) 
     const int64_t total = params.sizes().elements;
     moments_ = Tensor(params.masters().dtype, {2 * total}, params.device(), "the moments of the optimizer");
     for (const auto& e : params.entries()) {
+        if (e.spec.group == ParamGroup::frozen) continue;
         const int64_t n = e.spec.shape.numel();
         AdamWTensor t;
         t.param = e.param->master.reshape({n});
@@ -19,6 +20,7 @@ Optimizer::Optimizer(const ParamStore& params, const OptimizerOptions& options) 
         t.m = moments_.ref().slice(0, e.offset, n);
         t.v = moments_.ref().slice(0, total + e.offset, n);
         t.decay = e.spec.kind.decay;
+        if (e.spec.group == ParamGroup::head) t.rate = options.head_rate;
         if (e.param->value.dtype == DType::bf16) t.copy = e.param->value.reshape({n});
         tensors_.push_back(t);
         grads_.push_back(t.grad);

@@ -14,6 +14,7 @@ namespace adder {
 struct OptimizerOptions {
     double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
     double clip = 1.0;  // of the global gradient norm; 0 = off
+    double head_rate = 1;  // learning rate of the group `head`, as a part of that of the others
 };
 
 // What one update did.

@@ -10,7 +10,7 @@ bool on_gpu(const Compute& compute) { return compute.device == Device::cuda; }
 
 Trainer::Trainer(LanguageModel& model, ParamStore& params, const OptimizerOptions& options, const Compute& compute,
                  const MemoryPlan& plan)
-    : compute_(compute), params_(params), vocab_(model.vocab()), optimizer_(params, options),
+    : compute_(compute), params_(params), range_(model.vocab(), model.targets()), optimizer_(params, options),
       engine_(model, compute, plan), scratch_(compute.device, "scratch of the update"), ctx_(compute.context(scratch_)),
       sums_(DType::f64, {2}, compute.device) {
     ctx_.dry_run = true;
@@ -37,7 +37,7 @@ void Trainer::configure(const MemoryPlan& plan) {
     feed_.reset();
     if (!first) engine_.configure(plan);
     if (on_gpu(compute_))
-        feed_ = std::make_unique<BatchFeed>(*compute_.gpu, vocab_, plan.tiles.B, plan.tiles.L);
+        feed_ = std::make_unique<BatchFeed>(*compute_.gpu, range_, plan.tiles.B, plan.tiles.L);
     else
         batch_ = Batch(plan.tiles.B, plan.tiles.L);
 }

@@ -77,7 +77,7 @@ class Trainer {
 
     Compute compute_;
     ParamStore& params_;
-    int64_t vocab_;
+    TokenRange range_;
     Optimizer optimizer_;
     TileEngine engine_;
     MemoryPlan plan_;

@@ -151,7 +151,7 @@ TEST(TrainOptions, ways_of_holding_out_exclude_each_other) {
     o.data.valid_contigs = "chr1";
     EXPECT_THROW(o.resolve(), UsageError);
     o.data.valid_contigs = "";
-    o.data.gap_bp = 5;
+    o.data.gap = 5;
     EXPECT_NO_THROW(o.resolve());
     o.data.valid_fraction = 0;
     EXPECT_THROW(o.resolve(), UsageError);
@@ -214,7 +214,7 @@ TEST(Machine, the_device_decides_the_type_unless_it_is_asked_for) {
 
 TEST(EvalOptions, baselines_are_orders_and_need_a_part_to_learn_from) {
     EvalOptions o;
-    o.valid_fraction = 0.2;
+    o.data.valid_fraction = 0.2;
     o.baselines = "2,6";
     EXPECT_EQ(o.baseline_orders(), (std::vector<int64_t>{2, 6}));
     EXPECT_NO_THROW(o.check());
@@ -223,7 +223,7 @@ TEST(EvalOptions, baselines_are_orders_and_need_a_part_to_learn_from) {
         EXPECT_THROW(o.check(), UsageError) << bad;
     }
     o.baselines = "2";
-    o.valid_fraction = 0;
+    o.data.valid_fraction = 0;
     EXPECT_THROW(o.check(), UsageError);
 }
 

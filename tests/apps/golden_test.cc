@@ -38,7 +38,6 @@ class Golden : public testing::TestWithParam<const char*> {
 
     nlohmann::json expected_;
     const Dataset data_ = sequences();
-    const Domain& domain_ = find_domain("dna");
     ThreadPool pool_{2};
 };
 INSTANTIATE_TEST_SUITE_P(Checkpoints, Golden, testing::Values("mamba1", "mamba1_zoh", "mamba2", "mamba2_zoh"));
@@ -47,7 +46,7 @@ TEST_P(Golden, every_record_has_the_nats_of_the_independent_program) {
     LoadedModel loaded(kFolder + GetParam(), false);
     // Tiles that end inside records, and one that holds them all.
     for (const int64_t T : {13, 4096}) {
-        SegmentScorer scorer(loaded.model, {.pool = &pool_}, domain_.rules(), T);
+        SegmentScorer scorer(loaded.model, {.pool = &pool_}, *data_.tokenizer, T);
         const std::vector<Segment> whole = whole_records(data_.records);
         const LossSums sums = scorer.score(data_.records, whole, [&](size_t i, const LossSums& own) {
             expect(data_.records[static_cast<size_t>(whole[i].record)].name, own, 1e-5);
@@ -66,9 +65,11 @@ TEST_P(Golden, in_double_precision_they_agree_to_rounding) {
         std::copy_n(from.ptr<float>("from"), from.numel(), to.ptr<double>("to"));
     }
     for (const TokenRecord& record : data_.records) {
-        const auto n = static_cast<int64_t>(record.tokens.size());
+        const Member member{record.symbols, kNoToken};
+        const int64_t n = n_positions(*data_.tokenizer, member);
+        if (n == 0) continue;
         Batch batch(1, n);
-        write_positions(domain_.rules(), record.tokens, 0, n, row_of(batch, 0));
+        write_piece(*data_.tokenizer, member, {0, n, true, false}, row_of(batch, 0));
         Session session(model, {.storage = DType::f64, .pool = &pool_}, 1, n);
         std::vector<double> nats(static_cast<size_t>(n));
         const BatchRow row = row_of(batch, 0);

@@ -15,7 +15,7 @@ head -c 5000 "$phage" >"$bad/cut.fa.gz"
 printf 'ACGTACGT\n' >"$bad/no_header.fa"
 printf '>a\nACGT\n>b\n>c\nACGT\n' >"$bad/no_sequence.fa"
 printf '>a\nAC9T\n' >"$bad/digit.fa"
-declare -A says_what=([empty.fa]='is empty' [garbage.fa]="line 1: expected a header" [cut.fa.gz]='damaged or cut short'
+declare -A says_what=([empty.fa]='is empty' [garbage.fa]="line [0-9]+: expected a header" [cut.fa.gz]='damaged or cut short'
     [no_header.fa]="line 1: expected a header" [no_sequence.fa]='\(b\).*header without sequence'
     [digit.fa]="'9'" [folder]='no FASTA file' [missing.fa]='No such file')
 for name in "${!says_what[@]}"; do

@@ -30,6 +30,19 @@ inline std::string gzip(std::string_view text) {
     return deflate_bytes(text, 31);
 }
 
+// What a file of any number of gzip members holds.
+inline std::string gunzip(const std::string& path) {
+    gzFile file = gzopen(path.c_str(), "rb");
+    if (!file) throw std::runtime_error("zlib");
+    std::string out;
+    char part[4096];
+    int n;
+    while ((n = gzread(file, part, sizeof part)) > 0) out.append(part, static_cast<size_t>(n));
+    gzclose(file);
+    if (n < 0) throw std::runtime_error("zlib");
+    return out;
+}
+
 // One block: SAM specification, section 4.1 (gzip with an extra field that holds the block's size less one).
 inline std::string bgzf_block(std::string_view text) {
     auto little = [](uint32_t v, int n) {

@@ -31,7 +31,7 @@ class EngineOnGpu : public testing::TestWithParam<std::string> {
         Arena scratch(Device::cuda, "scratch");
         toy.params.zero_gradients(compute.context(scratch));
         const Tensor sums(DType::f64, {2}, Device::cuda);
-        const PackedCopy packed(batch, toy.model.vocab(), Device::cuda);
+        const PackedCopy packed(batch, {toy.model.vocab(), toy.model.targets()}, Device::cuda);
         for (int i = 0; i < o.times; ++i) engine.forward_backward(packed.at, sums);
         gpu_->synchronize();
         ToyRun run;
@@ -117,6 +117,43 @@ TEST_P(EngineOnGpu, keep_graphs_and_repetition_change_no_bit) {
         const ToyRun whole = run(model, batch, {75, 1, false, 3}), recorded = run(model, batch, {75, 1, true, 3});
         EXPECT_EQ(recorded.gradients, whole.gradients) << name_of(dtype);
     }
+}
+
+TEST_P(EngineOnGpu, a_classifier_equals_the_cpu_and_its_tiles) {
+    for (PoolKind pool : kPoolKinds) {
+        const ModelConfig config = ToyModel::classifier(GetParam(), pool);
+        ToyModel here(config, DType::f32), there(config, DType::f32, Device::cuda);
+        const Batch batch = member_batch(2, 75, {0, 33, 34, 60}, 9);
+        const ToyRun a = run_tiles(here, batch, 75, 1), b = run(there, batch, {75});
+        EXPECT_LE(relative_rms(b.gradients, a.gradients), 1e-5) << name_of(pool);
+        EXPECT_NEAR(b.sums.loss, a.sums.loss, 1e-6 * a.sums.loss);
+        EXPECT_EQ(b.sums.weight, a.sums.weight);
+        for (int64_t T : {1, 7, 32, 64}) {
+            const ToyRun tiled = run(there, batch, {T});
+            EXPECT_LE(relative_rms(tiled.gradients, b.gradients), 1e-5) << name_of(pool) << " T=" << T;
+        }
+        const ToyRun none = run(there, batch, {16, 0, false, 3});
+        for (int64_t keep : {0, 2, 99})
+            EXPECT_EQ(run(there, batch, {16, keep, true, 3}).gradients, none.gradients) << name_of(pool) << keep;
+        ToyModel head(config, DType::f32, Device::cuda, true);
+        for (int64_t T : {16, 75}) {
+            const ToyRun frozen = run(head, batch, {T, 1, true, 3}), whole = run(there, batch, {T, 1, false, 3});
+            const size_t n = 3 * 8 + 3, before = frozen.gradients.size() - n;  // the head's come last
+            std::vector<double> of_head(whole.gradients.begin() + static_cast<int64_t>(before), whole.gradients.end());
+            std::vector<double> alone(frozen.gradients.begin() + static_cast<int64_t>(before), frozen.gradients.end());
+            EXPECT_LE(relative_rms(alone, of_head), 1e-5) << name_of(pool) << " T=" << T;
+        }
+    }
+}
+
+TEST_P(EngineOnGpu, columns_that_are_not_filled_are_not_computed) {
+    ToyModel model(ToyModel::classifier(GetParam(), PoolKind::mean), DType::f32, Device::cuda);
+    Batch batch = member_batch(1, 60, {0, 5, 11}, 40);
+    const ToyRun whole = run(model, batch, {8, 2, true, 3});
+    batch.filled = 20;
+    const ToyRun part = run(model, batch, {8, 2, true, 3});
+    EXPECT_LE(relative_rms(part.gradients, whole.gradients), 1e-6);
+    EXPECT_EQ(part.sums.weight, whole.sums.weight);
 }
 
 TEST(CudaPlan, a_plan_that_is_too_large_is_an_error_that_says_what_fits) {

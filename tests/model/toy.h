@@ -14,8 +14,13 @@ namespace adder {
 struct ToyModel {
     ToyModel(const std::string& mixer, DType storage_, int64_t d_model = 8, int64_t n_layer = 2,
              Discretization discretization = Discretization::euler, Device device = Device::cpu)
-        : storage(storage_), model(config(mixer, d_model, n_layer, discretization)),
-          params([this](ParamVisitor& v) { model.visit(v); }, storage_, true, device) {
+        : ToyModel(config(mixer, d_model, n_layer, discretization), storage_, device) {}
+
+    explicit ToyModel(const ModelConfig& config, DType storage_, Device device = Device::cpu, bool frozen = false)
+        : storage(storage_), model(config), params([&](ParamVisitor& v) {
+              if (frozen) model.freeze_backbone();
+              model.visit(v);
+          }, storage_, true, device) {
         params.initialise(7);
         const HostCopy masters(params.masters());
         // Away from the initial values, so that every parameter matters: the initial embedding is nearly zero, and the
@@ -38,6 +43,14 @@ struct ToyModel {
         c.headdim = 4;
         c.ngroups = 2;
         c.discretization = d;
+        return c;
+    }
+
+    // A classifier of three classes.
+    static ModelConfig classifier(const std::string& mixer, PoolKind pool, int64_t d_model = 8) {
+        ModelConfig c = config(mixer, d_model, 2, Discretization::euler);
+        c.classes = {"a", "b", "c"};
+        c.pool = pool;
         return c;
     }
 
@@ -99,6 +112,24 @@ inline Batch next_token_batch(int64_t B, int64_t L, const std::vector<int64_t>& 
     return batch;
 }
 
+// Members from start to start, each with a class at its last position; one in eight is not counted. The first row's last
+// `padding` columns are a member of their own that is not counted.
+inline Batch member_batch(int64_t B, int64_t L, const std::vector<int64_t>& starts, int64_t padding = 0) {
+    Batch batch = toy_batch(B, L, starts);
+    const Philox random(5, Stream::test);
+    auto* targets = batch.targets.ref().ptr<uint16_t>("targets");
+    auto* weights = batch.weights.ref().ptr<float>("weights");
+    auto* start = batch.start.ref().ptr<uint8_t>("start");
+    if (padding > 0) start[L - padding] = 1;
+    for (int64_t i = 0; i < B * L; ++i) {
+        const auto n = static_cast<uint64_t>(i);
+        const bool ends = i % L == L - 1 || start[i + 1] != 0, pads = i < L && i >= L - padding;
+        weights[i] = !ends || pads || random.below(8, n, 2) == 0 ? 0.0f : random.below(2, n, 3) == 0 ? 0.25f : 1.0f;
+        targets[i] = static_cast<uint16_t>(random.below(3, n, 1));
+    }
+    return batch;
+}
+
 inline void copy_batch(const Batch& from, Batch& to) {
     copy(from.ids, to.ids);
     copy(from.targets, to.targets);
@@ -108,13 +139,14 @@ inline void copy_batch(const Batch& from, Batch& to) {
 
 // A packed batch in memory of its own.
 struct PackedCopy {
-    PackedCopy(const Batch& batch, int64_t vocab, Device device) {
-        const int64_t bytes = PackedBatch::bytes(vocab, batch.B, batch.L);
+    PackedCopy(const Batch& batch, const TokenRange& range, Device device) {
+        const int64_t vocab = range.all(), bytes = PackedBatch::bytes(vocab, batch.B, batch.L);
         Tensor host(DType::u8, {bytes});
-        pack(batch, vocab, PackedBatch::at(host.ref().data, Device::cpu, vocab, batch.B, batch.L));
+        pack(batch, range, PackedBatch::at(host.ref().data, Device::cpu, vocab, batch.B, batch.L));
         memory = Tensor(DType::u8, {bytes}, device, "a packed batch");
         copy(host, memory);
         at = PackedBatch::at(memory.ref().data, device, vocab, batch.B, batch.L);
+        at.filled = batch.filled;
     }
     Tensor memory;
     PackedBatch at;

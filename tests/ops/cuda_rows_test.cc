@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "core/error.h"
+#include "tests/io/scratch.h"
 #include "kernels/common/op_check.h"
 #include "kernels/common/op_instance.h"
 #include "kernels/conv1d/conv1d_cases.h"
@@ -30,15 +31,6 @@ class CudaRows : public testing::TestWithParam<DType> {
     RunOn on_;
     ThreadPool pool_{1};
 };
-
-std::string error_of(const std::function<void()>& f) {
-    try {
-        f();
-    } catch (const Error& e) {
-        return e.what();
-    }
-    return "";
-}
 
 TEST_P(CudaRows, halo_may_be_handed_on_in_place) {
     for (const int64_t L : {1, 2, 3, 7, 8, 9, 100}) {

@@ -4,20 +4,12 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "tests/io/scratch.h"
 #include "kernels/common/op_instance.h"
 #include "kernels/embedding/embedding_cases.h"
 
 namespace adder {
 namespace {
-
-std::string error_of(const std::function<void()>& f) {
-    try {
-        f();
-    } catch (const Error& e) {
-        return e.what();
-    }
-    return "";
-}
 
 TEST(Embedding, the_first_id_past_the_table_is_named_before_anything_is_written) {
     const OpCase c = op_case<EmbeddingProblem>({kTest, 2, 200, 7, 5});

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/io/scratch.h"
 #include "kernels/common/isa.h"
 #include "kernels/common/op_check.h"
 #include "kernels/common/op_instance.h"
@@ -139,15 +140,6 @@ ScanGrads gradient_shapes(const ScanArgs& a) {
     g.d_A_log = a.A_log;
     g.d_D = g.d_dt_bias = a.D;
     return g;
-}
-
-std::string error_of(const std::function<void()>& f) {
-    try {
-        f();
-    } catch (const Error& e) {
-        return e.what();
-    }
-    return "no error";
 }
 
 TEST_F(Scan, arguments_that_do_not_fit_together_are_named) {

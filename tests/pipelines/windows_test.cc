@@ -12,6 +12,7 @@
 
 #include "core/rng.h"
 #include "pipelines/permutation.h"
+#include "pipelines/split.h"
 #include "tests/io/scratch.h"
 
 namespace adder {
@@ -22,11 +23,17 @@ using testing::HasSubstr;
 constexpr uint16_t kTestPad = 0;
 
 // Ids 1 to 250; those above 200 are not scored.
-TokenRules rules() {
-    TokenRules r;
-    r.pad = kTestPad;
-    for (size_t i = 1; i <= 200; ++i) r.weight[i] = 1;
-    return r;
+const Tokenizer& tokenizer() {
+    static const SymbolTokenizer t({.vocabulary = 251, .pad = kTestPad, .two_strands = true, .token = "test"}, [] {
+        SymbolTable table;
+        for (size_t i = 0; i < 256; ++i) {
+            table.id[i] = static_cast<uint16_t>(i);
+            table.complement[i] = static_cast<uint8_t>(251 - i);
+            table.weight[i] = i >= 1 && i <= 200 ? 1 : 0;
+        }
+        return table;
+    }());
+    return t;
 }
 
 std::vector<TokenRecord> make_records(std::vector<int64_t> sizes) {
@@ -34,8 +41,8 @@ std::vector<TokenRecord> make_records(std::vector<int64_t> sizes) {
     std::vector<TokenRecord> records;
     uint64_t k = 0;
     for (const int64_t n : sizes) {
-        TokenRecord r{fmt::format("r{}", records.size()), {}};
-        for (int64_t i = 0; i < n; ++i) r.tokens.push_back(static_cast<uint8_t>(1 + rng.below(250, k++)));
+        TokenRecord r = {fmt::format("r{}", records.size()), {}, kNoToken, {}, {}};
+        for (int64_t i = 0; i < n; ++i) r.symbols.push_back(static_cast<uint8_t>(1 + rng.below(250, k++)));
         records.push_back(std::move(r));
     }
     return records;
@@ -84,9 +91,9 @@ TEST(WindowSampler, every_position_is_seen_exactly_once_an_epoch) {
         std::map<std::pair<int, int>, int64_t> want;
         int64_t n = 0;
         for (const TokenRecord& r : records) {
-            for (size_t i = 0; i + 1 < r.tokens.size(); ++i, ++n) ++want[{r.tokens[i], r.tokens[i + 1]}];
+            for (size_t i = 0; i + 1 < r.symbols.size(); ++i, ++n) ++want[{r.symbols[i], r.symbols[i + 1]}];
         }
-        const WindowSampler sampler(records, segments, rules(), {{100, c.L, c.B}}, 1, 5);
+        const WindowSampler sampler(records, segments, tokenizer(), {{{100, c.L, c.B}}, 1, 5, 0});
         ASSERT_EQ(sampler.n_positions(), n);
         const int64_t n_windows = sampler.n_windows(c.L), n_epochs = c.B;  // so that epochs end with batches
         std::map<std::pair<int, int>, int64_t> got;
@@ -109,7 +116,7 @@ TEST(WindowSampler, every_position_is_seen_exactly_once_an_epoch) {
 
 TEST(WindowSampler, members_are_runs_of_one_segment_and_padding_is_one_of_its_own) {
     const std::vector<TokenRecord> records = make_records({300, 20, 9, 31, 150});
-    const WindowSampler sampler(records, whole_records(records), rules(), {{100, 32, 1}}, 1, 9);
+    const WindowSampler sampler(records, whole_records(records), tokenizer(), {{{100, 32, 1}}, 1, 9, 0});
     int64_t padded = 0, packed = 0;
     for (int64_t step = 0; step < 3 * sampler.n_windows(32); ++step) {
         Batch batch = batch_at(sampler, step);
@@ -120,7 +127,7 @@ TEST(WindowSampler, members_are_runs_of_one_segment_and_padding_is_one_of_its_ow
                 continue;
             }
             const bool inside = std::any_of(records.begin(), records.end(), [&](const TokenRecord& r) {
-                return std::string(r.tokens.begin(), r.tokens.end()).find(member) != std::string::npos;
+                return std::string(r.symbols.begin(), r.symbols.end()).find(member) != std::string::npos;
             });
             EXPECT_TRUE(inside);
             packed += member.size() < 33;
@@ -132,7 +139,7 @@ TEST(WindowSampler, members_are_runs_of_one_segment_and_padding_is_one_of_its_ow
 
 TEST(WindowSampler, a_long_segment_gives_full_windows_but_for_its_ends) {
     const std::vector<TokenRecord> records = make_records({10'000});
-    const WindowSampler sampler(records, whole_records(records), rules(), {{1000, 100, 1}}, 1, 2);
+    const WindowSampler sampler(records, whole_records(records), tokenizer(), {{{1000, 100, 1}}, 1, 2, 0});
     int64_t whole = 0;
     for (int64_t step = 0; step < sampler.n_windows(100); ++step) {
         Batch batch = batch_at(sampler, step);
@@ -145,9 +152,9 @@ TEST(WindowSampler, a_batch_depends_on_seed_step_and_micro_batch_alone) {
     const std::vector<TokenRecord> records = make_records({500, 300});
     const std::vector<Segment> segments = whole_records(records);
     const std::vector<LengthStage> stages{{10, 16, 4}, {30, 64, 1}};
-    const WindowSampler a(records, segments, rules(), stages, 2, 7),
-        b(records, segments, rules(), stages, 2, 7);
-    const WindowSampler other_seed(records, segments, rules(), stages, 2, 8);
+    const WindowSampler a(records, segments, tokenizer(), {stages, 2, 7, 0}),
+        b(records, segments, tokenizer(), {stages, 2, 7, 0});
+    const WindowSampler other_seed(records, segments, tokenizer(), {stages, 2, 8, 0});
     std::set<std::string> seen;
     int64_t same = 0;
     std::vector<std::string> forward;
@@ -167,8 +174,8 @@ TEST(WindowSampler, a_batch_depends_on_seed_step_and_micro_batch_alone) {
 
 TEST(WindowSampler, stages_switch_at_their_steps_and_the_last_one_stays) {
     const std::vector<TokenRecord> records = make_records({500});
-    const WindowSampler sampler(records, whole_records(records), rules(), {{2, 8, 4}, {5, 16, 2}, {6, 32, 1}},
-                                1, 1);
+    const WindowSampler sampler(records, whole_records(records), tokenizer(),
+                                {{{2, 8, 4}, {5, 16, 2}, {6, 32, 1}}, 1, 1, 0});
     for (const auto& [step, L] :
          std::map<int64_t, int64_t>{{0, 8}, {1, 8}, {2, 16}, {4, 16}, {5, 32}, {99, 32}}) {
         EXPECT_EQ(sampler.stage(step).L, L) << step;
@@ -177,19 +184,19 @@ TEST(WindowSampler, stages_switch_at_their_steps_and_the_last_one_stays) {
 
 TEST(WindowSampler, what_lies_outside_the_segments_never_reaches_a_batch) {
     std::vector<TokenRecord> records = make_records({1000, 400});
-    const Split split = split_records(records, {.valid_fraction = 0.2, .gap = 37, .valid_records = {}});
-    EXPECT_EQ(split.n_gap, 74);
-    const WindowSampler sampler(records, split.train, rules(), {{1000, 32, 2}}, 1, 4);
+    const Split split = split_records(records, {}, {.valid_fraction = 0.2, .gap = 37});
+    EXPECT_EQ(split.n_unused, 74);
+    const WindowSampler sampler(records, split.train, tokenizer(), {{{1000, 32, 2}}, 1, 4, 0});
     std::vector<std::string> before;
     for (int64_t step = 0; step < 60; ++step) before.push_back(bytes_of(batch_at(sampler, step)));
     for (TokenRecord& r : records) {
-        const auto n_train = static_cast<int64_t>(r.tokens.size()) * 8 / 10 - 37;
-        std::fill(r.tokens.begin() + n_train, r.tokens.end(), uint8_t{255});
+        const auto n_train = static_cast<int64_t>(r.symbols.size()) * 8 / 10 - 37;
+        std::fill(r.symbols.begin() + n_train, r.symbols.end(), uint8_t{255});
     }
     for (int64_t step = 0; step < 60; ++step) {
         EXPECT_EQ(bytes_of(batch_at(sampler, step)), before[static_cast<size_t>(step)]) << step;
     }
-    records[0].tokens[762] = 255;  // the last base of the train part: it does matter
+    records[0].symbols[762] = 255;  // the last base of the train part: it does matter
     int64_t differing = 0;
     for (int64_t step = 0; step < 60; ++step) {
         differing += bytes_of(batch_at(sampler, step)) != before[static_cast<size_t>(step)];
@@ -197,9 +204,87 @@ TEST(WindowSampler, what_lies_outside_the_segments_never_reaches_a_batch) {
     EXPECT_GT(differing, 0);
 }
 
+// Pairs of neighbours of all members of an epoch, each on the strand where it is the smaller one; of members with a
+// class token the targets.
+std::map<std::pair<int, int>, int64_t> pairs_of_epoch(const WindowSampler& sampler, int64_t L, bool has_class) {
+    std::map<std::pair<int, int>, int64_t> pairs;
+    for (int64_t step = 0; step < sampler.n_windows(L); ++step) {
+        Batch batch = batch_at(sampler, step);
+        for (int64_t t = 0; t < L; ++t) {
+            const BatchRow at = row_of(batch, 0) + t;
+            if (*at.ids == kTestPad) continue;
+            const int a = *at.ids, b = *at.targets;
+            if (has_class)
+                ++pairs[{0, std::min(b, 251 - b)}];
+            else
+                ++pairs[std::min(std::pair(a, b), std::pair(251 - b, 251 - a))];
+        }
+    }
+    return pairs;
+}
+
+TEST(WindowSampler, turned_members_give_the_same_pairs_of_neighbours_once_an_epoch) {
+    for (const uint16_t class_token : {kNoToken, uint16_t{300}}) {
+        std::vector<TokenRecord> records = make_records({700, 30, 9, 210});
+        for (TokenRecord& r : records) r.class_token = class_token;
+        const auto segments = whole_records(records);
+        const auto sampler = [&](double reverse) {
+            return WindowSampler(records, segments, tokenizer(), {{{1000, 32, 1}}, 1, 8, reverse});
+        };
+        const auto want = pairs_of_epoch(sampler(0), 32, class_token != kNoToken);
+        EXPECT_EQ(pairs_of_epoch(sampler(1), 32, class_token != kNoToken), want);
+        EXPECT_EQ(pairs_of_epoch(sampler(0.5), 32, class_token != kNoToken), want);
+    }
+}
+
+TEST(WindowSampler, members_are_turned_one_by_one_with_the_probability_asked_for_and_anew_each_epoch) {
+    std::vector<TokenRecord> records = make_records(std::vector<int64_t>(400, 9));
+    for (TokenRecord& r : records)
+        for (size_t i = 0; i < 9; ++i) r.symbols[i] = static_cast<uint8_t>(10 + i);  // turned: 241 down to 233, ascending
+    const auto turned = [&](double reverse, uint64_t seed) {
+        const WindowSampler sampler(records, whole_records(records), tokenizer(), {{{1000, 64, 1}}, 1, seed, reverse});
+        std::vector<bool> result;
+        for (int64_t step = 0; step < 2 * sampler.n_windows(64); ++step) {
+            Batch batch = batch_at(sampler, step);
+            for (const std::string& member : members_of(batch, 0))
+                if (member[0] != kTestPad) result.push_back(static_cast<unsigned char>(member[0]) > 125);
+        }
+        return result;
+    };
+    const auto count = [](const std::vector<bool>& v) { return std::count(v.begin(), v.end(), true); };
+    const std::vector<bool> some = turned(0.3, 1);
+    EXPECT_NEAR(static_cast<double>(count(some)) / static_cast<double>(some.size()), 0.3, 0.05);
+    EXPECT_EQ(count(turned(0, 1)), 0);
+    EXPECT_EQ(count(turned(1, 1)), static_cast<int64_t>(turned(1, 1).size()));
+    EXPECT_EQ(some, turned(0.3, 1));
+    EXPECT_NE(some, turned(0.3, 2));
+    const auto half = static_cast<std::ptrdiff_t>(some.size() / 2);
+    EXPECT_FALSE(std::equal(some.begin(), some.begin() + half, some.begin() + half));
+}
+
+TEST(WindowSampler, a_class_token_begins_every_member_and_takes_no_target) {
+    std::vector<TokenRecord> records = make_records({300, 1, 40});
+    for (size_t i = 0; i < records.size(); ++i) records[i].class_token = static_cast<uint16_t>(300 + i);
+    const WindowSampler sampler(records, whole_records(records), tokenizer(), {{{1000, 32, 1}}, 1, 3, 0});
+    EXPECT_EQ(sampler.n_positions(), 341);
+    std::map<int, int64_t> targets, want;
+    for (const TokenRecord& r : records)
+        for (const uint8_t s : r.symbols) ++want[s];
+    for (int64_t step = 0; step < sampler.n_windows(32); ++step) {
+        Batch batch = batch_at(sampler, step);
+        const BatchRow row = row_of(batch, 0);
+        for (int64_t t = 0; t < 32; ++t) {
+            if (row.ids[t] == kTestPad) continue;
+            EXPECT_EQ(row.ids[t] >= 300, row.start[t] == 1);
+            ++targets[row.targets[t]];
+        }
+    }
+    EXPECT_EQ(targets, want);
+}
+
 TEST(WindowSampler, orders_and_offsets_differ_between_epochs) {
     const std::vector<TokenRecord> records = make_records({641});
-    const WindowSampler sampler(records, whole_records(records), rules(), {{1000, 16, 1}}, 1, 6);
+    const WindowSampler sampler(records, whole_records(records), tokenizer(), {{{1000, 16, 1}}, 1, 6, 0});
     std::set<std::string> windows;
     for (int64_t step = 0; step < 80; ++step) windows.insert(bytes_of(batch_at(sampler, step)));
     EXPECT_GE(windows.size(), 75u);  // with one offset for both epochs there would be 40 or 41
@@ -209,7 +294,7 @@ TEST(WindowSampler, malformed_stages_and_nothing_to_train_on_are_errors) {
     const std::vector<TokenRecord> records = make_records({100}), single = make_records({1, 1});
     auto error = [&](std::vector<LengthStage> stages, int64_t accumulation = 1) {
         return error_of(
-            [&] { WindowSampler(records, whole_records(records), rules(), stages, accumulation, 1); });
+            [&] { WindowSampler(records, whole_records(records), tokenizer(), {stages, accumulation, 1, 0}); });
     };
     EXPECT_THAT(error({}), HasSubstr("at least one"));
     EXPECT_THAT(error({{10, 0, 1}}), HasSubstr("at least 1"));
@@ -218,7 +303,7 @@ TEST(WindowSampler, malformed_stages_and_nothing_to_train_on_are_errors) {
     EXPECT_THAT(error({{10, INT64_MAX / 2, 3}}), HasSubstr("tokens in a batch"));
     EXPECT_THAT(error({{10, 8, 2}}, 0), HasSubstr("accumulation"));
     EXPECT_THAT(error_of([&] {
-                    WindowSampler(single, whole_records(single), rules(), {{1, 8, 1}}, 1, 1);
+                    WindowSampler(single, whole_records(single), tokenizer(), {{{1, 8, 1}}, 1, 1, 0});
                 }),
                 HasSubstr("nothing to train on"));
 }

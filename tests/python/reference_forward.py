@@ -315,11 +315,15 @@ class Model:
         for _, mixer in self.layers:
             mixer.begin()
 
-    def step(self, token):
-        residual = self.embedding[token]
+    def streams(self, token):
+        """Feeds a token; the residual stream after 0, 1, ... blocks, and the last one after the final norm."""
+        found = [self.embedding[token]]
         for norm, mixer in self.layers:
-            residual = [r + v for r, v in zip(residual, mixer.step(rms_norm(residual, norm)))]
-        return matvec(self.head, rms_norm(residual, self.final_norm))
+            found.append([r + v for r, v in zip(found[-1], mixer.step(rms_norm(found[-1], norm)))])
+        return found + [rms_norm(found[-1], self.final_norm)]
+
+    def step(self, token):
+        return matvec(self.head, self.streams(token)[-1])
 
 
 def load_model(folder):

@@ -6,6 +6,8 @@
 
 #include <malloc.h>
 
+#include "apps/embedding.h"
+#include "tests/io/scratch.h"
 #include "tests/model/toy.h"
 #include "train/trainer.h"
 
@@ -112,6 +114,42 @@ TEST(Allocation, peak_memory_at_a_fixed_tile_grows_by_border_states_and_tokens_a
         EXPECT_LE(large - small, allowed) << mixer;
         EXPECT_GT(peak_of_one_step(mixer, {1, long_length, long_length, 1}), 4 * large) << mixer;
     }
+}
+
+// Of embedding one record on both strands, its symbols not counted.
+int64_t peak_of_embedding(const std::string& mixer, EmbedPool pool, BothStrands strands, int64_t length) {
+    ToyModel toy(mixer, DType::f32, 16);
+    SymbolTable table;
+    table.id.fill(7);
+    const SymbolTokenizer tokenizer({.vocabulary = 12, .pad = 4, .two_strands = true, .token = "base"}, table);
+    std::vector<TokenRecord> records(1);
+    records[0].symbols.resize(static_cast<size_t>(length));
+    const Scratch scratch;
+    ThreadPool threads(2);
+    live = peak = 0;
+    counting = true;
+    {
+        const std::vector<Segment> segments{{0, 0, length}};
+        const EmbedTargets targets{records, segments, {}, true};
+        const EmbedSettings settings{pool, {{1}, true}, strands, 1024, false};
+        EmbeddingFile file(scratch.path("e.h5"), pool == EmbedPool::none ? length : 1, 32, strands,
+                           rows_in_order(targets, settings));
+        embed(toy.model, {.pool = &threads}, tokenizer, targets, settings, file);
+        file.commit({"x"}, {}, {});
+    }
+    counting = false;
+    return peak;
+}
+
+TEST(Allocation, peak_memory_of_embedding_does_not_grow_with_the_length) {
+    if (!ADDER_COUNTS_ALLOCATIONS) GTEST_SKIP() << "sanitizers bring an allocator of their own";
+    for (const std::string& mixer : mixer_names())
+        for (const auto& [pool, strands] : {std::pair{EmbedPool::mean, BothStrands::no}, {EmbedPool::none, BothStrands::mean}}) {
+            const int64_t small = peak_of_embedding(mixer, pool, strands, 1 << 16);
+            const int64_t large = peak_of_embedding(mixer, pool, strands, 1 << 20);
+            EXPECT_GT(small, 1024 * 16 * 4) << "the hook does not count";
+            EXPECT_LE(large - small, 1 << 16) << mixer;  // 2^20 rows take 128 MiB
+        }
 }
 
 }  // namespace

@@ -1,0 +1,72 @@
+#include "apps/cmd_predict.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "apps/command_line.h"
+#include "apps/finetune_options.h"
+#include "apps/labelled_data.h"
+#include "apps/record_classifier.h"
+#include "apps/scoring.h"
+#include "apps/setup.h"
+#include "apps/signals.h"
+#include "io/file.h"
+#include "model/tile_engine.h"
+
+namespace adder {
+
+namespace {
+
+constexpr CommandText kText = {"predict", kPredictSummary,
+                               "adder predict --checkpoint classifier --best --input records.fa --out classes.tsv"};
+
+// `logs` (n,C): logarithms of probabilities.
+std::string table_of(const Dataset& data, const std::vector<std::string>& classes, const std::vector<double>& logs) {
+    std::string table = "name\tlabel";
+    for (const std::string& name : classes) table += "\t" + name;
+    table += "\n";
+    for (size_t i = 0; i < data.records.size(); ++i) {
+        const auto row = std::span(logs).subspan(i * classes.size(), classes.size());
+        const auto best = static_cast<size_t>(std::max_element(row.begin(), row.end()) - row.begin());
+        table += data.records[i].name + "\t" + classes[best];
+        for (const double x : row) table += fmt::format("\t{:.6g}", std::exp(x));
+        table += "\n";
+    }
+    return table;
+}
+
+}  // namespace
+
+void run_predict(App& app, const std::vector<std::string>& args) {
+    cli::PredictOptions o;
+    OptionList list = o.list();
+    const CommandLine line = parse_command_line(kText, args, list);
+    if (line.help) return void(app.results = help_text(kText, list));
+    if (line.print_config) o.machine.show();
+    if (line.print_config) return void(app.results = config_text(list));
+    require_all(list);
+    Machine machine(o.machine, app.console);
+    const Compute compute = machine.compute();
+    LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
+    loaded.require_classifier();
+    const Dataset data = loaded.domain.load(loaded.reading(o.data));
+    report(app.console, data);
+    require_tokens(data);
+    const StopSignals signals;
+    RecordClassifier classifier(loaded.model, compute, *loaded.tokenizer,
+                                o.batch.value_or(score_tile(compute.device, loaded.model.config())));
+    std::vector<int64_t> all(data.records.size());
+    std::iota(all.begin(), all.end(), int64_t{0});
+    std::string table;
+    try {
+        table = table_of(data, loaded.model.config().classes, classifier.classify(data.records, all, &signals.flag()));
+    } catch (const Interrupted&) {
+        fail("predict: stopped by a signal before the end; nothing was written");
+    }
+    if (o.out == "-") return void(app.results = std::move(table));
+    write_file(o.out, table);
+    app.console.line(fmt::format("{} records: {}", data.records.size(), o.out));
+}
+
+}  // namespace adder

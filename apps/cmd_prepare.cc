@@ -1,0 +1,67 @@
+#include "apps/cmd_prepare.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "apps/command_line.h"
+#include "apps/run_options.h"
+#include "apps/setup.h"
+#include "io/file.h"
+#include "pipelines/store.h"
+
+namespace adder {
+
+namespace {
+
+constexpr CommandText kText = {"prepare", kPrepareSummary,
+                               "adder prepare --domain dna --input genomes/ --out genomes.h5\n"
+                               "adder train --domain dna --input genomes.h5 --out run"};
+
+using Json = nlohmann::ordered_json;
+
+Json summary(const Dataset& data, const std::string& path) {
+    int64_t n_symbols = 0;
+    for (const TokenRecord& r : data.records) n_symbols += static_cast<int64_t>(r.symbols.size());
+    const auto bytes = static_cast<int64_t>(std::filesystem::file_size(path));
+    return {{"file", path},
+            {"records", data.records.size()},
+            {"symbols", n_symbols},
+            {"bytes", bytes},
+            {"bits_per_symbol", n_symbols > 0 ? 8 * static_cast<double>(bytes) / static_cast<double>(n_symbols) : 0},
+            {"digest", data.digest},
+            {"valid_digest", data.valid_digest},
+            {"split_digest", data.split_digest}};
+}
+
+std::string as_text(const Json& s, bool is_split) {
+    return fmt::format("{}: {} records, {} symbols in {} ({:.3f} bits a symbol), {}\ndigest {}\n",
+                       s["file"].get<std::string>(), s["records"].get<int64_t>(), s["symbols"].get<int64_t>(),
+                       bytes_text(s["bytes"].get<int64_t>()), s["bits_per_symbol"].get<double>(),
+                       is_split ? "split as asked" : "not split", s["digest"].get<std::string>());
+}
+
+}  // namespace
+
+void run_prepare(App& app, const std::vector<std::string>& args) {
+    cli::PrepareOptions o;
+    OptionList list = o.list();
+    const CommandLine line = parse_command_line(kText, args, list);
+    if (line.help) return void(app.results = help_text(kText, list));
+    if (line.print_config) return void(app.results = config_text(list));
+    require_all(list);
+    o.data.check();
+    make_paths_absolute(list);  // as train has them: they may become part of names
+    const Domain& domain = find_domain(o.data.domain);
+    std::error_code ignored;
+    if (!o.overwrite && std::filesystem::exists(o.out, ignored))
+        fail("{}: --out exists already; hint: --overwrite replaces it", o.out);
+    // A place that cannot be written shows before hours of reading, not after them.
+    { const AtomicFile probe(o.out); }
+    const Dataset data = domain.load(o.data);
+    report(app.console, data);
+    write_store(o.out, data, {domain.name, domain.symbol_settings(o.data), domain.packed});
+    const Json result = summary(data, o.out);
+    app.results = o.json ? result.dump() + "\n" : as_text(result, !data.split_digest.empty() || !data.valid.empty());
+}
+
+}  // namespace adder

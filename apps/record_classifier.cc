@@ -1,0 +1,162 @@
+#include "apps/record_classifier.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <numeric>
+
+#include "core/ceil_div.h"
+#include "model/tile_engine.h"
+
+namespace adder {
+
+namespace {
+
+// Longer records are cut into tiles of this length.
+constexpr int64_t kTile = 4096, kTileOnGpu = 32768;
+constexpr int64_t kShortest = 16;
+// The state of a row may be larger than what is computed for it.
+constexpr int64_t kMostRows = 1024;
+
+// (n,C) of one row, from logits to logarithms of probabilities.
+void normalise(std::span<double> row) {
+    const double top = *std::max_element(row.begin(), row.end());
+    double sum = 0;
+    for (const double x : row) sum += std::exp(x - top);
+    for (double& x : row) x -= top + std::log(sum);
+}
+
+// Row i of a contiguous tensor of rank 3, whatever (b,t) it belongs to.
+TensorRef row_of(const Tensor& t, int64_t i) {
+    const int64_t M = t.ref().size(2);
+    auto* at = static_cast<char*>(t.ref().data) + i * M * size_of(t.ref().dtype);
+    return TensorRef(at, t.ref().dtype, {M}, t.ref().device);
+}
+
+double number_at(const TensorRef& t, int64_t i) {
+    return t.dtype == DType::f64 ? static_cast<const double*>(t.data)[i]
+                                 : static_cast<double>(static_cast<const float*>(t.data)[i]);
+}
+
+}  // namespace
+
+RecordClassifier::RecordClassifier(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer, int64_t tokens)
+    : model_(model), compute_(compute), tokenizer_(tokenizer), tokens_(tokens), scratch_(compute.device, "scratch"),
+      ctx_(compute.context(scratch_)) {
+    CHECK(model.member_head());
+}
+
+// To a quarter of a power of two: at most a quarter more than the record has, and few different lengths.
+int64_t RecordClassifier::padded_length(int64_t tokens) const {
+    const int64_t tile = compute_.device == Device::cpu ? kTile : kTileOnGpu;
+    if (tokens <= kShortest) return kShortest;
+    if (tokens > tile) return ceil_div(tokens, tile) * tile;
+    const auto step = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(tokens - 1))) / 4;
+    return ceil_div(tokens, step) * step;
+}
+
+std::vector<double> RecordClassifier::classify(std::span<const TokenRecord> records, std::span<const int64_t> which,
+                                               const std::atomic<bool>* stop) {
+    const auto C = static_cast<size_t>(model_.member_head()->classes());
+    std::vector<double> all(which.size() * C);
+    std::vector<int64_t> order(which.size()), padded(which.size());
+    std::iota(order.begin(), order.end(), int64_t{0});
+    for (size_t i = 0; i < which.size(); ++i) {
+        const TokenRecord& r = records[static_cast<size_t>(which[i])];
+        const int64_t n = tokenizer_.n_tokens(static_cast<int64_t>(r.symbols.size()));
+        CHECK(n > 0);
+        padded[i] = padded_length(n);
+    }
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+        return padded[static_cast<size_t>(a)] > padded[static_cast<size_t>(b)];
+    });
+    const int64_t longest_tile = compute_.device == Device::cpu ? kTile : kTileOnGpu;
+    for (size_t first = 0, end; first < order.size(); first = end) {
+        const int64_t n = padded[static_cast<size_t>(order[first])], tile = std::min(n, longest_tile);
+        const auto most = static_cast<size_t>(std::clamp<int64_t>(tokens_ / tile, 1, kMostRows));
+        for (end = first + 1; end < order.size() && end - first < most; ++end)
+            if (padded[static_cast<size_t>(order[end])] != n) break;
+        run_group({std::span(order).subspan(first, end - first), n, tile}, records, which, all, stop);
+    }
+    return all;
+}
+
+// Memory for so many rows and tokens, planned before it is there.
+void RecordClassifier::reserve(int64_t rows, int64_t T) {
+    const int64_t M = model_.config().d_model, C = model_.member_head()->classes();
+    const Device device = compute_.device;
+    if (rows != rows_) {
+        if (ctx_.gpu) ctx_.gpu->synchronize();
+        state_ = {};
+        state_ = StateStore(model_.state_spec(rows), compute_.accum(), 1, device, "the states of records");
+        ends_ = Tensor(compute_.accum(), {rows, 1, M}, device, "pools of records");
+        logits_ = Tensor(compute_.accum(), {rows, 1, C}, device, "logits");
+    }
+    if (rows == rows_ && T == T_) return;
+    if (ctx_.gpu) ctx_.gpu->synchronize();
+    rows_ = rows;
+    T_ = T;
+    z_ = {};
+    z_ = Tensor(compute_.accum(), {rows, T, M}, device, "running pools");
+    ids_ = Tensor(DType::u16, {rows, T});
+    if (device == Device::cuda) tokens_there_ = Tensor(DType::u16, {rows, T}, device, "a tile's tokens");
+    Arena count(device, "scratch");
+    const Ctx run = ctx_;
+    ctx_ = compute_.context(count, true);
+    compute_tile(TensorRef(nullptr, DType::u16, {rows, T}, device), state_[0], device == Device::cpu ? kPlanningPosition : 0);
+    model_.member_head()->logits_step(ctx_, ends_, logits_);
+    ctx_ = run;
+    scratch_.bind(count.peak_bytes());
+}
+
+void RecordClassifier::compute_tile(const TensorRef& ids, const State& state, int64_t t0) {
+    ArenaScope scope(*ctx_.scratch);
+    const Shape shape{ids.size(0), ids.size(1), model_.config().d_model};
+    const Tile tile{{ids.size(0), ids.size(1)}, t0, {}};
+    const TensorRef x = ctx_.scratch->alloc(compute_.storage, shape), y = ctx_.scratch->alloc(compute_.storage, shape);
+    const State body = model_.backbone_part(state), pool = model_.head_part(state);
+    model_.embed(ctx_, ids, x);
+    model_.backbone().forward(ctx_, tile, x, y, body, body, nullptr);
+    model_.member_head()->pool(ctx_, tile, y, z_, {pool, pool, {}});
+}
+
+void RecordClassifier::run_group(const Group& g, std::span<const TokenRecord> records, std::span<const int64_t> which,
+                                 std::span<double> to, const std::atomic<bool>* stop) {
+    const auto rows = static_cast<int64_t>(g.rows.size());
+    reserve(rows, g.tile);
+    state_.zero(ctx_, 0);
+    const auto symbols = [&](int64_t b) -> const std::vector<uint8_t>& {
+        return records[static_cast<size_t>(which[static_cast<size_t>(g.rows[static_cast<size_t>(b)])])].symbols;
+    };
+    std::vector<float> ignored(static_cast<size_t>(g.tile));
+    auto* ids = ids_.ref().ptr<uint16_t>("ids");
+    for (int64_t t0 = 0; t0 < g.padded; t0 += g.tile) {
+        if (stop && stop->load(std::memory_order_relaxed)) throw Interrupted{};
+        for (int64_t b = 0; b < rows; ++b) {
+            const int64_t left = tokenizer_.n_tokens(static_cast<int64_t>(symbols(b).size())) - t0;
+            const int64_t n = std::clamp<int64_t>(left, 0, g.tile);
+            if (n > 0) tokenizer_.write(symbols(b), t0, n, false, ids + b * g.tile, ignored.data());
+            std::fill(ids + b * g.tile + n, ids + (b + 1) * g.tile, tokenizer_.pad());
+        }
+        // Ops on a GPU get positions inside the tile. Its memory is written by the host only after it was read: copies of
+        // memory that is not page-locked wait.
+        if (ctx_.gpu) copy(ids_, tokens_there_);
+        compute_tile(ctx_.gpu ? tokens_there_ : ids_, state_[0], ctx_.gpu ? 0 : t0);
+        for (int64_t b = 0; b < rows; ++b) {
+            const int64_t end = tokenizer_.n_tokens(static_cast<int64_t>(symbols(b).size())) - 1 - t0;
+            if (end >= 0 && end < g.tile) copy(ctx_, row_of(z_, b * g.tile + end), row_of(ends_, b));
+        }
+        if (ctx_.gpu) ctx_.gpu->synchronize();
+    }
+    model_.member_head()->logits_step(ctx_, ends_, logits_);
+    if (ctx_.gpu) ctx_.gpu->synchronize();
+    const HostCopy host(logits_);
+    const int64_t C = model_.member_head()->classes();
+    for (int64_t b = 0; b < rows; ++b) {
+        const auto row = to.subspan(static_cast<size_t>(g.rows[static_cast<size_t>(b)] * C), static_cast<size_t>(C));
+        for (int64_t c = 0; c < C; ++c) row[static_cast<size_t>(c)] = number_at(host.ref(), b * C + c);
+        normalise(row);
+    }
+}
+
+}  // namespace adder

@@ -1,0 +1,53 @@
+// RecordClassifier: the class probabilities of whole records of any length, under a model with a member head.
+//
+// A record is a row of its own from the zero state on, cut into tiles and padded behind its end to a length that depends on
+// the record alone. So what is computed for it depends on no other record and on no batch: on the CPU to the bit, on a GPU
+// to rounding, for libraries may add in another order where a batch has another number of rows.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/model.h"
+#include "model/state.h"
+#include "pipelines/records.h"
+
+namespace adder {
+
+class RecordClassifier {
+  public:
+    // `tokens`: computed at a time, rows together.
+    RecordClassifier(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer, int64_t tokens);
+
+    // Logarithms of the probabilities of the records of these indices, (n,C) row by row. Every record has a token. Throws
+    // Interrupted when `stop` (optional) is set.
+    std::vector<double> classify(std::span<const TokenRecord> records, std::span<const int64_t> which,
+                                 const std::atomic<bool>* stop = nullptr);
+
+  private:
+    // Rows that are computed together, all padded to the same length, in tiles of the same length.
+    struct Group {
+        std::span<const int64_t> rows;  // places in `which`
+        int64_t padded, tile;
+    };
+    int64_t padded_length(int64_t tokens) const;
+    void run_group(const Group& group, std::span<const TokenRecord> records, std::span<const int64_t> which,
+                   std::span<double> to, const std::atomic<bool>* stop);
+    void reserve(int64_t rows, int64_t T);
+    void compute_tile(const TensorRef& ids, const State& state, int64_t t0);
+
+    LanguageModel& model_;
+    Compute compute_;
+    const Tokenizer& tokenizer_;
+    int64_t tokens_;
+    Arena scratch_;
+    Ctx ctx_;
+    int64_t rows_ = 0, T_ = 0;  // of the memory below
+    StateStore state_;
+    Tensor ids_, z_, ends_, logits_;
+    Tensor tokens_there_;  // on a GPU
+};
+
+}  // namespace adder

@@ -1,0 +1,84 @@
+// Opened inputs: what they are, told from their first bytes; their text, decompressed; their alignments. The
+// only user of htslib.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace adder {
+
+enum class SequenceFormat { fasta, fastq, sam, bam, cram, other };
+
+// "FASTA", ..., for messages.
+const char* name_of(SequenceFormat format);
+
+// A file, or standard input for "-", opened once. Its format is known before anything is consumed, so that
+// the reader of that format gets all of it, from a pipe too. Move-only.
+class InputFile {
+  public:
+    // Errors: missing or unreadable, a folder. Other systems than the local files are never asked.
+    explicit InputFile(const std::string& path);
+    ~InputFile();
+    InputFile(InputFile&&) noexcept;
+    InputFile& operator=(InputFile&&) noexcept;
+
+    const std::string& path() const;
+    // After decompression; FASTA and FASTQ may begin with blank lines. What is damaged, empty or of another
+    // format is `other`: its reader says what is wrong with it.
+    SequenceFormat format() const;
+
+    struct Block {
+        std::string_view bytes;  // valid until the next call; empty at the end
+        std::string damage;      // not empty: why there is no more, with a hint
+    };
+    // The next bytes after decompression (plain, gzip of any number of members, bgzip). For bgzip the end
+    // block must be there. Not for SAM, BAM and CRAM.
+    Block next_block();
+
+  private:
+    friend class AlignmentFile;
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+// Flags of the SAM specification, section 1.4.2.
+enum AlignmentFlag : uint32_t {
+    kPaired = 0x1,
+    kReverse = 0x10,
+    kFirstMate = 0x40,
+    kLastMate = 0x80,
+    kSecondary = 0x100,
+    kQcFail = 0x200,
+    kDuplicate = 0x400,
+    kSupplementary = 0x800,
+};
+
+struct Alignment {
+    std::string name;       // "*" where the file has none
+    uint32_t flags = 0;     // AlignmentFlag
+    std::string sequence;   // IUPAC letters, upper case, as in the file: reverse strands are not turned back
+    std::string qualities;  // as many Phred values (0-93), or empty where the file has none
+};
+
+// The records of SAM, BAM or CRAM.
+class AlignmentFile {
+  public:
+    // `reference` is the FASTA file that a CRAM was made with, plain or bgzip with or beside a place for its
+    // .fai;
+    // "" where it is not needed. Letters that the reference lacks are an Error: neither the network nor
+    // REF_PATH, REF_CACHE or the header's paths are asked. Errors: a damaged header; a reference that cannot
+    // be used.
+    AlignmentFile(InputFile file, const std::string& reference);
+    ~AlignmentFile();
+    AlignmentFile(AlignmentFile&&) noexcept;
+    // False only at a clean end: a BAM or CRAM whose end block is missing is an Error. Errors name file,
+    // record, the record before it and the place in the file.
+    bool next(Alignment& alignment);
+
+  private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace adder

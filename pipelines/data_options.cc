@@ -1,0 +1,75 @@
+#include "pipelines/data_options.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "core/error.h"
+
+namespace adder {
+
+namespace {
+
+std::vector<std::string> names_in(std::string_view list) {
+    std::vector<std::string> names;
+    while (!list.empty()) {
+        const size_t comma = std::min(list.find(','), list.size());
+        if (comma > 0) names.emplace_back(list.substr(0, comma));
+        list.remove_prefix(std::min(comma + 1, list.size()));
+    }
+    return names;
+}
+
+constexpr Range kFraction = {.low = 0, .high = 1, .high_excluded = true};
+
+}  // namespace
+
+void DataOptions::add_input_to(OptionList& list) {
+    list.add({.name = "input", .value = &input, .unit = "PATH",
+              .help = "FASTA or FASTQ (plain, gzip, bgzf), SAM, BAM, CRAM or what prepare wrote: a file, a folder, or -",
+              .required = true, .is_path = true});
+}
+
+void DataOptions::add_split_to(OptionList& list) {
+    list.add({.name = "valid", .value = &valid, .unit = "FILE", .help = "held-out data of its own", .is_path = true});
+    list.add({.name = "split-bed", .value = &split_bed, .unit = "BED",
+              .help = "intervals whose column 'split' (or the fourth) says train, valid or test; the rest is not used",
+              .is_path = true});
+    list.add({.name = "valid-contigs", .value = &valid_contigs, .unit = "A,B",
+              .help = "hold out the contigs of these names"});
+    list.add({.name = "test-contigs", .value = &test_contigs, .unit = "A,B",
+              .help = "keep the contigs of these names for testing"});
+    list.add({.name = "valid-fraction", .value = &valid_fraction, .unit = "F",
+              .help = "hold out the last F of every contig", .range = kFraction});
+    list.add({.name = "test-fraction", .value = &test_fraction, .unit = "F",
+              .help = "keep the last F of every contig for testing, behind what is held out", .range = kFraction});
+    list.add({.name = "gap", .value = &gap, .unit = "BP",
+              .help = "bases before each of these fractions that belong to no part", .range = at_least(0)});
+}
+
+void DataOptions::add_model_to(OptionList& list) { dna.add_model_to(list); }
+
+void DataOptions::add_reading_to(OptionList& list) { dna.add_reading_to(list); }
+
+bool DataOptions::splits() const {
+    return !split_bed.empty() || !valid_contigs.empty() || !test_contigs.empty() || valid_fraction > 0 ||
+           test_fraction > 0;
+}
+
+SplitOptions DataOptions::split() const {
+    return {valid_fraction, test_fraction, gap, names_in(valid_contigs), names_in(test_contigs), split_bed};
+}
+
+void DataOptions::check() const {
+    const bool contigs = !valid_contigs.empty() || !test_contigs.empty();
+    const bool fractions = valid_fraction > 0 || test_fraction > 0;
+    if (!valid.empty() + !split_bed.empty() + contigs + fractions > 1)
+        throw UsageError(
+            "--valid, --split-bed, --valid-contigs or --test-contigs, and --valid-fraction or --test-fraction exclude each "
+            "other");
+    if (gap > 0 && !fractions) throw UsageError("--gap: needs --valid-fraction or --test-fraction");
+    if (valid_fraction + test_fraction >= 1)
+        throw UsageError("--valid-fraction, --test-fraction: together they leave nothing to train on");
+    dna.check();
+}
+
+}  // namespace adder

@@ -1,0 +1,38 @@
+// Options of the data side, visited for the command line, --help, --print-config, run.json and the comparison on resume.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/options.h"
+#include "pipelines/dna/options.h"
+#include "pipelines/split.h"
+
+namespace adder {
+
+struct DataOptions {
+    std::string domain = {};
+    std::vector<std::string> input = {};  // files, folders or "-"
+    std::vector<std::string> valid = {};  // further inputs that are held out; excludes every split
+    std::string split_bed = {};
+    std::string valid_contigs = {}, test_contigs = {};  // names separated by commas
+    double valid_fraction = 0, test_fraction = 0;
+    int64_t gap = 0;
+    dna::DnaOptions dna = {};
+    // Not an option: the class names of a checkpoint, in the order of their tokens; empty = from the labels of the input.
+    std::vector<std::string> classes = {};
+
+    void add_input_to(OptionList& list);  // where records come from
+    void add_split_to(OptionList& list);  // which of them are held out
+    // What every domain has of its own: what decides the tokens of a model, read back from its checkpoint, and what
+    // belongs to reading one input.
+    void add_model_to(OptionList& list);
+    void add_reading_to(OptionList& list);
+
+    bool splits() const;  // whether the input is split
+    // Of all options but --valid.
+    SplitOptions split() const;
+    // Throws UsageError for ways of holding out that exclude each other and for options that do not go together.
+    void check() const;
+};
+
+}  // namespace adder

@@ -1,0 +1,233 @@
+#include "pipelines/dna/load.h"
+
+#include <fmt/core.h>
+
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+
+#include "core/error.h"
+#include "datasets/fasta.h"
+#include "datasets/inputs.h"
+#include "datasets/reads.h"
+#include "io/hdf5.h"
+#include "pipelines/dna/tokenizer.h"
+#include "pipelines/record_names.h"
+#include "pipelines/symbol_buffer.h"
+#include "pipelines/store.h"
+
+namespace adder::dna {
+
+namespace {
+
+// Above this share of N a user should know that much of the input is not scored.
+constexpr double kManyN = 0.01;
+// Above this share of other letters it is no DNA.
+constexpr double kManyOthers = 0.05;
+
+double percent(int64_t part, int64_t whole) {
+    return whole > 0 ? 100 * static_cast<double>(part) / static_cast<double>(whole) : 0;
+}
+
+// What one file gives: records at the end of `records`, what was counted on the way, and how to say so.
+struct Reading {
+    const DnaOptions& options;
+    std::vector<TokenRecord>& records;
+    StoredParts& parts;
+    BaseCounts counts = {};
+    std::string summary = {};
+    std::vector<std::string> warnings = {}, notes = {};
+    std::vector<std::string> sources = {};  // of a token store: where its records are from
+    bool is_split = false;
+};
+
+void add_record(const std::string& name, const std::string& letters, Reading& to) {
+    TokenRecord out{.name = name};
+    encode(letters, out.symbols, to.counts);
+    ++to.counts.records;
+    to.records.push_back(std::move(out));
+}
+
+void check_letters(const std::string& path, const BaseCounts& counts) {
+    if (static_cast<double>(counts.other) <= kManyOthers * static_cast<double>(counts.bases)) return;
+    fail("[dna] {}: {:.0f} % of the letters are no nucleotide codes (A C G T U N or IUPAC), it looks like protein; hint: "
+         "adder reads DNA and RNA",
+         path, percent(counts.other, counts.bases));
+}
+
+ReadFilter read_filter(const DnaOptions& o) { return {o.min_length, o.min_quality, o.min_base_quality}; }
+
+void read_fasta(InputFile file, Reading& to) {
+    if (read_filter(to.options).needs_qualities())
+        to.warnings.push_back(file.path() + ": FASTA has no qualities, so that no quality is asked of it");
+    const std::string path = file.path();
+    FastaReader reader(std::move(file));
+    SymbolBuffer buffer;
+    std::unordered_set<std::string> names;
+    BaseCounts all;  // with the records that are left out
+    int64_t n_short = 0, skipped = 0;
+    for (FastaRecord record; reader.next_header(record);) {
+        if (!names.insert(record.name).second)
+            fail("[dna] {}: two records are called {}; hint: rename one, the first word of a header is its name", path,
+                 record.name);
+        BaseCounts own;
+        for (std::string_view run; !(run = reader.next_letters()).empty();) encode(run, buffer.room(), own);
+        skipped += reader.skipped();
+        all += own;
+        TokenRecord out{.name = record.name, .symbols = buffer.take()};
+        if (own.bases < to.options.min_length) {
+            ++n_short;
+            continue;
+        }
+        to.counts += own;
+        ++to.counts.records;
+        to.records.push_back(std::move(out));
+    }
+    check_letters(path, all);
+    to.summary = fmt::format("{} records, {} bases", to.counts.records, to.counts.bases);
+    if (skipped > 0) to.summary += fmt::format(", {} '-' and '*' skipped", skipped);
+    if (n_short > 0) to.summary += fmt::format(", {} records shorter than {} left out", n_short, to.options.min_length);
+}
+
+void read_reads(InputFile file, Reading& to) {
+    const std::string path = file.path(), format = name_of(file.format());
+    ReadsReader reader(std::move(file), read_filter(to.options), to.options.reference);
+    for (Read read; reader.next(read);) add_record(read.name, read.sequence, to);
+    check_letters(path, to.counts);
+    to.summary = fmt::format("{}: {}", format, reader.counts().text(read_filter(to.options)));
+    if (reader.counts().kept == 0) to.warnings.push_back(path + ": no read is kept");
+}
+
+// IUPAC codes are N in symbols already.
+void count_symbols(std::span<const uint8_t> symbols, BaseCounts& counts) {
+    int64_t acgt = 0, lower = 0;
+    for (const uint8_t symbol : symbols) {
+        acgt += is_base(symbol);
+        lower += (symbol & kLower) != 0;
+    }
+    const auto n = static_cast<int64_t>(symbols.size());
+    counts += {.records = 1, .bases = n, .acgt = acgt, .n = n - acgt, .lower_case = lower};
+}
+
+void read_prepared(const std::string& path, Reading& to) {
+    const size_t first = to.records.size();
+    const StoreInfo info = read_store(path, "dna", to.records, to.parts);
+    check_settings(path, info.settings, to.options.symbol_settings(), DnaOptions{}.symbol_settings());
+    for (size_t i = first; i < to.records.size(); ++i) count_symbols(to.records[i].symbols, to.counts);
+    to.summary = fmt::format("{} records, {} bases, prepared", to.counts.records, to.counts.bases);
+    for (const std::string& line : info.report) to.notes.push_back("  prepared from " + line);
+    to.sources = info.sources;
+    to.is_split = info.is_split;
+}
+
+// Picks the reader by what the file holds; what is unknown FASTA's reader explains.
+void read_file(const std::string& path, Reading& to) {
+    if (looks_like_hdf5(path)) return read_prepared(path, to);
+    InputFile file(path);
+    if (file.format() == SequenceFormat::fasta || file.format() == SequenceFormat::other)
+        read_fasta(std::move(file), to);
+    else
+        read_reads(std::move(file), to);
+}
+
+void report_bases(const char* role, const BaseCounts& total, const DnaOptions& options, Dataset& data) {
+    const std::string lower = options.mask_weight == 1 ? "read as upper" : fmt::format("counted {} times", options.mask_weight);
+    const std::string other = total.other > 0 ? fmt::format(", other letters {} (read as N)", total.other) : "";
+    data.report.push_back(fmt::format(
+        "{} in all: {} records, {} bases: A C G T {}, N {}, IUPAC {} (read as N){}; lower case {} ({})", role,
+        total.records, total.bases, total.acgt, total.n, total.iupac, other, total.lower_case, lower));
+    const int64_t unscored = total.bases - total.acgt;
+    if (static_cast<double>(unscored) > kManyN * static_cast<double>(total.bases))
+        data.warnings.push_back(
+            fmt::format("{:.1f} % of the bases of the {} are N or IUPAC codes: they are read as N, seen, but not scored",
+                        percent(unscored, total.bases), role));
+}
+
+// Reads one list of inputs to the end of `data.records` and reports it.
+void read(const std::vector<std::string>& inputs, const char* role, const DnaOptions& options, Dataset& data,
+          StoredParts& parts) {
+    BaseCounts total;
+    const size_t first_record = data.records.size();
+    for (const std::string& file : sequence_inputs(inputs)) {
+        const size_t first = data.records.size(), first_held_out = parts.held_out.size();
+        const auto first_file = static_cast<int32_t>(data.files.size());
+        Reading reading{options, data.records, parts};
+        read_file(file, reading);
+        for (size_t i = first; i < data.records.size(); ++i) {
+            const auto n = static_cast<int64_t>(data.records[i].symbols.size());
+            data.records[i].file += first_file;
+            // Beside a store that brings a split, what brings none is for training.
+            if (!reading.is_split && n > 0) parts.split.train.push_back({static_cast<int64_t>(i), 0, n});
+        }
+        for (size_t i = first_held_out; i < parts.held_out.size(); ++i) parts.held_out[i].file += first_file;
+        if (reading.sources.empty()) reading.sources = {file};
+        data.files.insert(data.files.end(), reading.sources.begin(), reading.sources.end());
+        data.report.push_back(fmt::format("{} {}: {}", role, file, reading.summary));
+        data.report.insert(data.report.end(), reading.notes.begin(), reading.notes.end());
+        data.warnings.insert(data.warnings.end(), reading.warnings.begin(), reading.warnings.end());
+        total += reading.counts;
+    }
+    qualify_names(std::span(data.records).subspan(first_record), data.files);
+    report_bases(role, total, options, data);
+}
+
+void report_parts(const Split& split, Dataset& data) {
+    const auto part = [](const std::vector<Segment>& segments) {
+        return fmt::format("{} bases in {} segments", n_symbols(segments), segments.size());
+    };
+    if (!data.valid.empty() || !data.test.empty())
+        data.report.push_back(fmt::format("train {}, held out {}, test {}, in no part {}", part(data.train), part(data.valid),
+                                          part(data.test), split.n_unused));
+    int64_t n_short = 0;
+    for (const Segment& s : data.train) n_short += n_positions(*data.tokenizer, member_of(data.records, s)) == 0;
+    if (n_short > 0)
+        data.warnings.push_back(
+            fmt::format("{} segment(s) of a single {}: nothing to predict in them", n_short, data.tokenizer->token()));
+}
+
+// Reads what is held out as files of its own.
+void read_held_out(const DataOptions& options, Dataset& data, StoredParts& parts) {
+    StoredParts none;
+    std::vector<TokenRecord> inputs = std::exchange(data.records, {});
+    read(options.valid, "held-out input", options.dna, data, none);
+    if (!none.split_by.empty())
+        fail("[split] {}: holds parts of its own, so that it cannot be held out; hint: prepare it without a split",
+             none.split_by);
+    parts.held_out = std::exchange(data.records, std::move(inputs));
+}
+
+void hold_out(std::vector<TokenRecord> records, Split& split, Dataset& data) {
+    data.valid_digest = digest_of(records);
+    data.n_held_out = static_cast<int64_t>(records.size());
+    for (TokenRecord& record : records) {
+        const auto n = static_cast<int64_t>(record.symbols.size());
+        split.valid.push_back({static_cast<int64_t>(data.records.size()), 0, n});
+        data.records.push_back(std::move(record));
+    }
+}
+
+}  // namespace
+
+Dataset load(const DataOptions& options) {
+    Dataset data;
+    data.tokenizer = make_tokenizer(options.dna);
+    StoredParts parts;
+    read(options.input, "input", options.dna, data, parts);
+    data.digest = digest_of(data.records);
+    if (options.splits() && !options.valid.empty())
+        fail("[split] give either held-out files or a split of the input, not both");
+    if (!parts.split_by.empty() && (options.splits() || !options.valid.empty()))
+        fail("[split] {}: was prepared with held-out parts; hint: give no other split, or prepare it without one",
+             parts.split_by);
+    Split split = parts.is_split ? std::move(parts.split) : split_records(data.records, data.files, options.split());
+    if (options.splits() || parts.is_split) data.split_digest = digest_of(split, data.records);
+    if (!options.valid.empty()) read_held_out(options, data, parts);
+    if (!parts.held_out.empty()) hold_out(std::move(parts.held_out), split, data);
+    data.train = std::move(split.train);
+    data.valid = std::move(split.valid);
+    data.test = std::move(split.test);
+    report_parts(split, data);
+    return data;
+}
+
+}  // namespace adder::dna

@@ -1,0 +1,85 @@
+#include "pipelines/record_names.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <unordered_set>
+
+#include "core/error.h"
+
+namespace adder {
+
+namespace {
+
+// The name within its file.
+std::string_view bare_name(const TokenRecord& r, std::span<const std::string> labels) {
+    const std::string_view name = r.name;
+    const std::string& label = labels[static_cast<size_t>(r.file)];
+    const bool qualified = name.size() > label.size() && name.starts_with(label) && name[label.size()] == ':';
+    return qualified ? name.substr(label.size() + 1) : name;
+}
+
+// The names that exist, as far as they fit into a message.
+std::string some_names(std::span<const TokenRecord> records) {
+    constexpr size_t kShown = 8;
+    std::string text;
+    for (size_t i = 0; i < std::min(records.size(), kShown); ++i) text += (i ? ", " : "") + records[i].name;
+    return records.size() > kShown ? fmt::format("{} and {} more", text, records.size() - kShown) : text;
+}
+
+}  // namespace
+
+std::vector<std::string> file_labels(std::span<const std::string> files) {
+    std::unordered_map<std::string, int64_t> count;
+    const auto short_name = [](const std::string& file) { return std::filesystem::path(file).filename().string(); };
+    for (const std::string& file : files) ++count[short_name(file)];
+    std::vector<std::string> labels;
+    for (const std::string& file : files) labels.push_back(count[short_name(file)] == 1 ? short_name(file) : file);
+    return labels;
+}
+
+void qualify_names(std::span<TokenRecord> records, std::span<const std::string> files) {
+    if (files.size() < 2) return;
+    const std::vector<std::string> labels = file_labels(files);
+    constexpr int32_t kSeveral = -1;
+    std::unordered_map<std::string_view, int32_t> file_of;
+    for (const TokenRecord& r : records)
+        if (const auto [at, fresh] = file_of.try_emplace(r.name, r.file); !fresh && at->second != r.file)
+            at->second = kSeveral;
+    // Not yet renamed, for the keys are the names themselves.
+    std::vector<size_t> ambiguous;
+    for (size_t i = 0; i < records.size(); ++i)
+        if (file_of.at(records[i].name) == kSeveral) ambiguous.push_back(i);
+    for (const size_t i : ambiguous)
+        records[i].name = labels[static_cast<size_t>(records[i].file)] + ":" + records[i].name;
+}
+
+std::vector<std::string> qualified_names(std::span<const TokenRecord> records, std::span<const std::string> files) {
+    const std::vector<std::string> labels = file_labels(files);
+    std::vector<std::string> names;
+    for (const TokenRecord& r : records)
+        names.push_back(fmt::format("{}:{}", labels[static_cast<size_t>(r.file)], bare_name(r, labels)));
+    return names;
+}
+
+RecordNames::RecordNames(std::span<const TokenRecord> records, std::span<const std::string> files) : records_(records) {
+    const std::vector<std::string> labels = file_labels(files);
+    const auto add = [&](std::string name, int64_t i) {
+        if (const auto [at, fresh] = index_.try_emplace(std::move(name), i); !fresh && at->second != i) at->second = -1;
+    };
+    for (size_t i = 0; i < records.size(); ++i) {
+        const std::string bare(bare_name(records[i], labels));
+        add(bare, static_cast<int64_t>(i));
+        add(labels[static_cast<size_t>(records[i].file)] + ":" + bare, static_cast<int64_t>(i));
+    }
+}
+
+int64_t RecordNames::find(const std::string& name, std::string_view what) const {
+    const auto at = index_.find(name);
+    if (at == index_.end())
+        fail("[names] {}: there is no record {}; the records are {}", what, name, some_names(records_));
+    if (at->second < 0)
+        fail("[names] {}: {} is the name of several records; hint: write file:name", what, name);
+    return at->second;
+}
+
+}  // namespace adder

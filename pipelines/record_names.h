@@ -1,0 +1,35 @@
+// Names of records that come from several files.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "pipelines/records.h"
+
+namespace adder {
+
+// What the files are called in "file:name": without the folder where that tells them apart, else as they were given.
+std::vector<std::string> file_labels(std::span<const std::string> files);
+
+// Renames records whose name occurs in more than one file to "file:name".
+void qualify_names(std::span<TokenRecord> records, std::span<const std::string> files);
+
+// "file:name" of every record, also of those that are told apart by their names.
+std::vector<std::string> qualified_names(std::span<const TokenRecord> records, std::span<const std::string> files);
+
+// Finds records by name or by "file:name". Both spans outlive it.
+class RecordNames {
+  public:
+    RecordNames(std::span<const TokenRecord> records, std::span<const std::string> files);
+    // Errors, beginning with `what` ("held-out contigs"): no record of that name (names some), several.
+    int64_t find(const std::string& name, std::string_view what) const;
+
+  private:
+    std::span<const TokenRecord> records_;
+    std::unordered_map<std::string, int64_t> index_;  // -1: several
+};
+
+}  // namespace adder

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Embeddings: the same file however they are computed, whole or not at all, and one clear line for what is wrong.
+. "$(dirname "$0")/lib.sh"
+
+golden=$ADDER_SOURCE_DIR/tests/golden
+run=$golden/mamba2
+fasta=$golden/sequence.fa
+
+# embed OUT ARGUMENTS...
+embed() {
+    local out=$1
+    shift
+    succeeds "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$out" "$@"
+}
+
+embed "$W/a.h5"
+says '^3 embeddings of [0-9]+ numbers in .*a\.h5$'
+logs 'bases/s  ETA'
+for threads in 1 3; do
+    embed "$W/b.h5" --overwrite --threads "$threads" --tile 1024
+    same "$W/a.h5" "$W/b.h5"
+done
+embed "$W/pieces.h5" --pool none --layer all --rc concat --tile 7
+says 'embeddings of'
+for pool in last max; do embed "$W/$pool.h5" --pool "$pool" --layer 1 --rc mean; done
+embed "$W/zero.h5" --layer 0
+sleep 1.1 # the file holds no time
+"$ADDER" embed --checkpoint "$run" --input - --out "$W/stdin.h5" <"$fasta" >"$W/out" 2>"$W/err"
+rc=$?
+same "$W/a.h5" "$W/stdin.h5"
+
+# Regions, in the order of the BED.
+name=$(sed -n '1s/^>\([^ ]*\).*/\1/p' "$fasta")
+printf '# two\n%s\t10\t40\tsecond\t0\t-\n%s\t0\t20\r\n%s\t10\t40\n' "$name" "$name" "$name" >"$W/r.bed"
+embed "$W/regions.h5" --regions "$W/r.bed" --rc concat
+says '^3 embeddings'
+gzip -k "$W/r.bed"
+embed "$W/regions_gz.h5" --regions "$W/r.bed.gz" --rc concat
+same "$W/regions.h5" "$W/regions_gz.h5"
+
+refused 1 'a\.h5: --out is there already.*--overwrite' \
+    "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/a.h5"
+refused 2 "--layer: expected a number or all, got 'x'" \
+    "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --layer x
+refused 1 '--layer: the model has layers 0 to 2, got 9' \
+    "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --layer 9
+refused 2 '--pool' "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --pool min
+refused 2 '--rc' "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --rc both
+refused 2 '--out' "$ADDER" embed --checkpoint "$run" --input "$fasta"
+refused 1 'none\.bed' \
+    "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --regions "$W/none.bed"
+printf '%s\t0\t20\nother\t0\t5\n' "$name" >"$W/unknown.bed"
+fails_after_log 1 "unknown\.bed, line 2: the input has no sequence 'other'; the nearest name is" \
+    "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --regions "$W/unknown.bed"
+printf '%s\t0\t20\n%s\t0\t999999\n' "$name" "$name" >"$W/past.bed"
+fails_after_log 1 'past\.bed, line 2: .* goes past the end of the sequence' \
+    "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --regions "$W/past.bed"
+fails_after_log 1 'no/such does not exist' \
+    "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/no/such/x.h5"
+refused 1 'cuda' "$ADDER" embed --checkpoint "$W/none" --input "$W/none.fa" --out "$W/x.h5" --device cuda
+
+# A stopped and a killed run leave nothing under the name; a stopped one leaves nothing at all.
+awk 'BEGIN { print ">long"; for (i = 0; i < 40000; ++i) print "ACGTTGCAAGCTAGCTAGGATCGATTTAGCATCGATTACGCATGACTAGCATGACTACGAT" }' >"$W/long.fa"
+for signal in TERM KILL; do
+    "$ADDER" embed --checkpoint "$run" --input "$W/long.fa" --out "$W/stopped.h5" --pool none --tile 64 \
+        >"$W/out" 2>"$W/err" &
+    pid=$!
+    for _ in $(seq 200); do
+        grep -q 'bases/s' "$W/err" && break
+        sleep 0.05
+    done
+    kill -"$signal" $pid
+    wait $pid 2>/dev/null
+    rc=$?
+    [ ! -e "$W/stopped.h5" ] || wrong "a run that got SIG$signal left a file"
+    if [ $signal = TERM ]; then
+        [ $rc -eq 1 ] || wrong "expected exit 1 after SIGTERM"
+        logs '^adder: embed: stopped by a signal'
+        untouched "$W"
+    fi
+done
+"$ADDER" embed --help >"$W/out" 2>"$W/err"
+rc=$?
+says 'adder embed --checkpoint run'
+
+finish

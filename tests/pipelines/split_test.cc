@@ -1,0 +1,136 @@
+#include "pipelines/split.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "pipelines/record_names.h"
+#include "tests/io/scratch.h"
+
+namespace adder {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+const std::vector<std::string> kFiles{"genomes/a.fa"};
+
+TokenRecord record(const std::string& name, int64_t n, int32_t file = 0) {
+    TokenRecord r{.name = name, .symbols = std::vector<uint8_t>(static_cast<size_t>(n))};
+    r.file = file;
+    return r;
+}
+
+std::string text(const std::vector<Segment>& segments) {
+    std::string s;
+    for (const Segment& x : segments) s += fmt::format("{}:{}-{} ", x.record, x.begin, x.end);
+    return s;
+}
+
+TEST(Split, nothing_is_held_out_by_default) {
+    const std::vector<TokenRecord> records{record("a", 10), record("b", 1)};
+    const Split split = split_records(records, kFiles, {});
+    EXPECT_EQ(text(split.train), "0:0-10 1:0-1 ");
+    EXPECT_TRUE(split.valid.empty());
+}
+
+TEST(Split, the_last_part_of_every_contig_is_held_out_with_a_gap_before_it) {
+    const std::vector<TokenRecord> records{record("a", 100), record("b", 10), record("c", 1), record("d", 4)};
+    const Split split = split_records(records, kFiles, {.valid_fraction = 0.2, .gap = 5});
+    EXPECT_EQ(text(split.train), "0:0-75 1:0-3 2:0-1 ");
+    EXPECT_EQ(text(split.valid), "0:80-100 1:8-10 3:3-4 ");
+    EXPECT_EQ(split.n_unused, 5 + 5 + 3);
+    EXPECT_EQ(n_symbols(split.train) + n_symbols(split.valid) + split.n_unused, 115);
+}
+
+TEST(Split, contigs_are_held_out_whole_by_name) {
+    const std::vector<TokenRecord> records{record("chr1", 5), record("chr2", 6), record("chr3", 7)};
+    const Split split =
+        split_records(records, kFiles, {.valid_records = {"chr3", "chr1"}});
+    EXPECT_EQ(text(split.train), "1:0-6 ");
+    EXPECT_EQ(text(split.valid), "0:0-5 2:0-7 ");
+}
+
+TEST(Split, options_out_of_range_and_unknown_names_are_errors) {
+    const std::vector<TokenRecord> records{record("chr1", 5), record("chr2", 6)};
+    auto error = [&](const SplitOptions& o) { return error_of([&] { split_records(records, kFiles, o); }); };
+    EXPECT_THAT(error({.valid_fraction = 1, .gap = 0}), HasSubstr("less than 1"));
+    EXPECT_THAT(error({.valid_fraction = -0.1, .gap = 0}), HasSubstr("less than 1"));
+    EXPECT_THAT(error({.valid_fraction = std::stod("nan"), .gap = 0}),
+                HasSubstr("less than 1"));
+    EXPECT_THAT(error({.valid_fraction = 0.1, .gap = -1}), HasSubstr("gap"));
+    EXPECT_THAT(error({.valid_fraction = 0.1, .valid_records = {"chr1"}}), HasSubstr("not several"));
+    EXPECT_THAT(error({.valid_records = {"chr1", "chr9"}}),
+                HasSubstr("no record chr9; the records are chr1, chr2"));
+}
+
+TEST(Split, a_part_for_testing_stands_behind_the_held_out_one_with_a_gap_before_each) {
+    const std::vector<TokenRecord> records{record("a", 100), record("b", 3)};
+    const Split split = split_records(records, kFiles, {.valid_fraction = 0.2, .test_fraction = 0.1, .gap = 5});
+    EXPECT_EQ(text(split.test), "0:90-100 ");
+    EXPECT_EQ(text(split.valid), "0:65-85 1:2-3 ");
+    EXPECT_EQ(text(split.train), "0:0-60 ");
+    EXPECT_EQ(split.n_unused, 12);
+}
+
+TEST(Split, intervals_say_what_is_for_what_and_the_rest_is_not_used) {
+    const Scratch w;
+    const std::vector<TokenRecord> records{record("chr1", 100), record("chr2", 50)};
+    SplitOptions o;
+    o.bed = w.put("s.bed", "chr2\t0\t20\ttest\nchr1\t50\t80\tvalid\nchr1\t0\t30\ttrain\nchr1\t30\t40\ttrain\n"
+                           "chr1\t80\t100\ttrain\n");
+    const Split split = split_records(records, kFiles, o);
+    EXPECT_EQ(text(split.train), "0:0-40 0:80-100 ");
+    EXPECT_EQ(text(split.valid), "0:50-80 ");
+    EXPECT_EQ(text(split.test), "1:0-20 ");
+    EXPECT_EQ(split.n_unused, 10 + 30);
+    const std::string digest = digest_of(split, records);
+    o.bed = w.put("t.bed", "chrom\tstart\tend\tx\tsplit\nchr1\t0\t40\t.\ttrain\nchr1\t50\t80\t.\tvalid\n"
+                           "chr1\t80\t100\t.\ttrain\na.fa:chr2\t0\t20\t.\ttest\n");
+    EXPECT_EQ(digest_of(split_records(records, kFiles, o), records), digest);
+    o.bed = w.put("u.bed", "chr1\t0\t40\ttrain\nchr1\t50\t80\tvalid\nchr1\t80\t100\ttrain\nchr2\t0\t20\tvalid\n");
+    EXPECT_NE(digest_of(split_records(records, kFiles, o), records), digest);
+}
+
+TEST(Split, intervals_that_cannot_be_meant_are_errors_naming_the_line) {
+    const Scratch w;
+    const std::vector<TokenRecord> records{record("chr1", 100), record("chr2", 50)};
+    const std::pair<const char*, const char*> wrong[] = {
+        {"chr1\t0\t30\ttrain\nchr1\t20\t40\tvalid\n", "line 2: overlaps line 1"},
+        {"chr1\t20\t40\ttrain\n\nchr1\t0\t21\ttrain\n", "line 3: overlaps line 1"},
+        {"chr1\t0\t101\ttrain\n", "line 1: chr1:0-101 goes past the end"},
+        {"chr3\t0\t10\ttrain\n", "line 1: the input has no sequence 'chr3'"},
+        {"chr1\t0\t10\ttrain\nchr1\t10\t20\tval\n", "line 2: expected train, valid or test"},
+        {"chr1\t0\t10\n", "line 1: expected train, valid or test"},
+    };
+    for (const auto& [bed, says] : wrong) {
+        SplitOptions o;
+        o.bed = w.put("s.bed", bed);
+        EXPECT_THAT(error_of([&] { split_records(records, kFiles, o); }), AllOf(HasSubstr("s.bed"), HasSubstr(says)));
+    }
+}
+
+TEST(RecordNames, names_that_occur_in_several_files_are_qualified_and_found_either_way) {
+    const std::vector<std::string> files{"x/a.fa", "x/b.fa", "y/b.fa"};
+    std::vector<TokenRecord> records{record("chr1", 1, 0), record("chr2", 1, 0), record("chr1", 1, 1), record("chr3", 1, 2)};
+    qualify_names(records, files);
+    std::vector<std::string> names;
+    for (const TokenRecord& r : records) names.push_back(r.name);
+    EXPECT_THAT(names, ElementsAre("a.fa:chr1", "chr2", "x/b.fa:chr1", "chr3"));
+    EXPECT_THAT(qualified_names(records, files), ElementsAre("a.fa:chr1", "a.fa:chr2", "x/b.fa:chr1", "y/b.fa:chr3"));
+    const RecordNames index(records, files);
+    EXPECT_EQ(index.find("chr2", "x"), 1);
+    EXPECT_EQ(index.find("a.fa:chr2", "x"), 1);
+    EXPECT_EQ(index.find("a.fa:chr1", "x"), 0);
+    EXPECT_EQ(index.find("x/b.fa:chr1", "x"), 2);
+    EXPECT_EQ(index.find("y/b.fa:chr3", "x"), 3);
+    EXPECT_THAT(error_of([&] { index.find("chr1", "held-out contigs"); }),
+                AllOf(HasSubstr("held-out contigs: chr1 is the name of several"), HasSubstr("file:name")));
+    EXPECT_THAT(error_of([&] { index.find("chr9", "x"); }), HasSubstr("no record chr9; the records are a.fa:chr1, chr2"));
+}
+
+}  // namespace
+}  // namespace adder
