@@ -66,15 +66,10 @@ __device__ __forceinline__ void wait_copies() {
     asm volatile("cp.async.wait_group %0;\n" ::"n"(N) : "memory");
 }
 
-// Hints that bytes of global memory will be read: always allowed, whoever writes them, for the second-level cache is where
-// writes meet. One line; or `bytes`, a multiple of 16, from a 16-byte boundary on.
+// A hint that a line of global memory will be read: always allowed, whoever writes it, for the second-level cache is where
+// writes meet.
 __device__ __forceinline__ void prefetch_l2(const void* global) {
     asm volatile("prefetch.global.L2 [%0];\n" ::"l"(global));
-}
-__device__ __forceinline__ void prefetch_l2([[maybe_unused]] const void* global, [[maybe_unused]] uint32_t bytes) {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;\n" ::"l"(global), "r"(bytes));
-#endif
 }
 
 // threadIdx.x, read here: what follows from it is computed again where it is wanted, which in a long loop is cheaper than

@@ -11,7 +11,7 @@
 
 #include "core/tensor.h"
 #include "kernels/common/device.cuh"
-#include "kernels/common/launch.cuh"
+#include "kernels/common/launch_step.cuh"
 #include "kernels/common/mma.cuh"
 
 namespace adder::cuda::step {
@@ -21,32 +21,12 @@ inline constexpr int kOutputs = 8;  // the columns of an instruction
 inline constexpr int kRows = 16;    // of the input: the rows of an instruction
 inline constexpr int kChunk = 32;   // of I: two instructions
 
-// Bytes that later kernels read, from 16-byte boundaries on: a hint.
-struct Soon {
-    const char* at[2] = {};
-    int64_t bytes[2] = {};
-};
-
 struct Problem {
     const bf16* weight;  // (O,I)
     int64_t weight_stride;
     int B, I, O;
-    Soon soon;
+    bool late = false;
 };
-
-// Asks for these bytes, spread over all blocks, to be in the second-level cache.
-__device__ __forceinline__ void hint_soon(const Soon& soon) {
-    constexpr int kRun = 4096;
-    const int64_t step = int64_t{gridDim.x} * gridDim.y * kThreads;
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        // Neighbouring runs go to different blocks.
-        int64_t run = int64_t{threadIdx.x} * gridDim.x * gridDim.y + blockIdx.y * gridDim.x + blockIdx.x;
-        for (; run * kRun < soon.bytes[i]; run += step)
-            prefetch_l2(soon.at[i] + run * kRun,
-                        static_cast<uint32_t>(min(soon.bytes[i] - run * kRun, int64_t{kRun})));
-    }
-}
 
 struct Eight {
     uint32_t two[4];
@@ -177,12 +157,15 @@ struct Store {
     }
 
     // The same for four neighbouring outputs, `count` of them there; o is a multiple of four.
+    static constexpr bool kManyOutputs = false;
     bool fours;  // y may be stored in fours
-    struct FourAhead {};
+    struct FourRows {};
+    struct FourParameters {};
     __device__ __forceinline__ void hint(int, int) const {}
-    __device__ __forceinline__ void fetch_parameters(int, FourAhead&) const {}
-    __device__ __forceinline__ void fetch_rows(int, int, FourAhead&) const {}
-    __device__ __forceinline__ void four(int b, int o, int count, float (&total)[4], const FourAhead&) const {
+    __device__ __forceinline__ void fetch(int, int, FourRows&) const {}
+    __device__ __forceinline__ void fetch(int, FourParameters&) const {}
+    __device__ __forceinline__ void four(int b, int o, int count, float (&total)[4], const FourParameters&,
+                                         const FourRows&) const {
         if (!fours || count < 4) {
 #pragma unroll
             for (int c = 0; c < 4; ++c)
@@ -243,30 +226,37 @@ struct ConvStep {
     }
 
     // The same for four neighbouring outputs, `count` of them there; o is a multiple of four.
+    static constexpr bool kManyOutputs = true;
     bool fours;  // y and the channels of `halo` may be read and stored in fours, `first` and `channels` consist of them
-    struct FourAhead {
-        float tap[4][kTaps], before[kTaps - 1][4], bias[4];
+    struct FourRows {
+        float before[kTaps - 1][4];
     };
-    __device__ __forceinline__ bool convolves(int o) const { return o >= first && o - first < channels; }
+    struct FourParameters {
+        float tap[4][kTaps], bias[4];
+    };
+    __device__ __forceinline__ bool convolves(int o) const { return fours && o >= first && o - first < channels; }
+    // What is fetched later may be on its way to the second-level cache.
     __device__ __forceinline__ void hint(int b, int o) const {
-        if (!fours || !convolves(o)) return;
+        if (!convolves(o)) return;
 #pragma unroll
         for (int k = 0; k + 1 < kTaps; ++k) prefetch_l2(halo + b * halo_member + k * halo_row + (o - first));
     }
-    __device__ __forceinline__ void fetch_parameters(int o, FourAhead& a) const {
-        if (!fours || !convolves(o)) return;
+    __device__ __forceinline__ void fetch(int b, int o, FourRows& rows) const {
+        if (!convolves(o)) return;
+#pragma unroll
+        for (int k = 0; k + 1 < kTaps; ++k)
+            load<4>(halo + b * halo_member + k * halo_row + (o - first), rows.before[k]);
+    }
+    __device__ __forceinline__ void fetch(int o, FourParameters& parameters) const {
+        if (!convolves(o)) return;
 #pragma unroll
         for (int c = 0; c < 4; ++c) {
-            load<kTaps>(taps + int64_t{o - first + c} * kTaps, a.tap[c]);
-            a.bias[c] = bias ? bias[o - first + c] : 0.0f;
+            load<kTaps>(taps + int64_t{o - first + c} * kTaps, parameters.tap[c]);
+            parameters.bias[c] = bias ? bias[o - first + c] : 0.0f;
         }
     }
-    __device__ __forceinline__ void fetch_rows(int b, int o, FourAhead& a) const {
-        if (!fours || !convolves(o)) return;
-#pragma unroll
-        for (int k = 0; k + 1 < kTaps; ++k) load<4>(halo + b * halo_member + k * halo_row + (o - first), a.before[k]);
-    }
-    __device__ __forceinline__ void four(int b, int o, int count, const float (&total)[4], const FourAhead& a) const {
+    __device__ __forceinline__ void four(int b, int o, int count, const float (&total)[4], const FourParameters& parameters,
+                                         const FourRows& rows) const {
         if (!fours || count < 4) {
 #pragma unroll
             for (int c = 0; c < 4; ++c)
@@ -282,14 +272,14 @@ struct ConvStep {
 #pragma unroll
             for (int c = 0; c < 4; ++c) {
                 newest[c] = to_float(from_float<bf16>(total[c]));
-                float sum = a.bias[c];
+                float sum = parameters.bias[c];
 #pragma unroll
-                for (int k = 0; k + 1 < kTaps; ++k) sum += a.tap[c][k] * a.before[k][c];
-                sum += a.tap[c][kTaps - 1] * newest[c];
+                for (int k = 0; k + 1 < kTaps; ++k) sum += parameters.tap[c][k] * rows.before[k][c];
+                sum += parameters.tap[c][kTaps - 1] * newest[c];
                 out[c] = sum * fast_sigmoid(sum);
             }
 #pragma unroll
-            for (int k = 0; k + 2 < kTaps; ++k) store<4>(to + k * out_row, a.before[k + 1]);
+            for (int k = 0; k + 2 < kTaps; ++k) store<4>(to + k * out_row, rows.before[k + 1]);
             store<4>(to + (kTaps - 2) * out_row, newest);
         }
         store<4>(y + b * stride + o, out);
@@ -330,8 +320,9 @@ __global__ void __launch_bounds__(kThreads, 2) product_kernel(Problem p, Source 
             }
     };
     load_weights(right, warp);
-    release_next();
+    if (!p.late) release_next();
     wait_for_previous();  // the rows, not the weights, come from the kernel before
+    if (p.late) release_next();
     const auto row_of = [&](int i) { return b0 + i / kColumns; };
     const auto output_of = [&](int i) { return o0 + i % kColumns; };
     // Every item of a thread is in one column, rows ascend: the first that is not there ends them.
@@ -439,8 +430,8 @@ template <int kTiles, int kN, class Source, class Finish>
 void start(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish) {
     const dim3 grid(blocks(ceil_div(p.O, kN * kOutputs)),
                     static_cast<unsigned>(ceil_div(p.B, kTiles * kRows)));
-    launch_early(stream, grid, kThreads, kSharedBytes<kTiles, kN>, product_kernel<Source, Finish, kTiles, kN>,
-                 p, source, finish);
+    launch_step(stream, grid, kThreads, kSharedBytes<kTiles, kN>, product_kernel<Source, Finish, kTiles, kN>, p,
+                source, finish);
 }
 
 inline constexpr int64_t kMultiprocessors = 132;

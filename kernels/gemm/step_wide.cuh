@@ -2,36 +2,51 @@
 // from the second-level cache a few times only, and all that a warp waits for is under way at once.
 //
 // Mapping and order of sums are those of product_kernel, so that a row has the same bits in either. What a lane
-// loads it alone uses: each lane has a queue of 16-byte pieces in shared memory, kStages chunks deep, which
-// asynchronous copies fill. Those of W begin before the kernel before has ended. A finished row of the tile is
-// taken in fours of outputs.
+// loads it alone uses: each lane has a queue of 16-byte pieces in shared memory, up to kStages chunks deep, which
+// asynchronous copies fill. Those of W begin before the kernel before has ended, so that tiles are wide rather
+// than tall: the rows are what is waited for. A finished row of the tile is taken in fours of outputs, and what
+// these need besides the sums is under way while the product is computed.
+//
+// The next kernel may start only when the rows are there, that is, when all before this kernel has ended.
 #pragma once
 #include <cstdint>
-#include <cstdlib>
 
 #include "kernels/gemm/step_product.cuh"
 
 namespace adder::cuda::step {
 
-template <int kTiles, int kN, int kStages>
-struct WideShape {
+// 16 kTiles rows, 8 kN outputs.
+template <int kTiles_, int kN_, int kStages_>
+struct Tile {
+    static constexpr int kTiles = kTiles_, kN = kN_, kStages = kStages_;
     static constexpr int kPieces = 2 * kTiles + kN;  // of a lane and a chunk
     static constexpr int kBlockRows = kTiles * kRows, kColumns = kN * kOutputs, kFours = kColumns / 4;
-    // The partial sums of a warp take the place of its queue.
-    static constexpr int kQueueFloats = kStages * kPieces * kWarp * 4, kSumFloats = kBlockRows * kRoomRow<kN>;
-    static constexpr int kWarpFloats = kQueueFloats > kSumFloats ? kQueueFloats : kSumFloats;
-    static constexpr size_t kBytes = sizeof(float) * kWarps * kWarpFloats;
+    static constexpr int kItems = kBlockRows * kFours, kMine = (kItems + kThreads - 1) / kThreads;
+
+    __host__ __device__ static int chunks(int I) { return (I + kChunk - 1) / kChunk; }
+    // Of a warp; its partial sums take the place of its queue.
+    __host__ __device__ static int room(int I) {
+        constexpr int kSumFloats = kBlockRows * kRoomRow<kN>;
+        const int all = (chunks(I) + kWarps - 1) / kWarps, stages = all < kStages ? all : kStages;
+        const int queue = stages * kPieces * kWarp * 4;
+        return queue > kSumFloats ? queue : kSumFloats;
+    }
+    // What the least of blocks has to read, all of them spread over the multiprocessors. Rows count twice, for W is
+    // read ahead.
+    static int64_t cost(const Problem& p) {
+        return ceil_div(blocks_of(p, kTiles, kN), kMultiprocessors) * (4 * kTiles + kN);
+    }
 };
 
-template <class Finish, int kTiles, int kN, int kStages>
-__global__ void __launch_bounds__(kThreads, kTiles* kN > 8 ? 1 : 2)
+template <class T, class Finish>
+__global__ void __launch_bounds__(kThreads, T::kTiles* T::kN > 8 ? 1 : 2)
     wide_kernel(Problem p, PlainRows<true> source, Finish finish) {
-    using Shape = WideShape<kTiles, kN, kStages>;
+    constexpr int kTiles = T::kTiles, kN = T::kN, kStages = T::kStages, kMine = T::kMine;
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, group = lane / 4, pair = lane % 4;
-    const int o0 = blockIdx.x * Shape::kColumns, b0 = blockIdx.y * Shape::kBlockRows;
+    const int o0 = blockIdx.x * T::kColumns, b0 = blockIdx.y * T::kBlockRows, room = T::room(p.I);
     float* const sums = dynamic_shared<float>();
-    uint4* const queue = reinterpret_cast<uint4*>(sums + warp * Shape::kWarpFloats) + lane;
-    const int chunks = (p.I + kChunk - 1) / kChunk, mine = (chunks - warp + kWarps - 1) / kWarps;
+    uint4* const queue = reinterpret_cast<uint4*>(sums + warp * room) + lane;
+    const int mine = (T::chunks(p.I) - warp + kWarps - 1) / kWarps;
 
     const bf16* const weight = p.weight + (o0 + group) * p.weight_stride;
     const bf16* const rows = source.x + (b0 + group) * source.stride;
@@ -40,7 +55,7 @@ __global__ void __launch_bounds__(kThreads, kTiles* kN > 8 ? 1 : 2)
 #pragma unroll
         for (int n = 0; n < kN; ++n) {
             const bool valid = k < p.I && o0 + group + n * kOutputs < p.O;
-            copy_16_async(queue + (stage * Shape::kPieces + 2 * kTiles + n) * kWarp,
+            copy_16_async(queue + (stage * T::kPieces + 2 * kTiles + n) * kWarp,
                           valid ? weight + n * kOutputs * p.weight_stride + k : p.weight, valid);
         }
     };
@@ -49,49 +64,55 @@ __global__ void __launch_bounds__(kThreads, kTiles* kN > 8 ? 1 : 2)
 #pragma unroll
         for (int i = 0; i < 2 * kTiles; ++i) {
             const bool valid = k < p.I && b0 + group + i * 8 < p.B;
-            copy_16_async(queue + (stage * Shape::kPieces + i) * kWarp,
+            copy_16_async(queue + (stage * T::kPieces + i) * kWarp,
                           valid ? rows + i * 8 * source.stride + k : source.x, valid);
         }
     };
 #pragma unroll
     for (int s = 0; s < kStages; ++s)
         if (s < mine) copy_weights(s, s);
-    const auto row_of = [&](int i) { return b0 + i / Shape::kFours; };
-    const auto output_of = [&](int i) { return o0 + i % Shape::kFours * 4; };
-    constexpr int kItems = Shape::kBlockRows * Shape::kFours;
-    const auto is_there = [&](int i) { return i < kItems && row_of(i) < p.B && output_of(i) < p.O; };
-    // What a thread's first outputs need comes while the product is computed.
-    const int first = threadIdx.x;
-    typename Finish::FourAhead ahead{};
-    if (is_there(first)) finish.fetch_parameters(output_of(first), ahead);
-    for (int i = first; i < kItems; i += kThreads)
-        if (is_there(i)) finish.hint(row_of(i), output_of(i));
-    hint_soon(p.soon);
-    release_next();
+    // The fours of a thread.
+    const auto item = [&](int m) { return static_cast<int>(threadIdx.x) + m * kThreads; };
+    const auto row_of = [&](int m) { return b0 + item(m) / T::kFours; };
+    const auto output_of = [&](int m) { return o0 + item(m) % T::kFours * 4; };
+    const auto is_there = [&](int m) { return item(m) < T::kItems && row_of(m) < p.B && output_of(m) < p.O; };
+#pragma unroll
+    for (int m = 0; m < kMine; ++m)
+        if (is_there(m)) finish.hint(row_of(m), output_of(m));
+    if (!p.late) release_next();
     wait_for_previous();
+    if (p.late) release_next();
 #pragma unroll
     for (int s = 0; s < kStages; ++s) {
         if (s < mine) copy_rows(s, s);
         commit_copies();
     }
-    if (is_there(first)) finish.fetch_rows(row_of(first), output_of(first), ahead);
+    typename Finish::FourRows before[kMine];
+    float scale[kMine];
+#pragma unroll
+    for (int m = 0; m < kMine; ++m) {
+        scale[m] = 1;
+        if (!is_there(m)) continue;
+        finish.fetch(row_of(m), output_of(m), before[m]);
+        if (source.scale) scale[m] = source.scale[row_of(m)];
+    }
 
     float sum[kTiles][kN][4] = {};
     for (int j = 0, stage = 0; j < mine; ++j, stage = stage + 1 == kStages ? 0 : stage + 1) {
         wait_copies<kStages - 1>();
-        const uint4* const from = queue + stage * Shape::kPieces * kWarp;
-        uint4 right[kN];
+        const uint4* const from = queue + stage * T::kPieces * kWarp;
+        uint4 left[2 * kTiles];
 #pragma unroll
-        for (int n = 0; n < kN; ++n) right[n] = from[(2 * kTiles + n) * kWarp];
+        for (int i = 0; i < 2 * kTiles; ++i) left[i] = from[i * kWarp];
 #pragma unroll
-        for (int tile = 0; tile < kTiles; ++tile) {
-            const uint4 upper = from[2 * tile * kWarp], lower = from[(2 * tile + 1) * kWarp];
+        for (int n = 0; n < kN; ++n) {
+            const uint4 right = from[(2 * kTiles + n) * kWarp];
 #pragma unroll
-            for (int n = 0; n < kN; ++n)
-                mma_16x8x16(sum[tile][n], {upper.x, lower.x, upper.y, lower.y}, {right[n].x, right[n].y});
-#pragma unroll
-            for (int n = 0; n < kN; ++n)
-                mma_16x8x16(sum[tile][n], {upper.z, lower.z, upper.w, lower.w}, {right[n].z, right[n].w});
+            for (int tile = 0; tile < kTiles; ++tile) {
+                const uint4 &upper = left[2 * tile], &lower = left[2 * tile + 1];
+                mma_16x8x16(sum[tile][n], {upper.x, lower.x, upper.y, lower.y}, {right.x, right.y});
+                mma_16x8x16(sum[tile][n], {upper.z, lower.z, upper.w, lower.w}, {right.z, right.w});
+            }
         }
         if (j + kStages < mine) {
             copy_weights(stage, j + kStages);
@@ -104,88 +125,72 @@ __global__ void __launch_bounds__(kThreads, kTiles* kN > 8 ? 1 : 2)
     for (int tile = 0; tile < kTiles; ++tile)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            float* const to = sums + warp * Shape::kWarpFloats +
-                              (tile * kRows + half * 8 + group) * kRoomRow<kN> + pair * 2;
+            float* const to = sums + warp * room + (tile * kRows + half * 8 + group) * kRoomRow<kN> + pair * 2;
 #pragma unroll
             for (int n = 0; n < kN; ++n)
                 *reinterpret_cast<float2*>(to + n * kOutputs) =
                     make_float2(sum[tile][n][half * 2], sum[tile][n][half * 2 + 1]);
         }
+    typename Finish::FourParameters parameters[kMine];
+#pragma unroll
+    for (int m = 0; m < kMine; ++m)
+        if (is_there(m)) finish.fetch(output_of(m), parameters[m]);
     __syncthreads();
-    for (int i = first; i < kItems; i += kThreads) {
-        if (!is_there(i)) continue;
-        const float* const from = sums + (i / Shape::kFours) * kRoomRow<kN> + i % Shape::kFours * 4;
+#pragma unroll
+    for (int m = 0; m < kMine; ++m) {
+        if (!is_there(m)) continue;
+        const float* const from = sums + item(m) / T::kFours * kRoomRow<kN> + item(m) % T::kFours * 4;
         float total[4];
         load<4>(from, total);
 #pragma unroll
         for (int w = 1; w < kWarps; ++w) {
             float part[4];
-            load<4>(from + w * Shape::kWarpFloats, part);
+            load<4>(from + w * room, part);
 #pragma unroll
             for (int c = 0; c < 4; ++c) total[c] += part[c];
         }
-        const int b = row_of(i), o = output_of(i);
-        if (source.scale) {
-            const float scale = source.scale[b];
+        if (source.scale)
 #pragma unroll
-            for (int c = 0; c < 4; ++c) total[c] *= scale;
-        }
-        if (i != first) {
-            finish.fetch_parameters(o, ahead);
-            finish.fetch_rows(b, o, ahead);
-        }
-        finish.four(b, o, min(4, p.O - o), total, ahead);
+            for (int c = 0; c < 4; ++c) total[c] *= scale[m];
+        const int o = output_of(m);
+        finish.four(row_of(m), o, min(4, p.O - o), total, parameters[m], before[m]);
     }
 }
 
-template <int kTiles, int kN, int kStages, class Finish>
+template <class T, class Finish>
 void start_wide(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows, const Finish& finish) {
-    const dim3 grid(blocks(ceil_div(p.O, kN * kOutputs)),
-                    static_cast<unsigned>(ceil_div(p.B, kTiles * kRows)));
-    launch_early(stream, grid, kThreads, WideShape<kTiles, kN, kStages>::kBytes,
-                 wide_kernel<Finish, kTiles, kN, kStages>, p, rows, finish);
+    const dim3 grid(blocks(ceil_div(p.O, T::kColumns)), static_cast<unsigned>(ceil_div(p.B, T::kBlockRows)));
+    launch_step(stream, grid, kThreads, sizeof(float) * kWarps * static_cast<size_t>(T::room(p.I)),
+                wide_kernel<T, Finish>, p, rows, finish);
 }
 
-inline int knob(const char* name, int otherwise) {
-    const char* v = std::getenv(name);
-    return v ? std::atoi(v) : otherwise;
+// The cheapest of T, the first where several are.
+template <class Finish, class First, class... T>
+void start_cheapest(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows, const Finish& finish) {
+    if constexpr (sizeof...(T) > 0)
+        if (std::min({T::cost(p)...}) < First::cost(p))
+            return start_cheapest<Finish, T...>(stream, p, rows, finish);
+    start_wide<First>(stream, p, rows, finish);
 }
 
-struct WideTile {
-    int tiles, n;
-};
-inline constexpr WideTile kWideTiles[] = {{1, 1}, {1, 2}, {2, 1}, {2, 2}, {2, 3}, {4, 1}, {4, 2}, {4, 6}, {2, 3}, {4, 6}};
-inline constexpr int kWideChoices = 8;
-
-// The tile whose blocks, spread over the multiprocessors, have the least to read.
-inline int choose_wide(const Problem& p) {
-    int best = 0;
-    int64_t least = INT64_MAX;
-    for (int i = 0; i < kWideChoices; ++i) {
-        const WideTile& t = kWideTiles[i];
-        const int64_t cost = ceil_div(blocks_of(p, t.tiles, t.n), kMultiprocessors) * (2 * t.tiles + t.n);
-        if (cost < least) least = cost, best = i;
-    }
-    return best;
+inline int tiles_knob() {
+    static const int k = knob("ADDER_TILES", 0);
+    return k;
 }
 
 // Any number of rows.
 template <class Finish>
-void multiply_rows(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows, const Finish& finish,
-                   const char* name) {
-    static const int wide = knob("ADDER_WIDE", 17);
-    if (p.B < wide) return start<1, 1>(stream, p, rows, finish);
-    switch (p.O < 256 ? choose_wide(p) : knob(name, choose_wide(p))) {
-        case 0: return start_wide<1, 1, 6>(stream, p, rows, finish);
-        case 1: return start_wide<1, 2, 6>(stream, p, rows, finish);
-        case 2: return start_wide<2, 1, 6>(stream, p, rows, finish);
-        case 3: return start_wide<2, 2, 4>(stream, p, rows, finish);
-        case 4: return start_wide<2, 3, 6>(stream, p, rows, finish);
-        case 5: return start_wide<4, 1, 3>(stream, p, rows, finish);
-        case 6: return start_wide<4, 2, 3>(stream, p, rows, finish);
-        case 7: return start_wide<4, 6, 3>(stream, p, rows, finish);
-        case 8: return start_wide<2, 3, 3>(stream, p, rows, finish);
-        default: return start_wide<4, 6, 2>(stream, p, rows, finish);
+void multiply_rows(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows, const Finish& finish) {
+    if (p.B <= kRows) return start<1, 1>(stream, p, rows, finish);
+    if constexpr (Finish::kManyOutputs) {
+        if (blocks_of(p, 1, 1) <= kMultiprocessors) return start<1, 1>(stream, p, rows, finish);
+        if (tiles_knob() & 1)
+            return start_cheapest<Finish, Tile<2, 2, 4>, Tile<2, 3, 4>, Tile<2, 4, 3>, Tile<4, 6, 3>>(stream, p, rows, finish);
+        start_cheapest<Finish, Tile<2, 2, 4>, Tile<2, 3, 4>, Tile<2, 4, 3>, Tile<2, 12, 3>>(stream, p, rows, finish);
+    } else {
+        if (tiles_knob() & 2)
+            return start_cheapest<Finish, Tile<1, 1, 6>, Tile<1, 2, 6>, Tile<2, 3, 3>>(stream, p, rows, finish);
+        start_cheapest<Finish, Tile<1, 1, 6>, Tile<1, 2, 6>, Tile<1, 6, 3>>(stream, p, rows, finish);
     }
 }
 
@@ -193,11 +198,11 @@ void multiply_rows(cudaStream_t stream, const Problem& p, const PlainRows<true>&
 // where blocks are few, two beyond.
 template <class Source, class Finish>
 void multiply_normed(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish,
-                     bf16* rows, float* scale, const char* name) {
+                     bf16* rows, float* scale) {
     if (takes_small_tiles(p)) return start<1, 1>(stream, p, source, finish);
-    launch_early(stream, dim3(1, static_cast<unsigned>(ceil_div(p.B, kWeighWarps))), kWeighWarps * kWarp, 0,
-                 weigh_kernel<Source>, p, source, rows, scale);
-    multiply_rows(stream, p, {rows, p.I, scale}, finish, name);
+    launch_step(stream, dim3(1, static_cast<unsigned>(ceil_div(p.B, kWeighWarps))), kWeighWarps * kWarp, 0,
+                weigh_kernel<Source>, p, source, rows, scale);
+    multiply_rows(stream, p, {rows, p.I, scale}, finish);
 }
 
 }  // namespace adder::cuda::step

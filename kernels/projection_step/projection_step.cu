@@ -22,17 +22,7 @@ bool aligned_or_absent(const TensorRef& t) {
 
 step::Problem problem(const TensorRef& x, const TensorRef& weight) {
     return {weight.as<const bf16, 2>("weight").data, weight.stride[0], static_cast<int>(x.size(0)),
-            static_cast<int>(x.size(2)), static_cast<int>(weight.size(0)), {}};
-}
-
-step::Soon soon_of(const std::array<TensorRef, 2>& all) {
-    step::Soon soon;
-    for (size_t i = 0; i < all.size(); ++i) {
-        if (!all[i].data || !all[i].contiguous() || reinterpret_cast<uintptr_t>(all[i].data) % 16 != 0) continue;
-        soon.at[i] = static_cast<const char*>(all[i].data);
-        soon.bytes[i] = all[i].bytes() / 16 * 16;
-    }
-    return soon;
+            static_cast<int>(x.size(2)), static_cast<int>(weight.size(0)), early_states() && x.size(0) > step::kRows};
 }
 
 }  // namespace
@@ -47,10 +37,7 @@ bool in_proj_step_fits(const InProjArgs& a, const InProjOut& out) {
 void in_proj_step(Ctx& ctx, const InProjArgs& args, const InProjOut& out, const WeighedRows& room) {
     const cudaStream_t stream = ctx.gpu->stream();
     const AddNormArgs& norm = args.norm;
-    step::Problem p = problem(norm.x, args.weight);
-    static const int soon = step::knob("ADDER_SOON", 3);
-    if (soon & 1) p.soon = soon_of({args.soon[0]});
-    if (soon & 2) p.soon.at[1] = soon_of(args.soon).at[1], p.soon.bytes[1] = soon_of(args.soon).bytes[1];
+    const step::Problem p = problem(norm.x, args.weight);
     const auto y = out.y.as<bf16, 3>("y");
     const auto halo = args.halo.as<const float, 3>("halo");
     const auto halo_out = out.halo_out.as<float, 3>("halo_out");
@@ -81,9 +68,9 @@ void in_proj_step(Ctx& ctx, const InProjArgs& args, const InProjOut& out, const 
                                      residual_out.stride[0],
                                      norm.eps};
         return step::multiply_normed(stream, p, rows, conv, room.rows.ptr<bf16>("rows"),
-                                     room.scale.ptr<float>("scale"), "ADDER_IN");
+                                     room.scale.ptr<float>("scale"));
     }
-    step::multiply_rows(stream, p, {x.data, x.stride[0]}, conv, "ADDER_IN");
+    step::multiply_rows(stream, p, {x.data, x.stride[0]}, conv);
 }
 
 bool out_proj_step_fits(const GatedNormArgs& norm, const TensorRef& weight) {
@@ -99,7 +86,7 @@ void out_proj_step(Ctx& ctx, const GatedNormArgs& norm, const TensorRef& weight,
                                x.stride[0], z.stride[0], norm.eps};
     step::multiply_normed(ctx.gpu->stream(), problem(norm.x, weight), rows,
                           step::Store{nullptr, out.data, false, out.stride[0], step::in_fours(y)},
-                          room.rows.ptr<bf16>("rows"), room.scale.ptr<float>("scale"), "ADDER_OUT");
+                          room.rows.ptr<bf16>("rows"), room.scale.ptr<float>("scale"));
 }
 
 }  // namespace adder::cuda

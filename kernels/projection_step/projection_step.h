@@ -10,8 +10,6 @@
 // ended: none of them may write those. Source: the order of operations in the step of state-spaces/mamba (Gu
 // & Dao 2023, arXiv 2312.00752, figure 3; Dao & Gu 2024, arXiv 2405.21060, figure 6).
 #pragma once
-#include <array>
-
 #include "core/ctx.h"
 #include "core/tensor.h"
 #include "kernels/gated_norm/gated_norm.h"
@@ -27,7 +25,6 @@ struct InProjArgs {
     TensorRef conv_bias;    // (C) S; absent = none
     TensorRef halo;         // (B,K-1,C) S: the rows before
     int64_t first = 0;      // the first column that is convolved
-    std::array<TensorRef, 2> soon;  // contiguous; what the next ops read: a hint
 };
 
 struct InProjOut {

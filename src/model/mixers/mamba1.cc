@@ -113,13 +113,12 @@ class Mamba1 final : public Layer {
         const TensorRef uz = ctx.scratch->alloc(dtype, {B, 1, 2 * D_});
         const TensorRef x_dbl = ctx.scratch->alloc(dtype, {B, 1, R_ + 2 * N_});
         const TensorRef y_scan = ctx.scratch->alloc(dtype, {B, 1, D_});
-        in_proj_step(ctx, {norm, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], 0,
-                          {state[1], out_proj_.value}},
+        in_proj_step(ctx, {norm, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], 0},
                      {residual_out, state[0], uz});
         const TensorRef u = uz.slice(2, 0, D_);
         linear_step(ctx, {u, x_proj_.value, {}, 0}, x_dbl);
         const ScanArgs args = scan_args(Tile{{B, 1}, 0, {}}, uz, u, x_dbl, {}, state);
-        scan_step_low_rank(ctx, args, {x_dbl.slice(2, 0, R_), dt_proj_.value}, state[1], y_scan);
+        scan_step_low_rank(ctx, args, {x_dbl.slice(2, 0, R_), dt_proj_.value, true}, state[1], y_scan);
         linear_step(ctx, {y_scan, out_proj_.value, {}, 0}, y);
     }
 
