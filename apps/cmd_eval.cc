@@ -1,5 +1,6 @@
 #include "apps/cmd_eval.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <nlohmann/json.hpp>
@@ -31,6 +32,8 @@ std::string as_text(const Json& result, const std::string& token) {
     if (result.contains("baselines"))
         for (const auto& [name, bits] : result["baselines"].items())
             text += fmt::format("{:.6f} bits per {}: {}\n", bits.get<double>(), token, name);
+    if (result.contains("best_baseline"))
+        text += fmt::format("the best of these context models: {}\n", result["best_baseline"].get<std::string>());
     return text;
 }
 
@@ -81,8 +84,12 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     const double nats = sums.loss / sums.weight;
     Json result = {{"nats_per_token", nats}, {"bits_per_token", nats / std::numbers::ln2},
                    {"tokens", count_of(sums.weight)}};
-    for (const Baseline& b : loaded.domain.evaluate(data, segments, o.baseline_orders()))
-        result["baselines"][b.name] = b.bits_per_token;
+    const std::vector<Baseline> baselines = loaded.domain.evaluate(data, segments, o.baseline_orders());
+    for (const Baseline& b : baselines) result["baselines"][b.name] = b.bits_per_token;
+    if (baselines.size() > 1)
+        result["best_baseline"] = std::min_element(baselines.begin(), baselines.end(), [](const Baseline& a, const Baseline& b) {
+                                      return a.bits_per_token < b.bits_per_token;
+                                  })->name;
     app.results = o.json ? result.dump() + "\n" : as_text(result, data.tokenizer->token());
 }
 

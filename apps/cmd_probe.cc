@@ -1,7 +1,10 @@
 #include "apps/cmd_probe.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "apps/command_line.h"
 #include "apps/confusion_svg.h"
@@ -41,25 +44,36 @@ std::vector<ProbeFold> given_folds(const LabelTable& table) {
     return {fold};
 }
 
-// Classes that some training part lacks or some test part is without.
+// "2 classes (a, b)", "7 classes (a, b, c, ...)"
+std::string some_of(const std::vector<std::string>& classes) {
+    constexpr size_t kShown = 5;
+    const size_t shown = std::min(classes.size(), kShown);
+    return fmt::format("{} class{} ({}{})", classes.size(), classes.size() == 1 ? "" : "es",
+                       fmt::join(classes.begin(), classes.begin() + static_cast<int64_t>(shown), ", "),
+                       classes.size() > shown ? ", ..." : "");
+}
+
 void warn_of_small_classes(Console& console, const ProbeExamples& e, const std::vector<std::string>& classes,
                            std::span<const ProbeFold> folds) {
-    std::vector<std::string> untrained;
-    for (int32_t c = 0; c < e.n_classes; ++c) {
-        const auto holds = [&](const std::vector<int64_t>& rows) {
-            return std::any_of(rows.begin(), rows.end(),
-                               [&](int64_t i) { return e.labels[static_cast<size_t>(i)] == c; });
-        };
-        if (std::any_of(folds.begin(), folds.end(), [&](const ProbeFold& f) { return !holds(f.train); }))
-            untrained.push_back(classes[static_cast<size_t>(c)]);
-        const auto members = std::count(e.labels.begin(), e.labels.end(), c);
-        if (members < static_cast<int64_t>(folds.size()))
-            console.line(fmt::format("warning: class '{}' has {} members for {} folds: some test none of it",
-                                     classes[static_cast<size_t>(c)], members, folds.size()));
+    std::vector<int64_t> trained(classes.size()), tested(classes.size());  // in how many folds
+    for (const ProbeFold& f : folds) {
+        std::set<int32_t> in_train, in_test;
+        for (const int64_t i : f.train) in_train.insert(e.labels[static_cast<size_t>(i)]);
+        for (const int64_t i : f.test) in_test.insert(e.labels[static_cast<size_t>(i)]);
+        for (const int32_t c : in_train) ++trained[static_cast<size_t>(c)];
+        for (const int32_t c : in_test) ++tested[static_cast<size_t>(c)];
     }
-    for (const std::string& name : untrained)
-        console.line(
-            fmt::format("warning: class '{}' is missing from a training part, where it cannot be predicted", name));
+    const auto with_less = [&](const std::vector<int64_t>& times) {
+        std::vector<std::string> names;
+        for (size_t c = 0; c < classes.size(); ++c)
+            if (times[c] < static_cast<int64_t>(folds.size())) names.push_back(classes[c]);
+        return names;
+    };
+    if (const auto names = with_less(trained); !names.empty())
+        console.line(fmt::format("warning: {} without training examples in some part: there they cannot be predicted",
+                                 some_of(names)));
+    if (const auto names = with_less(tested); !names.empty())
+        console.line(fmt::format("warning: {} without test examples in some part", some_of(names)));
 }
 
 std::string heading(const LabelTable& table, const ProbeExamples& e, std::span<const ProbeFold> folds,

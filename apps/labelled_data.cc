@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <map>
+#include <unordered_set>
 
 #include "apps/setup.h"
 #include "datasets/labels.h"
 #include "io/sha256.h"
+#include "pipelines/record_names.h"
 #include "train/folds.h"
 
 namespace adder {
@@ -20,22 +21,20 @@ struct Facts {
     std::vector<SplitPart> parts;
 };
 
-// By which a table calls the records. Names that several files have are qualified as file:name.
-std::vector<std::string> names_for_tables(const Dataset& data) {
-    std::map<std::string, int> count;
-    for (const TokenRecord& r : data.records) ++count[r.name];
-    std::vector<std::string> names;
-    for (const TokenRecord& r : data.records) {
-        const std::string& file = data.files[static_cast<size_t>(r.file)];
-        names.push_back(count[r.name] > 1 ? std::filesystem::path(file).filename().string() + ":" + r.name : r.name);
-    }
+// By which the table calls the records: their names, or "file:name" where it has that instead.
+std::vector<std::string> names_in(const LabelTable& table, const Dataset& data) {
+    std::unordered_set<std::string_view> known;
+    for (const LabelRow& r : table.rows) known.insert(r.name);
+    std::vector<std::string> names = qualified_names(data.records, data.files);
+    for (size_t i = 0; i < names.size(); ++i)
+        if (!known.count(names[i]) || known.count(data.records[i].name)) names[i] = data.records[i].name;
     return names;
 }
 
 Facts facts_of_table(const LabelledOptions& o, const Dataset& data) {
     const LabelTable table = read_labels(o.labels, o.group);
     Facts facts;
-    for (const int64_t row : match_labels(table, names_for_tables(data), "the input")) {
+    for (const int64_t row : match_labels(table, names_in(table, data), "the input")) {
         const LabelRow& r = table.rows[static_cast<size_t>(row)];
         facts.labels.push_back(r.label);
         facts.groups.push_back(r.group);

@@ -23,8 +23,8 @@ OptionList EvalOptions::list() {
     data.add_split_to(l);
     l.add({.name = "part", .value = &part, .unit = "train|valid|test", .help = "of a split input, what is scored",
            .derived = "valid, or all where nothing is split"});
-    l.add({.name = "baselines", .value = &baselines, .unit = "K,K",
-           .help = "also score context models of these orders, learned from the rest of every contig"});
+    l.add({.name = "baselines", .value = &baselines, .unit = "K,K-K",
+           .help = "also score context models of these orders (0 to 12), such as 1-12, learned from the train part"});
     l.add({.name = "per-record", .value = &per_record, .unit = "FILE.tsv",
            .help = "write name, tokens and nats of every record"});
     l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile", .range = between(1, 1 << 24),
@@ -36,14 +36,25 @@ OptionList EvalOptions::list() {
 }
 
 std::vector<int64_t> EvalOptions::baseline_orders() const {
+    const auto refuse = [&] {
+        throw UsageError(
+            fmt::format("--baselines: expected orders from 0 to 12 such as 2,6 or 1-12, got '{}'", baselines));
+    };
     std::vector<int64_t> orders;
-    for (const char *at = baselines.data(), *end = at + baselines.size(); at < end; ++at) {
+    const char *at = baselines.data(), *end = at + baselines.size();
+    const auto number = [&] {
         int64_t order = -1;
         const auto [next, error] = std::from_chars(at, end, order);
-        if (error != std::errc() || order < 0 || order > 12 || (next != end && *next != ','))
-            throw UsageError(fmt::format("--baselines: expected orders from 0 to 12 such as 2,6, got '{}'", baselines));
-        orders.push_back(order);
+        if (error != std::errc() || order < 0 || order > 12) refuse();
         at = next;
+        return order;
+    };
+    while (at < end) {
+        const int64_t first = number();
+        if (at < end && *at == '-') ++at;
+        const int64_t last = at > baselines.data() && at[-1] == '-' ? number() : first;
+        if (last < first || (at < end && *at++ != ',')) refuse();
+        for (int64_t order = first; order <= last; ++order) orders.push_back(order);
     }
     return orders;
 }

@@ -31,7 +31,6 @@ struct Problem {
     View<T, 3> d_y;
     View<float, 2> d_state;
 };
-
 __device__ __forceinline__ bool exceeds(float y, float top) { return !(y <= top) && top == top; }
 
 // What a block works on: chunk c of row b, columns from m on, counted through with the columns first.
@@ -94,13 +93,12 @@ __global__ void __launch_bounds__(kWarp) last_starts(Problem<T> p) {
     if (threadIdx.x == 0) p.last_start[blockIdx.x] = last;
 }
 
-// A thread a row. The length of the state is written here, where alone it is read.
+// A thread a row, which alone reads and writes the length of the state.
 template <class T>
 __global__ void __launch_bounds__(kWarp) chunk_lengths(Problem<T> p) {
     const int64_t b = int64_t{blockIdx.x} * kWarp + threadIdx.x, L = p.y.shape[1], M = p.y.shape[2];
     if (b >= p.y.shape[0]) return;
     double length = p.state.data ? fmax(static_cast<double>(p.state.data[b * p.state.stride[0] + M]), 0.0) : 0;
-#pragma unroll 8
     for (int64_t c = 0; c < p.chunks; ++c) {
         p.lengths[b * (p.chunks + 1) + c] = length;
         const int last = p.last_start[b * p.chunks + c];
@@ -285,8 +283,8 @@ __global__ void __launch_bounds__(kThreads) state_gradients(Problem<T> p) {
     const int64_t m = blockIdx.x % slices * kThreads + threadIdx.x;
     if (m > M) return;
     const bool zero = m == M || kKind == PoolKind::last;
-    p.d_state.data[b * p.d_state.stride[0] + m] =
-        zero ? 0.0f : static_cast<float>(p.carry[(p.y.shape[0] * p.chunks + b) * M + m]);
+    const double carry = zero ? 0 : p.carry[(p.y.shape[0] * p.chunks + b) * M + m];
+    p.d_state.data[b * p.d_state.stride[0] + m] = static_cast<float>(carry);
 }
 
 struct Room {
@@ -394,14 +392,14 @@ int64_t pool_scratch_bytes(int64_t B, int64_t L, int64_t M, PoolKind) {
 
 void pool_forward(Ctx& ctx, const PoolArgs& args, const TensorRef& z, const TensorRef& state_out, void* scratch) {
     if (args.y.numel() == 0) return;
-    args.y.dtype == DType::f32 ? forward_as<float>(ctx, args, z, state_out, scratch)
-                               : forward_as<bf16>(ctx, args, z, state_out, scratch);
+    auto* run = args.y.dtype == DType::f32 ? forward_as<float> : forward_as<bf16>;
+    run(ctx, args, z, state_out, scratch);
 }
 
 void pool_backward(Ctx& ctx, const PoolArgs& args, const TensorRef& z, const PoolGrads& grads, void* scratch) {
     if (args.y.numel() == 0) return;
-    args.y.dtype == DType::f32 ? backward_as<float>(ctx, args, z, grads, scratch)
-                               : backward_as<bf16>(ctx, args, z, grads, scratch);
+    auto* run = args.y.dtype == DType::f32 ? backward_as<float> : backward_as<bf16>;
+    run(ctx, args, z, grads, scratch);
 }
 
 }  // namespace adder::cuda

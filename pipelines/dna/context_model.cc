@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ranges>
 
 #include "core/error.h"
 #include "pipelines/dna/tokenizer.h"
@@ -23,43 +24,62 @@ struct Context {
         digits = digits << 2 | static_cast<uint64_t>(symbol & 3);
         known = std::min(known + 1, longest);
     }
-    // The four counts after the last j bases begin here.
-    size_t row(int j) const { return static_cast<size_t>(digits & ((uint64_t{1} << (2 * j)) - 1)) * 4; }
+    // The four counts after the last k bases begin here.
+    size_t row(int k) const { return static_cast<size_t>(digits & ((uint64_t{1} << (2 * k)) - 1)) * 4; }
 };
 
 }  // namespace
 
-ContextModel::ContextModel(int order) : order_(order) {
-    if (order < 0 || order > kMaxOrder) {
-        fail("[context_model] order: expected 0 to {}, got {}", kMaxOrder, order);
+ContextModel::ContextModel(int longest, std::span<const std::span<const uint8_t>> segments) {
+    if (longest < 0 || longest > kMaxOrder)
+        fail("[context_model] order: expected 0 to {}, got {}", kMaxOrder, longest);
+    for (int k = 0; k <= longest; ++k) counts_.emplace_back(size_t{4} << (2 * k));
+    for (const auto symbols : segments) {
+        count(symbols);
+        count(symbols | std::views::reverse | std::views::transform(complement_of));
     }
-    for (int j = 0; j <= order; ++j) counts_.emplace_back(size_t{4} << (2 * j));
+    add_longer_contexts();
 }
 
-void ContextModel::train(std::span<const uint8_t> symbols) {
+// Under the longest known context only.
+template <class Symbols>
+void ContextModel::count(const Symbols& symbols) {
     Context context;
     for (const uint8_t symbol : symbols) {
-        if (is_base(symbol)) {
-            for (int j = 0; j <= context.known; ++j) {
-                ++counts_[static_cast<size_t>(j)][context.row(j) + static_cast<size_t>(symbol & 3)];
-            }
-        }
-        context.push(symbol, order_);
+        if (is_base(symbol)) ++counts_[static_cast<size_t>(context.known)][context.row(context.known) + (symbol & 3u)];
+        context.push(symbol, longest());
     }
 }
 
-void ContextModel::score(std::span<const uint8_t> symbols, BitCount& total) const {
+// What was counted under k + 1 bases belongs to the last k of them too.
+void ContextModel::add_longer_contexts() {
+    for (size_t k = counts_.size() - 1; k > 0; --k) {
+        std::vector<uint32_t>& shorter = counts_[k - 1];
+        const uint32_t* longer = counts_[k].data();
+        for (size_t first = 0; first < 4; ++first, longer += shorter.size())
+            for (size_t i = 0; i < shorter.size(); ++i) shorter[i] += longer[i];
+    }
+}
+
+void ContextModel::score(std::span<const uint8_t> symbols, std::span<BitCount> totals) const {
+    CHECK(totals.size() == counts_.size());
     Context context;
     for (size_t i = 0; i < symbols.size(); ++i) {
         const uint8_t symbol = symbols[i];
         if (i > 0 && is_base(symbol)) {
-            const uint32_t* n =
-                counts_[static_cast<size_t>(context.known)].data() + context.row(context.known);
-            const double all = static_cast<double>(n[0]) + n[1] + n[2] + n[3];
-            total.bits -= std::log2((n[symbol & 3] + 0.5) / (all + 2));
-            ++total.bases;
+            double p = 0.25, bits = 0;
+            for (int k = 0; k <= longest(); ++k) {
+                if (k <= context.known) {
+                    const uint32_t* n = counts_[static_cast<size_t>(k)].data() + context.row(k);
+                    const double all = static_cast<double>(n[0]) + n[1] + n[2] + n[3];
+                    p = (n[symbol & 3] + kPrior * p) / (all + kPrior);
+                    bits = -std::log2(p);
+                }
+                totals[static_cast<size_t>(k)].bits += bits;
+                ++totals[static_cast<size_t>(k)].bases;
+            }
         }
-        context.push(symbol, order_);
+        context.push(symbol, longest());
     }
 }
 

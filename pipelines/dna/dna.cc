@@ -1,5 +1,6 @@
 #include "pipelines/dna/dna.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -21,13 +22,17 @@ nlohmann::json defaults() {
 std::unique_ptr<const Tokenizer> tokenizer_of(const DataOptions& options) { return make_tokenizer(options.dna); }
 
 std::vector<Baseline> evaluate(const Dataset& data, std::span<const Segment> on, std::span<const int64_t> orders) {
+    if (orders.empty()) return {};
+    std::vector<std::span<const uint8_t>> train;
+    for (const Segment& s : data.train) train.push_back(member_of(data.records, s).symbols);
+    const ContextModel model(static_cast<int>(*std::max_element(orders.begin(), orders.end())), train);
+    std::vector<BitCount> totals(static_cast<size_t>(model.longest()) + 1);
+    for (const Segment& s : on) model.score(member_of(data.records, s).symbols, totals);
     std::vector<Baseline> rows;
+    const int64_t width = data.tokenizer->width();
     for (const int64_t order : orders) {
-        ContextModel model(static_cast<int>(order));
-        for (const Segment& s : data.train) model.train(member_of(data.records, s).symbols);
-        BitCount total;
-        for (const Segment& s : on) model.score(member_of(data.records, s).symbols, total);
-        rows.push_back({fmt::format("order_{}", order), total.per_base(), total.bases});
+        const BitCount& total = totals[static_cast<size_t>(order)];
+        rows.push_back({fmt::format("order_{}", order), static_cast<double>(width) * total.per_base(), total.bases / width});
     }
     return rows;
 }

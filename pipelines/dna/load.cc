@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
@@ -9,6 +11,7 @@
 #include "core/error.h"
 #include "datasets/fasta.h"
 #include "datasets/inputs.h"
+#include "datasets/labels.h"
 #include "datasets/reads.h"
 #include "io/hdf5.h"
 #include "pipelines/dna/tokenizer.h"
@@ -120,8 +123,68 @@ void read_prepared(const std::string& path, Reading& to) {
     to.is_split = info.is_split;
 }
 
+void read_file(const std::string& path, Reading& to);
+
+// The part of a record that a row means, in bases from 0.
+void cut(const Manifest& manifest, const ManifestRow& row, TokenRecord& record) {
+    const auto n = static_cast<double>(record.symbols.size()), begin = row.start.value_or(0), end = row.end.value_or(n);
+    if (begin != std::floor(begin) || end != std::floor(end) || end > n || begin >= end)
+        fail("[dna] {}: line {}: start {} and end {} are not within the {} bases of {}; hint: whole bases from 0, the end "
+             "behind the last one", manifest.path, row.line, begin, end, n, record.name);
+    const auto at = [&](double base) { return record.symbols.begin() + static_cast<int64_t>(base); };
+    record.symbols = std::vector<uint8_t>(at(begin), at(end));
+}
+
+// The records of one row: its sequence, or those of its file, with its label, and its name where they are one.
+void read_row(const Manifest& manifest, const ManifestRow& row, Reading& to) {
+    const size_t first = to.records.size();
+    if (row.path.empty())
+        add_record(row.name, row.sequence, to);
+    else if (looks_like_hdf5(row.path) || looks_like_manifest(row.path))
+        fail("[dna] {}: line {}: {} is no file of sequences; hint: give it as an input of its own", manifest.path, row.line,
+             row.path);
+    else
+        read_file(row.path, to);
+    const bool single = to.records.size() == first + 1;
+    for (size_t i = first; i < to.records.size(); ++i) {
+        TokenRecord& r = to.records[i];
+        r.name = single ? row.name : row.name + ":" + r.name;
+        r.label = row.label;
+        r.group = row.group;
+        if (row.start || row.end) cut(manifest, row, r);
+    }
+}
+
+void read_manifest_rows(const std::string& path, Reading& to) {
+    const Manifest manifest = read_manifest(path, false);
+    const size_t first = to.records.size();
+    int64_t n_short = 0;
+    for (const ManifestRow& row : manifest.rows) {
+        const size_t begin = to.records.size();
+        read_row(manifest, row, to);
+        const auto kept = std::remove_if(to.records.begin() + static_cast<int64_t>(begin), to.records.end(), [&](const TokenRecord& r) {
+            return static_cast<int64_t>(r.symbols.size()) < to.options.min_length;
+        });
+        n_short += to.records.end() - kept;
+        to.records.erase(kept, to.records.end());
+        for (size_t i = begin; manifest.has_split && i < to.records.size(); ++i) {
+            const Segment whole{static_cast<int64_t>(i), 0, static_cast<int64_t>(to.records[i].symbols.size())};
+            Split& split = to.parts.split;
+            (row.split == SplitPart::valid ? split.valid : row.split == SplitPart::test ? split.test : split.train).push_back(whole);
+        }
+    }
+    if (manifest.has_split) {
+        to.is_split = to.parts.is_split = true;
+        to.parts.split_by = path;
+    }
+    check_letters(path, to.counts);
+    to.summary = fmt::format("manifest of {} rows, {} records", manifest.rows.size(), to.records.size() - first);
+    if (n_short > 0) to.summary += fmt::format(", {} records shorter than {} left out", n_short, to.options.min_length);
+}
+
 // Picks the reader by what the file holds; what is unknown FASTA's reader explains.
 void read_file(const std::string& path, Reading& to) {
+    if (looks_like_manifest(path)) return read_manifest_rows(path, to);
     if (looks_like_hdf5(path)) return read_prepared(path, to);
     InputFile file(path);
     if (file.format() == SequenceFormat::fasta || file.format() == SequenceFormat::other)
@@ -217,7 +280,7 @@ Dataset load(const DataOptions& options) {
     if (options.splits() && !options.valid.empty())
         fail("[split] give either held-out files or a split of the input, not both");
     if (!parts.split_by.empty() && (options.splits() || !options.valid.empty()))
-        fail("[split] {}: was prepared with held-out parts; hint: give no other split, or prepare it without one",
+        fail("[split] {}: holds parts of its own; hint: give no other split, or a file without one",
              parts.split_by);
     Split split = parts.is_split ? std::move(parts.split) : split_records(data.records, data.files, options.split());
     if (options.splits() || parts.is_split) data.split_digest = digest_of(split, data.records);

@@ -29,8 +29,6 @@ constexpr std::array<uint8_t, 256> kKinds = [] {
     return kinds;
 }();
 
-constexpr uint8_t complement_of(uint8_t symbol) { return is_base(symbol) ? symbol ^ 3 : symbol; }
-
 SymbolTable base_table(double mask_weight) {
     SymbolTable table;
     for (size_t s = 0; s < 256; ++s) {

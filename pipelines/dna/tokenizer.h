@@ -34,6 +34,7 @@ enum Id : uint8_t {
 enum Symbol : uint8_t { kBaseA = 0, kBaseC = 1, kBaseG = 2, kBaseT = 3, kBaseN = 4, kLower = 8 };
 constexpr uint8_t kBaseBits = 7;
 constexpr bool is_base(uint8_t symbol) { return (symbol & kBaseBits) < kBaseN; }
+constexpr uint8_t complement_of(uint8_t symbol) { return is_base(symbol) ? symbol ^ 3 : symbol; }
 
 // 4^7 k-mers and the specials are the most that fit into 16 bits.
 constexpr int64_t kLongestKmer = 7;

@@ -15,7 +15,7 @@ namespace adder {
 // Held-out sums. `part` is over the part that periodic evaluations read, `all` over everything (only when asked for).
 struct HeldOut {
     LossSums part, all;
-    std::optional<double> criterion;  // what the best checkpoint has least of; absent = the loss of `part`
+    std::optional<double> criterion = {};  // what the best checkpoint has least of; absent = the loss of `part`
 };
 
 struct StepRow {

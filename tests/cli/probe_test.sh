@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A probe: the numbers of an independent program, whole groups, choices inside the training part, and errors of tables.
 . "$(dirname "$0")/lib.sh"
+contig=$(gzip -dc "$phage" | sed -n "1s/^>\([^ ]*\).*/\1/p")
 golden=$ADDER_SOURCE_DIR/tests/golden/classification
 h5=$golden/probe.h5 tsv=$golden/probe.tsv
 probe() { "$ADDER" probe --embeddings "$h5" "$@"; }
@@ -79,8 +80,8 @@ refused 1 "none.h5" "$ADDER" probe --embeddings "$W/none.h5" --labels "$tsv"
 refused 1 "s.fa" "$ADDER" probe --embeddings "$W/s.fa" --labels "$tsv"
 awk -F'\t' 'BEGIN { OFS = FS } NR == 2 { $2 = "rare" } { print $1, $2 }' "$tsv" >"$W/rare.tsv"
 succeeds probe --labels "$W/rare.tsv"
-logs "warning: class 'rare' has 1 members? for 5 folds"
-logs "warning: class 'rare' is missing from a training part"
+logs 'warning: 1 class \(rare\) without training examples in some part'
+logs 'warning: 1 class \(rare\) without test examples in some part'
 refused 2 '--embeddings' "$ADDER" probe --labels "$tsv"
 refused 2 "NAME=FILE.h5" probe --labels "$tsv" --compare "$h5"
 refused 2 "'kmer' is taken" probe --labels "$tsv" --compare "kmer=$h5"
@@ -106,5 +107,20 @@ cmp -s "$W/initial/step-00000001/model.safetensors" "$W/one/step-00000001/model.
     wrong "a run of no steps that goes on equals one that began so"
 succeeds "$ADDER" train $tiny --steps 0 --valid-fraction 0.1 --out "$W/initial_held_out"
 grep -q '"step": *0, *"valid_loss"' "$W/initial_held_out/metrics.jsonl" || wrong "the initial model's held-out loss"
+
+# The whole way: windows of a genome, two models, their k-mers.
+for i in $(seq 0 39); do printf '%s\t%d\t%d\tw%d\n' "$contig" $((i * 1200)) $((i * 1200 + 500)) "$i"; done >"$W/windows.bed"
+for i in $(seq 0 39); do printf 'w%d\t%s\n' "$i" $([ "$i" -lt 20 ] && echo left || echo right); done >"$W/rows"
+{ printf 'name\tlabel\n'; cat "$W/rows"; } >"$W/windows.tsv"
+for run in one initial_held_out; do
+    succeeds "$ADDER" embed --checkpoint "$W/$run" --input "$phage" --regions "$W/windows.bed" --out "$W/$run.h5"
+done
+succeeds "$ADDER" probe --embeddings "$W/one.h5" --compare "random_init=$W/initial_held_out.h5" --labels "$W/windows.tsv" \
+    --sequences "$phage" --regions "$W/windows.bed" --json
+says '"random_init":\{"accuracy":[01]\.[0-9]+,"mcc":'
+says '"kmer":\{"k":[1-6],"accuracy":'
+[ "$(json test)" = 40 ] || wrong "40 windows are tested"
+succeeds "$ADDER" embed --checkpoint "$W/one" --input "$phage" --pool none --out "$W/positions.h5"
+refused 1 'for every position' "$ADDER" probe --embeddings "$W/positions.h5" --labels "$W/windows.tsv"
 
 finish

@@ -46,7 +46,7 @@ TEST_P(EmbedderOfEveryMixer, the_stream_after_the_last_block_is_what_the_final_n
     const auto all = outputs_of(toy, compute, batch, 30, {{0, 1, 2, 3}, true});
     std::vector<double> weight;
     for (const auto& e : toy.params.entries())
-        if (e.name == "backbone.norm_f.weight")
+        if (e.spec.name == "backbone.norm_f.weight")
             for (int64_t c = 0; c < kWidth; ++c) weight.push_back(ToyModel::get(toy.params.masters(), e.offset + c));
     ASSERT_EQ(weight.size(), 8u);
     std::vector<double> normed;

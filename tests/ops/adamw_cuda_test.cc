@@ -31,6 +31,7 @@ class CudaUpdate : public test::OnGpu {
             const auto at = [](std::vector<Tensor>& from, size_t back) { return from[from.size() - back].ref(); };
             host.push_back({at(host_memory, 4), at(host_memory, 3), at(host_memory, 2), at(host_memory, 1), key % 8 == 0});
             device.push_back({at(memory, 4), at(memory, 3), at(memory, 2), at(memory, 1), key % 8 == 0, copies.back()});
+            host.back().rate = device.back().rate = key % 8 == 0 ? 0.25 : 1;
             gradients.push_back(device.back().grad);
         }
         table = AdamWTable(device);

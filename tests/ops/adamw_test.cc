@@ -39,6 +39,7 @@ TEST_P(AdamW, follows_the_formula_over_steps) {
     const List start(GetParam());
     test::Session session(2);
     const double lr = 3e-3, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, decay = 0.1, scale = 0.125;
+    for (size_t k = 0; k < list.tensors.size(); ++k) list.tensors[k].rate = k % 2 ? 0.25 : 1;
     for (int64_t step = 1; step <= 3; ++step)
         adamw(session.ctx, list.tensors, {lr, beta1, beta2, eps, decay, step, scale});
     const double tolerance = GetParam() == DType::f32 ? 3e-6 : 1e-14;
@@ -47,6 +48,7 @@ TEST_P(AdamW, follows_the_formula_over_steps) {
         const auto p = values_of(t.param), g = values_of(t.grad), m0 = values_of(t.m), v0 = values_of(t.v);
         const auto p1 = values_of(list.tensors[k].param), m1 = values_of(list.tensors[k].m),
                    v1 = values_of(list.tensors[k].v);
+        const double own_lr = lr * list.tensors[k].rate;
         double worst = 0;
         for (size_t i = 0; i < p.size(); ++i) {
             double x = p[i], m = m0[i], v = v0[i];
@@ -54,9 +56,9 @@ TEST_P(AdamW, follows_the_formula_over_steps) {
                 const double scaled = g[i] * scale;
                 m += (1 - beta1) * (scaled - m);
                 v += (1 - beta2) * (scaled * scaled - v);
-                if (t.decay) x *= 1 - lr * decay;
+                if (t.decay) x *= 1 - own_lr * decay;
                 const double m_hat = m / (1 - std::pow(beta1, step)), v_hat = v / (1 - std::pow(beta2, step));
-                x -= lr * m_hat / (std::sqrt(v_hat) + eps);
+                x -= own_lr * m_hat / (std::sqrt(v_hat) + eps);
             }
             const double size = std::abs(p[i]) + std::abs(x - p[i]) + 1e-3;
             worst = std::max({worst, std::abs(p1[i] - x) / size, std::abs(m1[i] - m), std::abs(v1[i] - v)});

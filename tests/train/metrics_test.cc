@@ -91,6 +91,7 @@ TEST(MetricsLog, numbers_read_back_as_the_same_doubles) {
     EXPECT_EQ(eval.size(), 3u);
     EXPECT_EQ(eval["valid_loss"].get<double>(), 1.3862943611198906);
     EXPECT_DOUBLE_EQ(eval["valid_bits_per_token"].get<double>(), 2.0);
+    EXPECT_FALSE(eval.contains("valid_accuracy"));
 }
 
 TEST(MetricsLog, an_evaluation_past_the_checkpoint_is_cut_though_its_step_is_kept) {

@@ -54,6 +54,30 @@ TEST_P(TrainerOfEveryMixer, ten_steps_have_the_same_bits_at_any_thread_count) {
     }
 }
 
+// The classifier's first update is one of a rate for each element: Adam's m / sqrt(v) is 1 there.
+TEST_P(TrainerOfEveryMixer, a_head_has_a_rate_of_its_own_and_a_frozen_backbone_stays) {
+    for (bool freeze : {false, true}) {
+        ToyModel toy(ToyModel::classifier(GetParam(), PoolKind::mean), DType::f32, Device::cpu, freeze);
+        ThreadPool pool(1);
+        OptimizerOptions options;
+        options.weight_decay = 0;
+        options.clip = 0;
+        options.head_rate = 10;
+        Trainer trainer(toy.model, toy.params, options, {.pool = &pool}, plan_training(toy.model, {}, {2, 40, 16, 1}));
+        const std::vector<double> before = toy.values();
+        const auto fill_members = [](int64_t, int64_t, Batch& batch) { copy_batch(member_batch(2, 40, {0, 7, 30}), batch); };
+        const StepResult r = trainer.step(0, 1, 1e-4, fill_members);
+        EXPECT_TRUE(r.updated);
+        const std::vector<double> after = toy.values();
+        const size_t head = before.size() - (3 * 8 + 3);
+        double most = 0;
+        for (size_t i = 0; i < head; ++i) most = std::max(most, std::abs(after[i] - before[i]));
+        EXPECT_NEAR(most, freeze ? 0 : 1e-4, freeze ? 0 : 1e-6);
+        for (size_t i = head; i < before.size(); ++i) EXPECT_NEAR(std::abs(after[i] - before[i]), 1e-3, 2e-5) << i;
+        EXPECT_EQ(trainer.optimizer().tensors().size(), freeze ? 2 : toy.params.entries().size());
+    }
+}
+
 TEST_P(TrainerOfEveryMixer, accumulated_micro_batches_equal_one_large_batch) {
     ToyTrainer small(GetParam(), {1, 40, 40, 1}), large(GetParam(), {3, 40, 40, 1});
     const Batch all = toy_batch(3, 40, {0, 9}, 4);

@@ -1,0 +1,14 @@
+// Fine-tuning: a member head on a trained model, and the model with it.
+#pragma once
+#include "apps/app.h"
+#include "apps/finetune_options.h"
+#include "apps/machine.h"
+#include "apps/run_folder.h"
+
+namespace adder {
+
+// Trains into `folder`, or goes on there. What the best checkpoint does on the test records, or else on the valid ones,
+// ends up in the folder (classification.json, confusion.svg) and in app.results. `list` is that of `options`, complete.
+void finetune(App& app, cli::FinetuneOptions& options, OptionList& list, RunFolder& folder, Machine& machine);
+
+}  // namespace adder
