@@ -1,11 +1,11 @@
 // The product of step_product.cuh for many rows: a block's tile is large enough that W and the rows are read
 // from the second-level cache a few times only, and all that a warp waits for is under way at once.
 //
-// Mapping and order of sums are those of product_kernel, so that a row has the same bits in either. What a lane
-// loads it alone uses: each lane has a queue of 16-byte pieces in shared memory, up to kStages chunks deep, which
-// asynchronous copies fill. Those of W begin before the kernel before has ended, so that tiles are wide rather
-// than tall: the rows are what is waited for. A finished row of the tile is taken in fours of outputs, and what
-// these need besides the sums is under way while the product is computed.
+// Mapping and order of sums are those of product_kernel, so that a row has the same bits in either. What a
+// lane loads it alone uses: each lane has a queue of 16-byte pieces in shared memory, up to kStages chunks
+// deep, which asynchronous copies fill. Those of W begin before the kernel before has ended, so that tiles
+// are wide rather than tall: the rows are what is waited for. A finished row of the tile is taken in fours of
+// outputs, and what these need besides the sums is under way while the product is computed.
 //
 // The next kernel may start only when the rows are there, that is, when all before this kernel has ended.
 #pragma once
@@ -14,6 +14,10 @@
 #include "kernels/gemm/step_product.cuh"
 
 namespace adder::cuda::step {
+
+// Floats of a row of partial sums: rows of several groups of outputs are spread over the banks.
+template <int kN>
+inline constexpr int kRoomRow = kN == 1 ? kOutputs : kN* kOutputs + 8;
 
 // 16 kTiles rows, 8 kN outputs.
 template <int kTiles_, int kN_, int kStages_>
@@ -31,8 +35,8 @@ struct Tile {
         const int queue = stages * kPieces * kWarp * 4;
         return queue > kSumFloats ? queue : kSumFloats;
     }
-    // What the least of blocks has to read, all of them spread over the multiprocessors. Rows count twice, for W is
-    // read ahead.
+    // What the least of blocks has to read, all of them spread over the multiprocessors. Rows count twice,
+    // for W is read ahead.
     static int64_t cost(const Problem& p) {
         return ceil_div(blocks_of(p, kTiles, kN), kMultiprocessors) * (4 * kTiles + kN);
     }
@@ -125,7 +129,8 @@ __global__ void __launch_bounds__(kThreads, T::kTiles* T::kN > 8 ? 1 : 2)
     for (int tile = 0; tile < kTiles; ++tile)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            float* const to = sums + warp * room + (tile * kRows + half * 8 + group) * kRoomRow<kN> + pair * 2;
+            float* const to =
+                sums + warp * room + (tile * kRows + half * 8 + group) * kRoomRow<kN> + pair * 2;
 #pragma unroll
             for (int n = 0; n < kN; ++n)
                 *reinterpret_cast<float2*>(to + n * kOutputs) =
@@ -166,7 +171,8 @@ void start_wide(cudaStream_t stream, const Problem& p, const PlainRows<true>& ro
 
 // The cheapest of T, the first where several are.
 template <class Finish, class First, class... T>
-void start_cheapest(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows, const Finish& finish) {
+void start_cheapest(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows,
+                    const Finish& finish) {
     if constexpr (sizeof...(T) > 0)
         if (std::min({T::cost(p)...}) < First::cost(p))
             return start_cheapest<Finish, T...>(stream, p, rows, finish);
@@ -181,15 +187,18 @@ inline int tiles_knob() {
 // Any number of rows.
 template <class Finish>
 void multiply_rows(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows, const Finish& finish) {
-    if (p.B <= kRows) return start<1, 1>(stream, p, rows, finish);
+    if (p.B <= kRows) return start_product(stream, p, rows, finish);
     if constexpr (Finish::kManyOutputs) {
-        if (blocks_of(p, 1, 1) <= kMultiprocessors) return start<1, 1>(stream, p, rows, finish);
+        if (blocks_of(p, 1, 1) <= kMultiprocessors) return start_product(stream, p, rows, finish);
         if (tiles_knob() & 1)
-            return start_cheapest<Finish, Tile<2, 2, 4>, Tile<2, 3, 4>, Tile<2, 4, 3>, Tile<4, 6, 3>>(stream, p, rows, finish);
-        start_cheapest<Finish, Tile<2, 2, 4>, Tile<2, 3, 4>, Tile<2, 4, 3>, Tile<2, 12, 3>>(stream, p, rows, finish);
+            return start_cheapest<Finish, Tile<2, 2, 4>, Tile<2, 3, 4>, Tile<2, 4, 3>, Tile<4, 6, 3>>(
+                stream, p, rows, finish);
+        start_cheapest<Finish, Tile<2, 2, 4>, Tile<2, 3, 4>, Tile<2, 4, 3>, Tile<2, 12, 3>>(stream, p, rows,
+                                                                                            finish);
     } else {
         if (tiles_knob() & 2)
-            return start_cheapest<Finish, Tile<1, 1, 6>, Tile<1, 2, 6>, Tile<2, 3, 3>>(stream, p, rows, finish);
+            return start_cheapest<Finish, Tile<1, 1, 6>, Tile<1, 2, 6>, Tile<2, 3, 3>>(stream, p, rows,
+                                                                                       finish);
         start_cheapest<Finish, Tile<1, 1, 6>, Tile<1, 2, 6>, Tile<1, 6, 3>>(stream, p, rows, finish);
     }
 }
@@ -199,7 +208,7 @@ void multiply_rows(cudaStream_t stream, const Problem& p, const PlainRows<true>&
 template <class Source, class Finish>
 void multiply_normed(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish,
                      bf16* rows, float* scale) {
-    if (takes_small_tiles(p)) return start<1, 1>(stream, p, source, finish);
+    if (takes_small_tiles(p)) return start_product(stream, p, source, finish);
     launch_step(stream, dim3(1, static_cast<unsigned>(ceil_div(p.B, kWeighWarps))), kWeighWarps * kWarp, 0,
                 weigh_kernel<Source>, p, source, rows, scale);
     multiply_rows(stream, p, {rows, p.I, scale}, finish);

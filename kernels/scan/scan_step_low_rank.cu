@@ -1,13 +1,13 @@
 // One step of the scan with the projection of its step sizes in front.
 //
 // Mapping: four lanes share a channel, four states and a quarter of the projection each; a warp has eight
-// neighbouring channels, so that its states are 512 bytes in a row. A warp walks rows in fours, whose states are all
-// under way at once; of a row of four, what belongs to a channel as a whole (step size, gate, output) one lane does
-// for the others. What belongs to the channel alone is loaded before the kernel before has ended, and so are the first
-// states where the caller says that they may be. Bytes: the state twice, 8 B D N, beside which the rest is small:
-// bound by memory from about 16 rows on, by the latency of one load below. Order of sums: the projection's quads of a
-// lane, then the lanes by a butterfly; states likewise. A row's bits depend on nothing outside the row. Needs N = 16,
-// R <= 64 a multiple of 4, rows of quads aligned.
+// neighbouring channels, so that its states are 512 bytes in a row. A warp walks rows in fours, whose states
+// are all under way at once; of a row of four, what belongs to a channel as a whole (step size, gate, output)
+// one lane does for the others. What belongs to the channel alone is loaded before the kernel before has
+// ended, and so are the first states where the caller says that they may be. Bytes: the state twice, 8 B D N,
+// beside which the rest is small: bound by memory from about 16 rows on, by the latency of one load below.
+// Order of sums: the projection's quads of a lane, then the lanes by a butterfly; states likewise. A row's
+// bits depend on nothing outside the row. Needs N = 16, R <= 64 a multiple of 4, rows of quads aligned.
 #include "kernels/common/launch_step.cuh"
 #include "kernels/scan/scan_kernels.cuh"
 
@@ -22,7 +22,8 @@ constexpr int kStateSize = kLanes * kQuad;
 constexpr int kMostRows = 8;                              // of a block
 constexpr int kProjection = kLanes * kQuad * kMostQuads;  // floats of x
 constexpr int kRowFloats = kProjection + 2 * kStateSize, kRowQuads = kRowFloats / kQuad;
-constexpr int kFewRows = 16;  // up to so many rows products let the next kernel start before their own input is there
+constexpr int kFewRows =
+    16;  // up to so many rows products let the next kernel start before their own input is there
 
 // Rows as addresses and strides, in elements.
 struct Problem {
@@ -58,7 +59,8 @@ struct Channel {
 };
 
 // x, B and C of rows [first, first + rows), as floats.
-__device__ __forceinline__ void load_shared(const Problem& p, int64_t first, int rows, float (*room)[kRowFloats]) {
+__device__ __forceinline__ void load_shared(const Problem& p, int64_t first, int rows,
+                                            float (*room)[kRowFloats]) {
     for (int i = static_cast<int>(threadIdx.x); i < rows * kRowQuads; i += kThreads) {
         const int r = i / kRowQuads, k = i % kRowQuads * kQuad, n = k - kProjection;
         const int64_t b = first + r;
@@ -89,14 +91,16 @@ __device__ __forceinline__ float sum_of_own_row(const float (&row)[kLanes], int 
 __global__ void __launch_bounds__(kThreads, 6) step_rows(const Problem p) {
     __shared__ __align__(16) float room[kMostRows][kRowFloats];
     const int tid = static_cast<int>(threadIdx.x), lane = tid % kLanes;
-    const int channel = (static_cast<int>(blockIdx.y) * kThreads + tid) / kLanes, d = min(channel, p.n_channels - 1);
+    const int channel = (static_cast<int>(blockIdx.y) * kThreads + tid) / kLanes,
+              d = min(channel, p.n_channels - 1);
     const int64_t first = int64_t{blockIdx.x} * p.rows;
     const int rows = static_cast<int>(min(p.n_batch - first, int64_t{p.rows}));
     Channel own(p, d, lane);
     const float* from = p.h0 + first * p.h0_row + d * p.h0_channel + lane * kQuad;
     float* to = p.hT + first * p.hT_row + d * p.hT_channel + lane * kQuad;
     // Of the lane's own row of four.
-    const bf16 *u_from = p.u + (first + lane) * p.u_stride + d, *z_from = p.z + (first + lane) * p.z_stride + d;
+    const bf16 *u_from = p.u + (first + lane) * p.u_stride + d,
+               *z_from = p.z + (first + lane) * p.z_stride + d;
     bf16* y = p.y + (first + lane) * p.y_stride + d;
     float state[kLanes][kQuad] = {};
     const auto load_states = [&] {
@@ -146,7 +150,8 @@ __global__ void __launch_bounds__(kThreads, 6) step_rows(const Problem p) {
             float B[kQuad], C[kQuad];
             load<kQuad>(&room[r0 + i][kProjection + lane * kQuad], B);
             load<kQuad>(&room[r0 + i][kProjection + kStateSize + lane * kQuad], C);
-            const float dt = __shfl_sync(kFullWarp, dt_own, i, kLanes), u_now = __shfl_sync(kFullWarp, u, i, kLanes);
+            const float dt = __shfl_sync(kFullWarp, dt_own, i, kLanes),
+                        u_now = __shfl_sync(kFullWarp, u, i, kLanes);
             const float dt_u = dt * u_now;
             if (p.start && p.start[(first + r0 + i) * p.start_stride] != 0)
 #pragma unroll

@@ -92,14 +92,17 @@ void step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y,
     const Step<T> s{ssd_inputs<T>(args), h.as<float, 4>("[ssd_step] h"), y.as<T, 3>("[ssd_step] y"), settled};
     const bool vectors =
         vector_width(s.h, s.in.N) >= 4 && in_fours(args.B) && in_fours(args.C) && s.in.N % 4 == 0;
-    const dim3 grid(blocks(static_cast<int64_t>(s.in.B) * s.in.H), static_cast<unsigned>(ceil_div(s.in.P, kWarps * kRows)));
-    launch_step(ctx.gpu->stream(), grid, dim3(kThreads), 0, vectors ? step_kernel<T, 4> : step_kernel<T, 1>, s);
+    const dim3 grid(blocks(static_cast<int64_t>(s.in.B) * s.in.H),
+                    static_cast<unsigned>(ceil_div(s.in.P, kWarps * kRows)));
+    launch_step(ctx.gpu->stream(), grid, dim3(kThreads), 0, vectors ? step_kernel<T, 4> : step_kernel<T, 1>,
+                s);
 }
 
 }  // namespace
 
 void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y, bool settled) {
-    // The products of more than 16 rows in bf16 let the next kernel start only when all before them has ended.
+    // The products of more than 16 rows in bf16 let the next kernel start only when all before them has
+    // ended.
     constexpr int64_t kFewRows = 16;
     if (args.x.dtype == DType::bf16)
         step<bf16>(ctx, args, h, y, settled && args.x.size(0) > kFewRows && early_states());
