@@ -35,9 +35,11 @@ struct Tile {
         const int queue = stages * kPieces * kWarp * 4;
         return queue > kSumFloats ? queue : kSumFloats;
     }
+    static size_t shared_bytes(int I) { return sizeof(float) * kWarps * static_cast<size_t>(room(I)); }
     // What the least of blocks has to read, all of them spread over the multiprocessors. Rows count twice,
-    // for W is read ahead.
-    static int64_t cost(const Problem& p) {
+    // for W is read ahead. Endless where a block cannot have the shared memory, `limit` bytes at most.
+    static int64_t cost(const Problem& p, size_t limit) {
+        if (shared_bytes(p.I) > limit) return INT64_MAX;
         return ceil_div(blocks_of(p, kTiles, kN), kMultiprocessors) * (4 * kTiles + kN);
     }
 };
@@ -165,17 +167,26 @@ __global__ void __launch_bounds__(kThreads, T::kTiles* T::kN > 8 ? 1 : 2)
 template <class T, class Finish>
 void start_wide(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows, const Finish& finish) {
     const dim3 grid(blocks(ceil_div(p.O, T::kColumns)), static_cast<unsigned>(ceil_div(p.B, T::kBlockRows)));
-    launch_step(stream, grid, kThreads, sizeof(float) * kWarps * static_cast<size_t>(T::room(p.I)),
-                wide_kernel<T, Finish>, p, rows, finish);
+    launch_step(stream, grid, kThreads, T::shared_bytes(p.I), wide_kernel<T, Finish>, p, rows, finish);
 }
 
-// The cheapest of T, the first where several are.
-template <class Finish, class First, class... T>
+inline size_t most_shared_bytes() {
+    int device = 0, bytes = 0;
+    check(cudaGetDevice(&device), "asking for the GPU");
+    check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+          "asking for the shared memory");
+    return static_cast<size_t>(bytes);
+}
+
+// The cheapest of these tiles, the first where several are; the first needs least.
+template <class First, class... T, class Finish>
 void start_cheapest(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows,
                     const Finish& finish) {
-    if constexpr (sizeof...(T) > 0)
-        if (std::min({T::cost(p)...}) < First::cost(p))
-            return start_cheapest<Finish, T...>(stream, p, rows, finish);
+    if constexpr (sizeof...(T) > 0) {
+        const size_t limit = most_shared_bytes();
+        if (std::min({T::cost(p, limit)...}) < First::cost(p, limit))
+            return start_cheapest<T...>(stream, p, rows, finish);
+    }
     start_wide<First>(stream, p, rows, finish);
 }
 
@@ -191,15 +202,13 @@ void multiply_rows(cudaStream_t stream, const Problem& p, const PlainRows<true>&
     if constexpr (Finish::kManyOutputs) {
         if (blocks_of(p, 1, 1) <= kMultiprocessors) return start_product(stream, p, rows, finish);
         if (tiles_knob() & 1)
-            return start_cheapest<Finish, Tile<2, 2, 4>, Tile<2, 3, 4>, Tile<2, 4, 3>, Tile<4, 6, 3>>(
-                stream, p, rows, finish);
-        start_cheapest<Finish, Tile<2, 2, 4>, Tile<2, 3, 4>, Tile<2, 4, 3>, Tile<2, 12, 3>>(stream, p, rows,
-                                                                                            finish);
+            return start_cheapest<Tile<2, 2, 4>, Tile<2, 3, 4>, Tile<2, 4, 3>, Tile<4, 6, 3>>(stream, p, rows,
+                                                                                              finish);
+        start_cheapest<Tile<2, 2, 4>, Tile<2, 3, 4>, Tile<2, 4, 3>, Tile<2, 12, 3>>(stream, p, rows, finish);
     } else {
         if (tiles_knob() & 2)
-            return start_cheapest<Finish, Tile<1, 1, 6>, Tile<1, 2, 6>, Tile<2, 3, 3>>(stream, p, rows,
-                                                                                       finish);
-        start_cheapest<Finish, Tile<1, 1, 6>, Tile<1, 2, 6>, Tile<1, 6, 3>>(stream, p, rows, finish);
+            return start_cheapest<Tile<1, 1, 6>, Tile<1, 2, 6>, Tile<2, 3, 3>>(stream, p, rows, finish);
+        start_cheapest<Tile<1, 1, 6>, Tile<1, 2, 6>, Tile<1, 6, 3>>(stream, p, rows, finish);
     }
 }
 
