@@ -28,9 +28,10 @@ class DeviceSteps {
         for (Letter& l : letters_) l.tokens = PinnedMemory(tokens_.ref().bytes() + static_cast<int64_t>(sizeof(FaultWord)));
     }
 
-    // Completes the first n_rows records, whose last tokens have not been read yet.
-    void run(std::vector<std::vector<uint16_t>>& records, int64_t first_record, int64_t n_rows,
+    // Completes the first n_rows records, of which `read` tokens have been read, as often as not all but the last.
+    void run(std::vector<std::vector<uint16_t>>& records, std::vector<int64_t>& read, int64_t first_record, int64_t n_rows,
              const std::atomic<bool>* stop) {
+        while (read_known(records, read, first_record, n_rows)) {}
         begin(records, first_record, n_rows);
         int64_t steps = 0;
         for (int64_t b = 0; b < n_rows; ++b)
@@ -66,6 +67,34 @@ class DeviceSteps {
         const TensorRef position = row_of(0);
         sample(ctx_, {session_.logits(), allowed_, o_.sampler, o_.seed},
                {position, row_of(1), row_of(2), position, session_.step_ids(), tokens_});
+    }
+
+    // One step of all rows where one still has more than its last token to read. Others draw meanwhile.
+    bool read_known(std::vector<std::vector<uint16_t>>& records, std::vector<int64_t>& read, int64_t first_record,
+                    int64_t n_rows) {
+        std::vector<uint16_t> ids(static_cast<size_t>(B_));
+        std::vector<size_t> drawing;
+        bool behind = false;
+        auto* at = host_rows_.ref().ptr<int64_t>("rows");
+        std::fill_n(at, 3 * B_, 0);
+        for (size_t b = 0; b < static_cast<size_t>(n_rows); ++b) {
+            const auto known = static_cast<int64_t>(records[b].size()), i = static_cast<int64_t>(b);
+            behind |= read[b] + 1 < known;
+            ids[b] = records[b][static_cast<size_t>(std::min(read[b], known - 1))];
+            if (read[b] + 1 < known || known >= o_.n_tokens) continue;
+            drawing.push_back(b);
+            at[i] = known;
+            at[B_ + i] = o_.n_tokens;
+            at[2 * B_ + i] = first_record + i;
+        }
+        if (!behind) return false;
+        session_.step(ids.data());
+        copy(host_rows_, rows_);
+        draw();
+        const HostCopy drawn(session_.step_ids());
+        for (size_t b = 0; b < static_cast<size_t>(n_rows); ++b) read[b] += 1;
+        for (size_t b : drawing) records[b].push_back(drawn.ref().ptr<uint16_t>("ids")[b]);
+        return true;
     }
 
     void begin(const std::vector<std::vector<uint16_t>>& records, int64_t first_record, int64_t n_rows) {
@@ -123,32 +152,38 @@ class BatchRun {
   public:
     BatchRun(Session& session, const GenerateOptions& o, const LanguageModel& model)
         : session_(session), o_(o), random_(o.seed, Stream::sample), vocab_(model.vocab()),
-          input_(static_cast<size_t>(session.rows())), records_(static_cast<size_t>(session.rows())) {}
+          input_(static_cast<size_t>(session.rows())), records_(static_cast<size_t>(session.rows())),
+          read_(static_cast<size_t>(session.rows())) {}
 
     void start(int64_t row, int64_t record, std::span<const uint16_t> prompt, const std::atomic<bool>* stop) {
         auto& tokens = records_[static_cast<size_t>(row)];
         tokens.assign(prompt.begin(), prompt.end());
         tokens.reserve(static_cast<size_t>(o_.n_tokens));
         if (tokens.empty()) tokens.push_back(first_token(record));
-        const auto known = static_cast<int64_t>(tokens.size());
+        // The last known token enters as a step, which gives the first logits; with pools so do those behind the last whole
+        // group, because steps run the same stages for all rows.
+        const auto known = static_cast<int64_t>(tokens.size()), whole = (known - 1) / session_.stride() * session_.stride();
+        read_[static_cast<size_t>(row)] = whole;
         if (row > 0 && tokens == records_[0]) {
             session_.copy_row(0, row);
             return;
         }
         session_.reset(row);
-        // The last known token enters as a step, which gives the first logits.
-        for (int64_t t = 0; t < known - 1; t += session_.tile()) {
+        for (int64_t t = 0; t < whole; t += session_.tile()) {
             if (stop && stop->load(std::memory_order_relaxed)) throw Interrupted{};
-            session_.read({row, 1, std::min(session_.tile(), known - 1 - t), t, 0, tokens.data() + t});
+            session_.read({row, 1, std::min(session_.tile(), whole - t), t, 0, tokens.data() + t});
         }
     }
+    // A row without a record.
+    void idle(int64_t row) { session_.reset(row); }
 
     // Returns false when every row is complete.
     bool step(int64_t first_record, int64_t n_rows) {
         bool open = false;
         for (int64_t b = 0; b < session_.rows(); ++b) {
             auto& tokens = records_[static_cast<size_t>(b)];
-            input_[static_cast<size_t>(b)] = tokens.empty() ? uint16_t{0} : tokens.back();
+            const auto next = static_cast<size_t>(read_[static_cast<size_t>(b)]++);
+            input_[static_cast<size_t>(b)] = tokens.empty() ? uint16_t{0} : tokens[std::min(next, tokens.size() - 1)];
             open |= b < n_rows && static_cast<int64_t>(tokens.size()) < o_.n_tokens;
         }
         if (!open) return false;
@@ -156,7 +191,7 @@ class BatchRun {
         for (int64_t b = 0; b < n_rows; ++b) {
             auto& tokens = records_[static_cast<size_t>(b)];
             const auto position = static_cast<uint64_t>(tokens.size());
-            if (static_cast<int64_t>(position) >= o_.n_tokens) continue;
+            if (static_cast<int64_t>(position) >= o_.n_tokens || read_[static_cast<size_t>(b)] < std::ssize(tokens)) continue;
             const double u = random_.uniform(position, static_cast<uint32_t>(first_record + b));
             tokens.push_back(sample(logits.slice(0, b, 1).reshape({vocab_}), o_.sampler, u, order_));
         }
@@ -164,6 +199,7 @@ class BatchRun {
     }
 
     std::vector<std::vector<uint16_t>>& records() { return records_; }
+    std::vector<int64_t>& read() { return read_; }
     std::span<const uint16_t> record(int64_t row) const { return records_[static_cast<size_t>(row)]; }
 
   private:
@@ -182,6 +218,7 @@ class BatchRun {
     int64_t vocab_;
     std::vector<uint16_t> input_, order_;
     std::vector<std::vector<uint16_t>> records_;
+    std::vector<int64_t> read_;  // tokens of each record that were read
 };
 
 }  // namespace
@@ -203,7 +240,8 @@ void generate(LanguageModel& model, const Compute& compute, const GenerateOption
     for (int64_t k = 0; k < o.n_records; k += session.rows()) {
         const int64_t n = std::min(session.rows(), o.n_records - k);
         for (int64_t b = 0; b < n; ++b) run.start(b, k + b, prompt_of(k + b), stop);
-        if (device) device->run(run.records(), k, n, stop);
+        for (int64_t b = n; b < session.rows(); ++b) run.idle(b);
+        if (device) device->run(run.records(), run.read(), k, n, stop);
         while (!device && run.step(k, n))
             if (stop && stop->load(std::memory_order_relaxed)) throw Interrupted{};
         for (int64_t b = 0; b < n; ++b) sink(k + b, run.record(b));

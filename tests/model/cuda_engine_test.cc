@@ -43,14 +43,14 @@ class EngineOnGpu : public testing::TestWithParam<std::string> {
 
     std::unique_ptr<Gpu> gpu_;
 };
-INSTANTIATE_TEST_SUITE_P(CudaMixers, EngineOnGpu, testing::ValuesIn(mixer_names()));
+INSTANTIATE_TEST_SUITE_P(CudaModels, EngineOnGpu, testing::ValuesIn(model_names()));
 
 TEST_P(EngineOnGpu, equals_the_cpu) {
     ToyModel here(GetParam(), DType::f32);
     ToyModel there = toy(DType::f32), narrow = toy(DType::bf16);
     EXPECT_EQ(there.values(), here.values());
     EXPECT_EQ(narrow.values(), here.values());
-    const Batch batch = next_token_batch(2, 75, {0, 33, 34});
+    const Batch batch = next_token_batch(2, 75, {0, 33, 34}, 1, here.stride());
     const ToyRun a = run_tiles(here, batch, 75, 1), b = run(there, batch, {75}), c = run(narrow, batch, {75});
     EXPECT_LE(relative_rms(b.gradients, a.gradients), 1e-5);
     EXPECT_NEAR(b.sums.loss, a.sums.loss, 1e-6 * a.sums.loss);
@@ -67,9 +67,10 @@ TEST_P(EngineOnGpu, tiled_equals_untiled) {
         const int64_t L = 23;
         for (const std::vector<int64_t>& starts :
              {std::vector<int64_t>{0}, {0, 1, 2, 9, 10, 21, 22}, {0, 6, 13}}) {
-            const Batch batch = next_token_batch(3, L, starts);
+            const Batch batch = next_token_batch(3, L, starts, 1, model.stride());
             const ToyRun whole = run(model, batch, {L});
             for (int64_t T : {1, 2, 3, 7, 16, 22}) {
+                T = model.tile(T);
                 const ToyRun tiled = run(model, batch, {T});
                 const double tolerance = dtype == DType::f32 ? 1e-5 : 2e-2;
                 EXPECT_LE(relative_rms(tiled.gradients, whole.gradients), tolerance) << name_of(dtype) << " T=" << T;
@@ -82,10 +83,10 @@ TEST_P(EngineOnGpu, tiled_equals_untiled) {
 
 TEST_P(EngineOnGpu, packed_members_equal_separate_sequences) {
     ToyModel model = toy(DType::f32);
-    const std::vector<int64_t> starts{0, 1, 4, 20};
-    const int64_t L = 31;
+    const int64_t s = model.stride(), L = 30 * s + 1;
+    const std::vector<int64_t> starts{0, s, 4 * s, 20 * s};
     const Batch packed = next_token_batch(1, L, starts);
-    const ToyRun together = run(model, packed, {7});
+    const ToyRun together = run(model, packed, {7 * s});
     LossSums sums;
     std::vector<double> gradients(together.gradients.size());
     for (size_t m = 0; m < starts.size(); ++m) {
@@ -107,10 +108,10 @@ TEST_P(EngineOnGpu, packed_members_equal_separate_sequences) {
 TEST_P(EngineOnGpu, keep_graphs_and_repetition_change_no_bit) {
     for (DType dtype : {DType::f32, DType::bf16}) {
         ToyModel model = toy(dtype);
-        const Batch batch = next_token_batch(2, 75, {0, 17, 50});
-        const ToyRun none = run(model, batch, {16, 0, false, 3});
+        const Batch batch = next_token_batch(2, 75, {0, 17, 50}, 1, model.stride());
+        const ToyRun none = run(model, batch, {model.tile(16), 0, false, 3});
         for (int64_t keep : {0, 1, 2, 99}) {
-            const ToyRun with = run(model, batch, {16, keep, true, 3});
+            const ToyRun with = run(model, batch, {model.tile(16), keep, true, 3});
             EXPECT_EQ(with.gradients, none.gradients) << name_of(dtype) << " keep " << keep;
             EXPECT_EQ(with.sums.loss, none.sums.loss);
         }

@@ -19,7 +19,7 @@ class SessionOnGpu : public testing::TestWithParam<std::string> {
     Compute compute(DType storage) const { return {Device::cuda, storage, nullptr, gpu.get()}; }
     std::unique_ptr<Gpu> gpu;
 };
-INSTANTIATE_TEST_SUITE_P(CudaMixers, SessionOnGpu, testing::ValuesIn(mixer_names()));
+INSTANTIATE_TEST_SUITE_P(CudaModels, SessionOnGpu, testing::ValuesIn(model_names()));
 
 std::vector<double> nats_by_tiles(ToyModel& toy, const Compute& compute, const Batch& batch, int64_t T) {
     Session session(toy.model, compute, batch.B, T, batch.B);
@@ -27,8 +27,8 @@ std::vector<double> nats_by_tiles(ToyModel& toy, const Compute& compute, const B
     // Twice: the second time from recorded work.
     for (int time = 0; time < 2; ++time) {
         for (int64_t b = 0; b < batch.B; ++b) session.reset(b);
-        for (int64_t t = 0; t < batch.L; t += T)
-            session.score({0, batch.B, std::min(T, batch.L - t), t, batch.L, batch.ids.ref().ptr<uint16_t>("ids") + t,
+        for (int64_t t = 0; t < batch.L; t += session.tile())
+            session.score({0, batch.B, std::min(session.tile(), batch.L - t), t, batch.L, batch.ids.ref().ptr<uint16_t>("ids") + t,
                            batch.targets.ref().ptr<uint16_t>("targets") + t,
                            batch.weights.ref().ptr<float>("weights") + t, batch.start.ref().ptr<uint8_t>("start") + t},
                           nats.data() + t);
@@ -40,7 +40,7 @@ std::vector<double> nats_by_tiles(ToyModel& toy, const Compute& compute, const B
 TEST_P(SessionOnGpu, scores_equal_those_of_the_cpu_at_any_tile) {
     ThreadPool pool(1);
     ToyModel here(GetParam(), DType::f32);
-    const Batch batch = toy_batch(2, 70, {0, 30, 31});
+    const Batch batch = toy_batch(2, 70, {0, 30, 31}, 1, here.stride());
     const std::vector<double> exact = nats_by_tiles(here, {.pool = &pool}, batch, 70);
     for (DType storage : {DType::f32, DType::bf16}) {
         ToyModel there = toy(storage);

@@ -12,8 +12,8 @@
 namespace adder {
 namespace {
 
-class SessionOfEveryMixer : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Mixers, SessionOfEveryMixer, testing::ValuesIn(mixer_names()));
+class SessionOfEveryModel : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Models, SessionOfEveryModel, testing::ValuesIn(model_names()));
 
 // Steps [t, t + n) of all rows.
 TokenRows rows_of(const Batch& batch, int64_t t, int64_t n) {
@@ -26,12 +26,12 @@ std::vector<double> nats_by_tiles(ToyModel& toy, const Batch& batch, int64_t T) 
     ThreadPool pool(2);
     Session session(toy.model, {.storage = toy.storage, .pool = &pool}, batch.B, T, batch.B);
     std::vector<double> nats(static_cast<size_t>(batch.B * batch.L));
-    for (int64_t t = 0; t < batch.L; t += T)
-        session.score(rows_of(batch, t, std::min(T, batch.L - t)), nats.data() + t);
+    for (int64_t t = 0; t < batch.L; t += session.tile())
+        session.score(rows_of(batch, t, std::min(session.tile(), batch.L - t)), nats.data() + t);
     return nats;
 }
 
-TEST_P(SessionOfEveryMixer, steps_equal_tiles) {
+TEST_P(SessionOfEveryModel, steps_equal_tiles) {
     for (DType dtype : {DType::f64, DType::f32}) {
         ToyModel toy(GetParam(), dtype);
         const int64_t L = 70;
@@ -53,16 +53,16 @@ TEST_P(SessionOfEveryMixer, steps_equal_tiles) {
     }
 }
 
-TEST_P(SessionOfEveryMixer, scores_do_not_depend_on_the_tile) {
+TEST_P(SessionOfEveryModel, scores_do_not_depend_on_the_tile) {
     ToyModel toy(GetParam(), DType::f32);
-    const Batch batch = toy_batch(1, 300, {0, 65, 66, 127});
+    const Batch batch = toy_batch(1, 300, {0, 65, 66, 127}, 1, toy.stride());
     const std::vector<double> whole = nats_by_tiles(toy, batch, 300);
     for (int64_t T : {1, 3, 64, 100, 256}) EXPECT_LE(relative_rms(nats_by_tiles(toy, batch, T), whole), 1e-5) << T;
 }
 
-TEST_P(SessionOfEveryMixer, rows_that_are_read_together_score_as_alone) {
+TEST_P(SessionOfEveryModel, rows_that_are_read_together_score_as_alone) {
     ToyModel toy(GetParam(), DType::f32);
-    const Batch batch = toy_batch(3, 90, {0, 30, 64});
+    const Batch batch = toy_batch(3, 90, {0, 30, 64}, 1, toy.stride());
     const std::vector<double> together = nats_by_tiles(toy, batch, 40);
     for (int64_t b = 0; b < 3; ++b) {
         Batch row(1, 90);
@@ -73,14 +73,14 @@ TEST_P(SessionOfEveryMixer, rows_that_are_read_together_score_as_alone) {
     }
 }
 
-TEST_P(SessionOfEveryMixer, training_loss_equals_scored_loss) {
+TEST_P(SessionOfEveryModel, training_loss_equals_scored_loss) {
     ToyModel toy(GetParam(), DType::f64);
-    Batch batch = toy_batch(1, 50, {0, 20});
+    Batch batch = toy_batch(1, 50, {0, 20}, 1, toy.stride());
     auto* weights = batch.weights.ref().ptr<float>("weights");
     for (int64_t t = 0; t < 50; ++t) weights[t] = weights[t] > 0 ? 1.0f : 0.0f;
     double sum = 0;
     for (double n : nats_by_tiles(toy, batch, 16)) sum += n;
-    EXPECT_NEAR(sum, run_tiles(toy, batch, 9, 2).sums.loss, 1e-11 * sum);
+    EXPECT_NEAR(sum, run_tiles(toy, batch, toy.tile(9), 2).sums.loss, 1e-11 * sum);
 }
 
 std::vector<std::vector<uint16_t>> generated(ToyModel& toy, GenerateOptions o,
@@ -99,7 +99,7 @@ std::vector<std::vector<uint16_t>> generated(ToyModel& toy, GenerateOptions o,
     return records;
 }
 
-TEST_P(SessionOfEveryMixer, a_generated_record_depends_on_seed_and_number_alone) {
+TEST_P(SessionOfEveryModel, a_generated_record_depends_on_seed_and_number_alone) {
     ToyModel toy(GetParam(), DType::f32);
     const std::vector<std::vector<uint16_t>> prompts{{7, 8, 9, 10, 7, 7, 7}, {}, {10}, {8, 8, 9}};
     GenerateOptions o;
@@ -129,7 +129,7 @@ TEST_P(SessionOfEveryMixer, a_generated_record_depends_on_seed_and_number_alone)
     EXPECT_NE(generated(toy, o, prompts), alone);
 }
 
-TEST_P(SessionOfEveryMixer, samples_follow_the_models_probabilities) {
+TEST_P(SessionOfEveryModel, samples_follow_the_models_probabilities) {
     ToyModel toy(GetParam(), DType::f32);
     const std::vector<std::vector<uint16_t>> prompts{{7, 10, 8}};
     ThreadPool pool(1);

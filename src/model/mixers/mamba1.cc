@@ -101,7 +101,7 @@ class Mamba1 final : public Layer {
         linear_backward_weight(ctx, {x, {}, {}, tile.t0}, d_xz, in_proj_.grad, {});
     }
 
-    void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state) override {
+    void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state, int64_t) override {
         step_normed(ctx, {x, {}, {}, 0}, {}, y, state);
     }
 

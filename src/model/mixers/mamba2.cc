@@ -95,7 +95,7 @@ class Mamba2 final : public Layer {
         linear_backward_weight(ctx, {x, {}, {}, tile.t0}, d_zxbcdt, in_proj_.grad, {});
     }
 
-    void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state) override {
+    void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state, int64_t) override {
         step_normed(ctx, {x, {}, {}, 0}, {}, y, state);
     }
 
