@@ -19,10 +19,12 @@ nlohmann::json defaults() {
 
 std::unique_ptr<const Tokenizer> tokenizer_of(const DataOptions& options) {
     const AudioOptions o = options.audio.resolved();
-    return make_tokenizer(codec_of(o.codec), o.class_conditional ? static_cast<int64_t>(options.classes.size()) : 0);
+    return make_tokenizer(codec_of(o.codec),
+                          o.class_conditional ? static_cast<int64_t>(options.classes.size()) : 0);
 }
 
-std::vector<Baseline> evaluate(const Dataset& data, std::span<const Segment> on, std::span<const int64_t> orders) {
+std::vector<Baseline> evaluate(const Dataset& data, std::span<const Segment> on,
+                               std::span<const int64_t> orders) {
     std::vector<Baseline> rows;
     for (const int64_t order : orders) {
         ContextModel model(order, data.tokenizer->tokens_per_sample());
@@ -46,12 +48,15 @@ std::vector<uint16_t> read_prompt(const std::string& file, const DataOptions& op
     SignalCounts counts;
     append_records({.path = file, .name = file}, input, o, records, counts);
     if (records.size() > 1)
-        fail("[audio] prompt {}: {} channels, of which the model has each as a record; hint: give a file with one", file,
-             records.size());
+        fail(
+            "[audio] prompt {}: {} channels, of which the model has each as a record; hint: give a file with "
+            "one",
+            file, records.size());
     const auto tokenizer = tokenizer_of(options);
     std::vector<uint16_t> ids(records[0].symbols.size());
     std::vector<float> ignored(ids.size());
-    tokenizer->write(records[0].symbols, 0, static_cast<int64_t>(ids.size()), false, ids.data(), ignored.data());
+    tokenizer->write(records[0].symbols, 0, static_cast<int64_t>(ids.size()), false, ids.data(),
+                     ignored.data());
     return ids;
 }
 
@@ -80,17 +85,24 @@ class FileStream : public SampleStream {
     std::vector<float> samples_;
 };
 
-std::unique_ptr<SampleStream> open_sample(const std::string& name, const std::string& to, const DataOptions& options) {
+std::unique_ptr<SampleStream> open_sample(const std::string& name, const std::string& to,
+                                          const DataOptions& options) {
     const AudioOptions o = options.audio.resolved();
     if (!o.rate) fail("[audio] {}: the checkpoint has no sample rate", name);
     const bool wav = name.ends_with(".wav");
-    if (!wav && !name.ends_with(".flac")) fail("[audio] {}: expected a name that ends in .wav or .flac", name);
-    return std::make_unique<FileStream>(to, wav ? AudioFileType::wav : AudioFileType::flac, codec_of(o.codec), *o.rate);
+    if (!wav && !name.ends_with(".flac"))
+        fail("[audio] {}: expected a name that ends in .wav or .flac", name);
+    return std::make_unique<FileStream>(to, wav ? AudioFileType::wav : AudioFileType::flac, codec_of(o.codec),
+                                        *o.rate);
 }
 
-double reverse(const DataOptions&) { return 0; }
+double reverse(const DataOptions&) {
+    return 0;
+}
 
-nlohmann::json symbol_settings(const DataOptions& options) { return options.audio.resolved().symbol_settings(); }
+nlohmann::json symbol_settings(const DataOptions& options) {
+    return options.audio.resolved().symbol_settings();
+}
 
 }  // namespace
 
