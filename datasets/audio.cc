@@ -32,7 +32,8 @@ std::string format_name(int format) {
 // libsndfile's own words are a sentence.
 std::string reason_of(SNDFILE* file) {
     std::string text = sf_strerror(file);
-    while (!text.empty() && (text.back() == '.' || text.back() == '\n' || text.back() == ' ')) text.pop_back();
+    while (!text.empty() && (text.back() == '.' || text.back() == '\n' || text.back() == ' '))
+        text.pop_back();
     return text;
 }
 
@@ -53,22 +54,30 @@ struct AudioReader::Impl {
         const int major = format & SF_FORMAT_TYPEMASK;
         return major != SF_FORMAT_OGG && major != SF_FORMAT_MPEG;
     }
-    double seconds(int64_t frame) const { return static_cast<double>(frame) / static_cast<double>(info.rate_hz); }
+    double seconds(int64_t frame) const {
+        return static_cast<double>(frame) / static_cast<double>(info.rate_hz);
+    }
 
     // Of frames that have just been read, or of their end.
     void check(int64_t wanted, int64_t got) {
         if (sf_error(file.get()) != SF_ERR_NO_ERROR)
-            fail("[audio] {}: frame {} ({:.3f} s): {}; hint: the file is damaged, decode it again from its source", name,
-                 at + got, seconds(at + got), reason_of(file.get()));
+            fail(
+                "[audio] {}: frame {} ({:.3f} s): {}; hint: the file is damaged, decode it again from its "
+                "source",
+                name, at + got, seconds(at + got), reason_of(file.get()));
         if (got < wanted && info.frames >= 0 && exact() && at + got < info.frames)
-            fail("[audio] {}: ends after {} of {} frames; hint: the file was cut, copy it again", name, at + got,
-                 info.frames);
-        // libsndfile goes no farther than a FLAC header says. Tags at the end of a file are smaller than this.
+            fail("[audio] {}: ends after {} of {} frames; hint: the file was cut, copy it again", name,
+                 at + got, info.frames);
+        // libsndfile goes no farther than a FLAC header says. Tags at the end of a file are smaller than
+        // this.
         constexpr int64_t kTagBytes = 1 << 14;
-        if (got < wanted && (format & SF_FORMAT_TYPEMASK) == SF_FORMAT_FLAC && bytes - ::lseek(fd, 0, SEEK_CUR) > kTagBytes)
-            fail("[audio] {}: frame {} ({:.3f} s): no more frames{}, but the file goes on; hint: the file is damaged, decode it "
-                 "again from its source",
-                 name, at + got, seconds(at + got), info.frames >= 0 ? " are promised" : " can be read");
+        if (got < wanted && (format & SF_FORMAT_TYPEMASK) == SF_FORMAT_FLAC &&
+            bytes - ::lseek(fd, 0, SEEK_CUR) > kTagBytes)
+            fail(
+                "[audio] {}: frame {} ({:.3f} s): no more frames{}, but the file goes on; hint: the file is "
+                "damaged, decode it "
+                "again from its source",
+                name, at + got, seconds(at + got), info.frames >= 0 ? " are promised" : " can be read");
     }
 };
 
@@ -83,16 +92,18 @@ AudioReader::AudioReader(const AudioInput& input) : impl_(std::make_unique<Impl>
     r.fd = input.open();
     r.file.reset(sf_open_fd(r.fd, SFM_READ, &info, SF_TRUE));
     if (!r.file) {
-        fail("[audio] {}: {}; hint: WAV, FLAC, OGG, Opus, MP3 and AIFF are read, PCM of 8 to 32 bits or floating point",
-             r.name, reason_of(nullptr));
+        fail(
+            "[audio] {}: {}; hint: WAV, FLAC, OGG, Opus, MP3 and AIFF are read, PCM of 8 to 32 bits or "
+            "floating point",
+            r.name, reason_of(nullptr));
     }
     r.info = {info.samplerate, info.channels, info.frames, format_name(info.format)};
     r.format = info.format;
     constexpr int64_t kUnknown = SF_COUNT_MAX;
     if (r.info.frames == kUnknown || r.info.frames < 0) r.info.frames = -1;
     if (r.info.rate_hz < kLowestRateHz || r.info.rate_hz > kHighestRateHz)
-        fail("[audio] {}: a sample rate of {} Hz, expected {} to {}; hint: the header is damaged", r.name, r.info.rate_hz,
-             kLowestRateHz, kHighestRateHz);
+        fail("[audio] {}: a sample rate of {} Hz, expected {} to {}; hint: the header is damaged", r.name,
+             r.info.rate_hz, kLowestRateHz, kHighestRateHz);
     const std::string missing = missing_samples(input);
     if (!missing.empty()) fail("[audio] {}: {}; hint: the file was cut, copy it again", r.name, missing);
     if (r.info.frames == 0) fail("[audio] {}: holds no frames; hint: leave it out", r.name);
@@ -101,7 +112,9 @@ AudioReader::AudioReader(const AudioInput& input) : impl_(std::make_unique<Impl>
 AudioReader::~AudioReader() = default;
 AudioReader::AudioReader(AudioReader&&) noexcept = default;
 
-const AudioInfo& AudioReader::info() const { return impl_->info; }
+const AudioInfo& AudioReader::info() const {
+    return impl_->info;
+}
 
 int64_t AudioReader::read(std::span<float> samples) {
     Impl& r = *impl_;
@@ -118,8 +131,10 @@ int64_t AudioReader::read(std::span<float> samples) {
     for (int64_t i = 0; i < got * channels; ++i)
         if (!std::isfinite(samples[static_cast<size_t>(i)])) {
             const int64_t frame = r.at + i / channels;
-            fail("[audio] {}: frame {} ({:.3f} s), channel {}: the sample is {}; hint: samples are finite numbers, full scale 1",
-                 r.name, frame, r.seconds(frame), i % channels + 1, samples[static_cast<size_t>(i)]);
+            fail(
+                "[audio] {}: frame {} ({:.3f} s), channel {}: the sample is {}; hint: samples are finite "
+                "numbers, full scale 1",
+                r.name, frame, r.seconds(frame), i % channels + 1, samples[static_cast<size_t>(i)]);
         }
     r.at += got;
     return got;
@@ -153,9 +168,13 @@ struct Memory {
     sf_count_t length() const { return static_cast<sf_count_t>(bytes->size()); }
 };
 
-Memory& memory_of(void* user) { return *static_cast<Memory*>(user); }
+Memory& memory_of(void* user) {
+    return *static_cast<Memory*>(user);
+}
 
-sf_count_t memory_length(void* user) { return memory_of(user).length(); }
+sf_count_t memory_length(void* user) {
+    return memory_of(user).length();
+}
 
 sf_count_t memory_seek(sf_count_t offset, int whence, void* user) {
     Memory& m = memory_of(user);
@@ -179,7 +198,9 @@ sf_count_t memory_write(const void* data, sf_count_t count, void* user) {
     return count;
 }
 
-sf_count_t memory_tell(void* user) { return memory_of(user).at; }
+sf_count_t memory_tell(void* user) {
+    return memory_of(user).at;
+}
 
 }  // namespace
 
@@ -202,14 +223,16 @@ void AudioWriter::Impl::open(AudioFileType type, int64_t rate_hz) {
     info.channels = 1;
     info.format = (type == AudioFileType::wav ? SF_FORMAT_WAV : SF_FORMAT_FLAC) | SF_FORMAT_PCM_16;
     if (rate_hz < kLowestRateHz || rate_hz > kHighestRateHz || !sf_format_check(&info))
-        fail("[audio] {}: {} cannot have a sample rate of {} Hz", name, type == AudioFileType::wav ? "WAV" : "FLAC",
-             rate_hz);
+        fail("[audio] {}: {} cannot have a sample rate of {} Hz", name,
+             type == AudioFileType::wav ? "WAV" : "FLAC", rate_hz);
     SF_VIRTUAL_IO io{memory_length, memory_seek, memory_read, memory_write, memory_tell};
-    file.reset(memory.bytes ? sf_open_virtual(&io, SFM_WRITE, &info, &memory) : sf_open(name.c_str(), SFM_WRITE, &info));
+    file.reset(memory.bytes ? sf_open_virtual(&io, SFM_WRITE, &info, &memory)
+                            : sf_open(name.c_str(), SFM_WRITE, &info));
     if (!file) fail("[audio] {}: {}; hint: check the folder", name, reason_of(nullptr));
 }
 
-AudioWriter::AudioWriter(const std::string& path, AudioFileType type, int64_t rate_hz) : impl_(std::make_unique<Impl>()) {
+AudioWriter::AudioWriter(const std::string& path, AudioFileType type, int64_t rate_hz)
+    : impl_(std::make_unique<Impl>()) {
     impl_->name = path;
     impl_->open(type, rate_hz);
 }
@@ -231,7 +254,8 @@ void AudioWriter::write(std::span<const float> samples) {
         block.resize(n);
         for (size_t i = 0; i < n; ++i)
             block[i] = as_pcm16(samples[i]);
-        if (sf_writef_short(impl_->file.get(), block.data(), static_cast<sf_count_t>(n)) != static_cast<sf_count_t>(n))
+        if (sf_writef_short(impl_->file.get(), block.data(), static_cast<sf_count_t>(n)) !=
+            static_cast<sf_count_t>(n))
             fail("[audio] {}: {}; hint: make room there", impl_->name, reason_of(impl_->file.get()));
         samples = samples.subspan(n);
     }

@@ -27,13 +27,20 @@ struct Signature {
 using namespace std::string_view_literals;
 
 constexpr Signature kForeign[] = {
-    {4, "ftyp"sv, "an MP4 file"},        {0, "\x1A\x45\xDF\xA3"sv, "a Matroska or WebM file"},
-    {0, "\x30\x26\xB2\x75"sv, "a WMA file"}, {0, "#!AMR"sv, "an AMR file"},
-    {0, "\x89PNG"sv, "a PNG picture"},   {0, "\xFF\xD8\xFF"sv, "a JPEG picture"},
-    {0, "PK\x03\x04"sv, "a ZIP archive"}, {0, "\x1F\x8B"sv, "a gzip file"},
-    {0, "%PDF"sv, "a PDF document"},     {8, "AVI "sv, "an AVI file"},
-    {8, "WEBP"sv, "a WebP picture"},     {0, "MAC "sv, "a Monkey's Audio file"},
-    {0, "wvpk"sv, "a WavPack file"},     {0, "\x89HDF"sv, "an HDF5 file"},
+    {4, "ftyp"sv, "an MP4 file"},
+    {0, "\x1A\x45\xDF\xA3"sv, "a Matroska or WebM file"},
+    {0, "\x30\x26\xB2\x75"sv, "a WMA file"},
+    {0, "#!AMR"sv, "an AMR file"},
+    {0, "\x89PNG"sv, "a PNG picture"},
+    {0, "\xFF\xD8\xFF"sv, "a JPEG picture"},
+    {0, "PK\x03\x04"sv, "a ZIP archive"},
+    {0, "\x1F\x8B"sv, "a gzip file"},
+    {0, "%PDF"sv, "a PDF document"},
+    {8, "AVI "sv, "an AVI file"},
+    {8, "WEBP"sv, "a WebP picture"},
+    {0, "MAC "sv, "a Monkey's Audio file"},
+    {0, "wvpk"sv, "a WavPack file"},
+    {0, "\x89HDF"sv, "an HDF5 file"},
 };
 
 // The chunks of RIFF, RIFX, RF64 and AIFF.
@@ -42,7 +49,8 @@ class Chunks {
     explicit Chunks(const AudioInput& input) : input_(input) {
         const std::string head = input.peek(0, 12);
         kind_ = head.substr(0, 4);
-        if (head.size() < 12 || (kind_ != "FORM" && kind_ != "RIFF" && kind_ != "RIFX" && kind_ != "RF64")) next_ = -1;
+        if (head.size() < 12 || (kind_ != "FORM" && kind_ != "RIFF" && kind_ != "RIFX" && kind_ != "RF64"))
+            next_ = -1;
     }
 
     // The beginning of the next chunk's content is read too, as far as it is there.
@@ -58,7 +66,9 @@ class Chunks {
         if (id == "ds64" && content.size() >= 16) long_size_ = number(std::string_view(content).substr(8, 8));
         if (id == "data" && kind_ == "RF64" && size == 0xFFFF'FFFF) size = long_size_;
         // Chunks begin at even offsets.
-        next_ = size > static_cast<uint64_t>(input_.bytes()) ? -1 : begin + static_cast<int64_t>(size + (size & 1));
+        next_ = size > static_cast<uint64_t>(input_.bytes())
+                    ? -1
+                    : begin + static_cast<int64_t>(size + (size & 1));
         return true;
     }
 
@@ -66,7 +76,9 @@ class Chunks {
     uint64_t number(std::string_view bytes) const {
         return adder::number(bytes, kind_ == "FORM" || kind_ == "RIFX");
     }
-    uint64_t number_at(size_t offset, size_t n) const { return number(std::string_view(content).substr(offset, n)); }
+    uint64_t number_at(size_t offset, size_t n) const {
+        return number(std::string_view(content).substr(offset, n));
+    }
 
     std::string id, content;
     int64_t begin = 0;
@@ -84,10 +96,12 @@ std::string odd_width(const AudioInput& input) {
     constexpr uint64_t kPcm = 1, kExtensible = 0xFFFE;
     for (Chunks chunk(input); chunk.next();) {
         if (chunk.id != "fmt " || chunk.content.size() < 16) continue;
-        const uint64_t tag = chunk.number_at(0, 2), channels = chunk.number_at(2, 2), block = chunk.number_at(12, 2),
-                       bits = chunk.number_at(14, 2);
-        if ((tag != kPcm && tag != kExtensible) || channels == 0 || block == channels * ((bits + 7) / 8)) return "";
-        return fmt::format("has samples of {} bits in blocks of {} bytes for {} channels", bits, block, channels);
+        const uint64_t tag = chunk.number_at(0, 2), channels = chunk.number_at(2, 2),
+                       block = chunk.number_at(12, 2), bits = chunk.number_at(14, 2);
+        if ((tag != kPcm && tag != kExtensible) || channels == 0 || block == channels * ((bits + 7) / 8))
+            return "";
+        return fmt::format("has samples of {} bits in blocks of {} bytes for {} channels", bits, block,
+                           channels);
     }
     return "";
 }

@@ -55,7 +55,8 @@ AudioInput::AudioInput(const std::string& path, int64_t limit_bytes)
     : name_(path == "-" ? "standard input" : path), path_(path) {
     struct stat status {};
     if (path != "-") {
-        if (::stat(path.c_str(), &status) != 0) fail("[audio] {}: {}; hint: check the path", name_, std::strerror(errno));
+        if (::stat(path.c_str(), &status) != 0)
+            fail("[audio] {}: {}; hint: check the path", name_, std::strerror(errno));
         if (S_ISDIR(status.st_mode)) fail("[audio] {}: is a folder; hint: name a file in it", name_);
     }
     if (path == "-" || !S_ISREG(status.st_mode)) {
@@ -72,7 +73,9 @@ AudioInput::~AudioInput() {
 }
 
 AudioInput::AudioInput(AudioInput&& other) noexcept
-    : name_(std::move(other.name_)), path_(std::move(other.path_)), spooled_(std::exchange(other.spooled_, -1)),
+    : name_(std::move(other.name_)),
+      path_(std::move(other.path_)),
+      spooled_(std::exchange(other.spooled_, -1)),
       bytes_(other.bytes_) {}
 
 // libsndfile needs to go back in a file, which a pipe cannot.
@@ -86,7 +89,8 @@ void AudioInput::spool(int64_t limit_bytes) {
         if (n < 0) fail("[audio] {}: {}", name_, std::strerror(errno));
         if (n == 0) return;
         if (bytes_ + n > limit_bytes)
-            fail("[audio] {}: more than {} bytes; hint: --spool BYTES allows more, a file has no limit", name_, limit_bytes);
+            fail("[audio] {}: more than {} bytes; hint: --spool BYTES allows more, a file has no limit",
+                 name_, limit_bytes);
         for (ssize_t done = 0; done < n;) {
             const ssize_t written = ::write(spooled_, block.data() + done, static_cast<size_t>(n - done));
             if (written < 0 && errno == EINTR) continue;
@@ -112,7 +116,8 @@ std::string AudioInput::peek(int64_t offset, int64_t count) const {
     std::string bytes(static_cast<size_t>(count), '\0');
     size_t got = 0;
     while (got < bytes.size()) {
-        const ssize_t n = ::pread(from.get(), bytes.data() + got, bytes.size() - got, offset + static_cast<int64_t>(got));
+        const ssize_t n =
+            ::pread(from.get(), bytes.data() + got, bytes.size() - got, offset + static_cast<int64_t>(got));
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) fail("[audio] {}: {}", name_, std::strerror(errno));
         if (n == 0) break;

@@ -19,13 +19,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::array<std::string_view, 18> kSuffixes{".wav", ".wave", ".flac", ".ogg", ".oga",  ".opus", ".mp3", ".aif", ".aiff",
-                                                     ".aifc", ".au",  ".snd",  ".caf", ".w64",  ".rf64", ".sph", ".nist", ".voc"};
+constexpr std::array<std::string_view, 18> kSuffixes{".wav", ".wave", ".flac", ".ogg",  ".oga",  ".opus",
+                                                     ".mp3", ".aif",  ".aiff", ".aifc", ".au",   ".snd",
+                                                     ".caf", ".w64",  ".rf64", ".sph",  ".nist", ".voc"};
 constexpr size_t kShown = 5;
 
 bool has_audio_suffix(const fs::path& path) {
     std::string e = path.extension().string();
-    std::transform(e.begin(), e.end(), e.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(e.begin(), e.end(), e.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return std::find(kSuffixes.begin(), kSuffixes.end(), e) != kSuffixes.end();
 }
 
@@ -51,11 +53,14 @@ FolderFiles files_below(const std::string& folder) {
         else
             ++found.n_others;
     }
-    if (reason) fail("[input] {}: {}; hint: check the permissions of the folders in it", folder, reason.message());
+    if (reason)
+        fail("[input] {}: {}; hint: check the permissions of the folders in it", folder, reason.message());
     if (found.files.empty())
-        fail("[input] {}: no audio in this folder and those below ({} other files); hint: files are known by suffixes such as "
-             ".wav, .flac, .ogg, .mp3; others can be named each with --input",
-             folder, found.n_others);
+        fail(
+            "[input] {}: no audio in this folder and those below ({} other files); hint: files are known by "
+            "suffixes such as "
+            ".wav, .flac, .ogg, .mp3; others can be named each with --input",
+            folder, found.n_others);
     std::sort(found.files.begin(), found.files.end());
     return found;
 }
@@ -98,10 +103,13 @@ class Listing {
     AudioListing finish() {
         if (!unmatched_.empty()) {
             const size_t n = std::min(unmatched_.size(), kShown);
-            const std::vector<std::string> first(unmatched_.begin(), unmatched_.begin() + static_cast<int64_t>(n));
-            fail("[input] --pattern {}: {} of {} files do not fit: {}{}; hint: name those that fit, or give a manifest",
-                 pattern_->text(), unmatched_.size(), out_.items.size(), fmt::join(first, ", "),
-                 unmatched_.size() > n ? ", ..." : "");
+            const std::vector<std::string> first(unmatched_.begin(),
+                                                 unmatched_.begin() + static_cast<int64_t>(n));
+            fail(
+                "[input] --pattern {}: {} of {} files do not fit: {}{}; hint: name those that fit, or give a "
+                "manifest",
+                pattern_->text(), unmatched_.size(), out_.items.size(), fmt::join(first, ", "),
+                unmatched_.size() > n ? ", ..." : "");
         }
         return std::move(out_);
     }
@@ -118,7 +126,8 @@ class Listing {
                 folder = folder.parent_path();
             }
             if (!pattern_->match(end, item.fields)) unmatched_.push_back(item.name);
-            if (const auto it = item.fields.find("label"); it != item.fields.end() && (item.label.empty() || !of_manifest_))
+            if (const auto it = item.fields.find("label");
+                it != item.fields.end() && (item.label.empty() || !of_manifest_))
                 item.label = it->second;
             if (const auto it = item.fields.find("group"); it != item.fields.end() && item.group.empty())
                 item.group = it->second;
@@ -131,7 +140,8 @@ class Listing {
     void add_file(const std::string& path, const std::string& name, const std::string& label, bool named) {
         std::error_code ignored;
         const std::string canonical = path == "-" ? path : fs::weakly_canonical(path, ignored).string();
-        if (!seen_.insert(canonical).second) fail("[input] {}: given twice; hint: name each input once", path);
+        if (!seen_.insert(canonical).second)
+            fail("[input] {}: given twice; hint: name each input once", path);
         add_item({.path = path, .name = name, .label = label, .named = named});
     }
 
@@ -142,7 +152,8 @@ class Listing {
             add_file(file, inside.string(), inside.parent_path().filename().string(), false);
         }
         out_.n_folder_files += static_cast<int64_t>(found.files.size());
-        const std::string others = found.n_others > 0 ? fmt::format(", {} others left out", found.n_others) : "";
+        const std::string others =
+            found.n_others > 0 ? fmt::format(", {} others left out", found.n_others) : "";
         out_.report.push_back(fmt::format("{}: {} audio files{}", folder, found.files.size(), others));
     }
 
@@ -163,12 +174,20 @@ class Listing {
         for (const ManifestRow& row : manifest.rows) {
             const std::string place = fmt::format("{}, line {}", path, row.line);
             if (row.path.empty())
-                fail("[input] {}: a sequence, expected the path of an audio file; hint: --domain dna reads sequences", place);
-            AudioItem item{.path = row.path, .name = row.name, .label = row.label, .group = row.group, .split = row.split};
+                fail(
+                    "[input] {}: a sequence, expected the path of an audio file; hint: --domain dna reads "
+                    "sequences",
+                    place);
+            AudioItem item{.path = row.path,
+                           .name = row.name,
+                           .label = row.label,
+                           .group = row.group,
+                           .split = row.split};
             item.start_s = row.start;
             item.end_s = row.end;
             // Several parts of one file are told apart by where they begin.
-            if ((row.start || row.end) && row.name.find('@') == row.name.npos && !names_.insert(row.name).second)
+            if ((row.start || row.end) && row.name.find('@') == row.name.npos &&
+                !names_.insert(row.name).second)
                 item.name = fmt::format("{}@{}", row.name, row.start.value_or(0));
             names_.insert(item.name);
             item.place = place;

@@ -25,14 +25,17 @@ FrameRange frames_of(const SignalRange& range, int64_t rate_hz) {
     constexpr double kMost = 1e18;
     const auto rate = static_cast<double>(rate_hz);
     FrameRange r;
-    if (range.start_s) r.begin = static_cast<int64_t>(std::min(std::floor(*range.start_s * rate + kRounding), kMost));
-    if (range.end_s) r.end = static_cast<int64_t>(std::min(std::ceil(*range.end_s * rate - kRounding), kMost));
+    if (range.start_s)
+        r.begin = static_cast<int64_t>(std::min(std::floor(*range.start_s * rate + kRounding), kMost));
+    if (range.end_s)
+        r.end = static_cast<int64_t>(std::min(std::ceil(*range.end_s * rate - kRounding), kMost));
     r.end = std::max(r.end, r.begin + 1);
     return r;
 }
 
 // One lane out of interleaved frames.
-void pick(std::span<const float> frames, int64_t channels, ChannelPolicy policy, int64_t lane, std::vector<float>& out) {
+void pick(std::span<const float> frames, int64_t channels, ChannelPolicy policy, int64_t lane,
+          std::vector<float>& out) {
     const auto step = static_cast<size_t>(channels);
     out.resize(frames.size() / step);
     const auto scale = 1.0f / static_cast<float>(channels);
@@ -50,15 +53,17 @@ void pick(std::span<const float> frames, int64_t channels, ChannelPolicy policy,
 
 }  // namespace
 
-SignalLength read_signal(AudioReader& reader, const std::string& name, const SignalRange& range, ChannelPolicy policy,
-                         int64_t rate_hz, const OnSamples& on_samples) {
+SignalLength read_signal(AudioReader& reader, const std::string& name, const SignalRange& range,
+                         ChannelPolicy policy, int64_t rate_hz, const OnSamples& on_samples) {
     const AudioInfo& info = reader.info();
     const FrameRange frames = frames_of(range, info.rate_hz);
     SignalLength length{policy == ChannelPolicy::each ? info.channels : 1};
-    const auto seconds = [&](int64_t n) { return static_cast<double>(n) / static_cast<double>(info.rate_hz); };
+    const auto seconds = [&](int64_t n) {
+        return static_cast<double>(n) / static_cast<double>(info.rate_hz);
+    };
     if (const int64_t passed = frames.begin > 0 ? reader.skip(frames.begin) : 0; passed < frames.begin)
-        fail("[audio] {}: the part begins at {:.3f} s, the file ends at {:.3f} s; hint: check start and end", name,
-             seconds(frames.begin), seconds(passed));
+        fail("[audio] {}: the part begins at {:.3f} s, the file ends at {:.3f} s; hint: check start and end",
+             name, seconds(frames.begin), seconds(passed));
 
     std::vector<Resampler> resamplers;
     for (int64_t i = 0; i < length.lanes; ++i) resamplers.emplace_back(info.rate_hz, rate_hz);
@@ -86,7 +91,8 @@ SignalLength read_signal(AudioReader& reader, const std::string& name, const Sig
     }
     const int64_t end = frames.begin + length.frames;
     if (length.frames == 0)
-        fail("[audio] {}: the part begins at {:.3f} s, the file ends there; hint: check start and end", name, seconds(end));
+        fail("[audio] {}: the part begins at {:.3f} s, the file ends there; hint: check start and end", name,
+             seconds(end));
     if (frames.end != kForever && frames.end - end > info.rate_hz / 100)
         fail("[audio] {}: the part ends at {:.3f} s, the file at {:.3f} s; hint: check start and end", name,
              seconds(frames.end), seconds(end));

@@ -12,7 +12,8 @@ namespace adder {
 enum class ChannelPolicy { first, mix, each };  // mix: the mean of all
 
 struct SignalRange {
-    std::optional<double> start_s = {}, end_s = {};  // from the frame at or before the start to the one before the end
+    std::optional<double> start_s = {},
+                          end_s = {};  // from the frame at or before the start to the one before the end
 };
 
 // Called with the next samples of signal `lane` (a channel with `each`, else 0).
@@ -24,9 +25,9 @@ struct SignalLength {
     int64_t samples = 0;  // of each lane: resampled_length(frames, the file's rate, rate_hz)
 };
 
-// Decodes, picks or mixes channels, resamples. Memory does not grow with the length. Errors: those of AudioReader; a range
-// that begins at or after the end of the file, or ends more than 10 ms after it.
-SignalLength read_signal(AudioReader& reader, const std::string& name, const SignalRange& range, ChannelPolicy channels,
-                         int64_t rate_hz, const OnSamples& on_samples);
+// Decodes, picks or mixes channels, resamples. Memory does not grow with the length. Errors: those of
+// AudioReader; a range that begins at or after the end of the file, or ends more than 10 ms after it.
+SignalLength read_signal(AudioReader& reader, const std::string& name, const SignalRange& range,
+                         ChannelPolicy channels, int64_t rate_hz, const OnSamples& on_samples);
 
 }  // namespace adder

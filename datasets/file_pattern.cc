@@ -10,7 +10,8 @@ namespace adder {
 namespace {
 
 [[noreturn]] void bad_pattern(const std::string& text, const std::string& reason) {
-    throw UsageError(fmt::format("--pattern: '{}': {}; hint: such as '{{label}}_{{group}}_{{take}}'", text, reason));
+    throw UsageError(
+        fmt::format("--pattern: '{}': {}; hint: such as '{{label}}_{{group}}_{{take}}'", text, reason));
 }
 
 bool parse(std::string_view text, long long& number) {
@@ -33,14 +34,16 @@ FilePattern::FilePattern(const std::string& text) : text_(text) {
         rest.remove_prefix(end + 1);
         if (field.empty()) bad_pattern(text, "a field without a name");
         if (has(field)) bad_pattern(text, fmt::format("two fields {{{}}}", field));
-        if (parts_.size() > 1 && parts_.back().literal.empty()) bad_pattern(text, "nothing between two fields");
+        if (parts_.size() > 1 && parts_.back().literal.empty())
+            bad_pattern(text, "nothing between two fields");
         parts_.push_back({std::move(field), ""});
     }
     if (parts_.size() == 1) bad_pattern(text, "no field");
 }
 
 bool FilePattern::has(std::string_view field) const {
-    return std::any_of(parts_.begin(), parts_.end(), [&](const Part& p) { return p.field == field && !p.field.empty(); });
+    return std::any_of(parts_.begin(), parts_.end(),
+                       [&](const Part& p) { return p.field == field && !p.field.empty(); });
 }
 
 bool FilePattern::match(std::string_view name, std::map<std::string, std::string>& fields) const {
@@ -49,7 +52,8 @@ bool FilePattern::match(std::string_view name, std::map<std::string, std::string
     return name.starts_with(head) && match_from(1, name.substr(head.size()), fields);
 }
 
-bool FilePattern::match_from(size_t part, std::string_view rest, std::map<std::string, std::string>& fields) const {
+bool FilePattern::match_from(size_t part, std::string_view rest,
+                             std::map<std::string, std::string>& fields) const {
     if (part == parts_.size()) return rest.empty();
     const Part& p = parts_[part];
     const bool last = part + 1 == parts_.size();
@@ -67,8 +71,9 @@ bool FilePattern::match_from(size_t part, std::string_view rest, std::map<std::s
 FieldChoice::FieldChoice(std::string_view option, const std::string& text) {
     const size_t equals = text.find('=');
     const auto bad = [&](const std::string& reason) {
-        throw UsageError(fmt::format("--{}: expected FIELD=VALUES such as take=0-4 or group=theo,lucas, got '{}'{}", option,
-                                     text, reason));
+        throw UsageError(
+            fmt::format("--{}: expected FIELD=VALUES such as take=0-4 or group=theo,lucas, got '{}'{}",
+                        option, text, reason));
     };
     if (equals == text.npos || equals == 0 || equals + 1 == text.size()) bad("");
     field_ = text.substr(0, equals);
@@ -78,7 +83,8 @@ FieldChoice::FieldChoice(std::string_view option, const std::string& text) {
         if (value.empty()) bad(": an empty value");
         const size_t dash = value.find('-', 1);
         Range range{};
-        if (dash != value.npos && parse(value.substr(0, dash), range.low) && parse(value.substr(dash + 1), range.high)) {
+        if (dash != value.npos && parse(value.substr(0, dash), range.low) &&
+            parse(value.substr(dash + 1), range.high)) {
             if (range.low > range.high) bad(fmt::format(": {} is above {}", range.low, range.high));
             ranges_.push_back(range);
         } else {

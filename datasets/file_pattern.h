@@ -7,11 +7,12 @@
 
 namespace adder {
 
-// Text in braces is a field, the rest stands for itself. A field is one character or more, none of them a '/'; of several
-// ways to read a name the earlier fields are as short as they can be.
+// Text in braces is a field, the rest stands for itself. A field is one character or more, none of them a
+// '/'; of several ways to read a name the earlier fields are as short as they can be.
 class FilePattern {
   public:
-    // Throws UsageError: a brace without its pair, a field without name, one named twice, two fields with nothing between.
+    // Throws UsageError: a brace without its pair, a field without name, one named twice, two fields with
+    // nothing between.
     explicit FilePattern(const std::string& text);
 
     const std::string& text() const { return text_; }

@@ -48,8 +48,8 @@ Resampler::Resampler(int64_t from_hz, int64_t to_hz) : impl_(new Impl{from_hz, t
     const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_HQ, 0);
     const soxr_runtime_spec_t runtime = soxr_runtime_spec(1);
     soxr_error_t error = nullptr;
-    impl_->soxr_.reset(soxr_create(static_cast<double>(from_hz), static_cast<double>(to_hz), 1, &error, &io, &quality,
-                                   &runtime));
+    impl_->soxr_.reset(soxr_create(static_cast<double>(from_hz), static_cast<double>(to_hz), 1, &error, &io,
+                                   &quality, &runtime));
     if (error) fail("[resample] {} Hz to {} Hz: {}", from_hz, to_hz, error);
     impl_->block.resize(1 << 14);
 }

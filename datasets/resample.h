@@ -10,8 +10,8 @@ namespace adder {
 // ceil(n to / from), without overflow.
 int64_t resampled_length(int64_t n, int64_t from_hz, int64_t to_hz);
 
-// Band-limited, linear phase, 20 bits (the soxr library's high quality). n samples become resampled_length(n) samples, the
-// first of which is at the time of the first one; beyond its ends the signal counts as silence.
+// Band-limited, linear phase, 20 bits (the soxr library's high quality). n samples become resampled_length(n)
+// samples, the first of which is at the time of the first one; beyond its ends the signal counts as silence.
 class Resampler {
   public:
     // Errors: what soxr says.

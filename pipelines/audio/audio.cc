@@ -19,10 +19,12 @@ nlohmann::json defaults() {
 
 std::unique_ptr<const Tokenizer> tokenizer_of(const DataOptions& options) {
     const AudioOptions o = options.audio.resolved();
-    return make_tokenizer(codec_of(o.codec), o.class_conditional ? static_cast<int64_t>(options.classes.size()) : 0);
+    return make_tokenizer(codec_of(o.codec),
+                          o.class_conditional ? static_cast<int64_t>(options.classes.size()) : 0);
 }
 
-std::vector<Baseline> evaluate(const Dataset& data, std::span<const Segment> on, std::span<const int64_t> orders) {
+std::vector<Baseline> evaluate(const Dataset& data, std::span<const Segment> on,
+                               std::span<const int64_t> orders) {
     std::vector<Baseline> rows;
     for (const int64_t order : orders) {
         ContextModel model(order, data.tokenizer->tokens_per_sample());
@@ -47,12 +49,15 @@ std::vector<uint16_t> read_prompt(const std::string& file, const DataOptions& op
     SignalCounts counts;
     append_records({.path = file, .name = file}, input, o, records, counts);
     if (records.size() > 1)
-        fail("[audio] prompt {}: {} channels, of which the model has each as a record; hint: give a file with one", file,
-             records.size());
+        fail(
+            "[audio] prompt {}: {} channels, of which the model has each as a record; hint: give a file with "
+            "one",
+            file, records.size());
     const auto tokenizer = tokenizer_of(options);
     std::vector<uint16_t> ids(records[0].symbols.size());
     std::vector<float> ignored(ids.size());
-    tokenizer->write(records[0].symbols, 0, static_cast<int64_t>(ids.size()), false, ids.data(), ignored.data());
+    tokenizer->write(records[0].symbols, 0, static_cast<int64_t>(ids.size()), false, ids.data(),
+                     ignored.data());
     return ids;
 }
 
@@ -69,7 +74,9 @@ int64_t rate(const DataOptions& options) {
     return *options.audio.rate;
 }
 
-std::vector<uint16_t> silence(const DataOptions& options) { return tokens_of_silence(codec_of(options.audio.resolved().codec)); }
+std::vector<uint16_t> silence(const DataOptions& options) {
+    return tokens_of_silence(codec_of(options.audio.resolved().codec));
+}
 
 std::unique_ptr<SampleDecoder> make_decoder(const DataOptions& options) {
     return std::make_unique<StreamDecoder>(codec_of(options.audio.resolved().codec));
@@ -77,9 +84,13 @@ std::unique_ptr<SampleDecoder> make_decoder(const DataOptions& options) {
 
 constexpr SignalDomain kSignal{rate, silence, make_decoder};
 
-double reverse(const DataOptions&) { return 0; }
+double reverse(const DataOptions&) {
+    return 0;
+}
 
-nlohmann::json symbol_settings(const DataOptions& options) { return options.audio.resolved().symbol_settings(); }
+nlohmann::json symbol_settings(const DataOptions& options) {
+    return options.audio.resolved().symbol_settings();
+}
 
 }  // namespace
 

@@ -13,13 +13,21 @@ constexpr double kMu = 255;
 constexpr double kLogMu = 5.545177444479562475;  // ln(1 + mu)
 constexpr int64_t kSteps = 256;
 
-uint8_t step_of(double y) { return static_cast<uint8_t>(std::clamp(std::floor(128 * (y + 1)), 0.0, 255.0)); }
+uint8_t step_of(double y) {
+    return static_cast<uint8_t>(std::clamp(std::floor(128 * (y + 1)), 0.0, 255.0));
+}
 
-double centre_of(uint8_t symbol) { return (symbol + 0.5) / 128 - 1; }
+double centre_of(uint8_t symbol) {
+    return (symbol + 0.5) / 128 - 1;
+}
 
-double compressed(double x) { return std::copysign(std::log1p(kMu * std::abs(x)) / kLogMu, x); }
+double compressed(double x) {
+    return std::copysign(std::log1p(kMu * std::abs(x)) / kLogMu, x);
+}
 
-double expanded(double y) { return std::copysign(std::expm1(kLogMu * std::abs(y)) / kMu, y); }
+double expanded(double y) {
+    return std::copysign(std::expm1(kLogMu * std::abs(y)) / kMu, y);
+}
 
 }  // namespace
 
@@ -38,7 +46,8 @@ int64_t encode(Codec codec, std::span<const float> samples, std::vector<uint8_t>
         n_clipped += std::abs(sample) > 1;
         const double x = std::clamp(static_cast<double>(sample), -1.0, 1.0);
         if (codec == Codec::pcm16) {
-            const auto s = static_cast<uint32_t>(std::clamp<long>(std::lrint(32768 * x), -32768, 32767) + 32768);
+            const auto s =
+                static_cast<uint32_t>(std::clamp<long>(std::lrint(32768 * x), -32768, 32767) + 32768);
             symbols[at++] = static_cast<uint8_t>(s >> 8);
             symbols[at++] = static_cast<uint8_t>(s & 255);
         } else {
@@ -54,7 +63,9 @@ float decode_symbols(Codec codec, const uint8_t* symbols) {
     return static_cast<float>(codec == Codec::mulaw ? expanded(y) : y);
 }
 
-int64_t n_sample_tokens(Codec codec) { return kSteps * symbols_per_sample(codec); }
+int64_t n_sample_tokens(Codec codec) {
+    return kSteps * symbols_per_sample(codec);
+}
 
 std::unique_ptr<const Tokenizer> make_tokenizer(Codec codec, int64_t n_classes) {
     constexpr uint16_t kSilence = 128;

@@ -1,14 +1,15 @@
 // Samples to symbols and tokens, and back.
 //
-// mulaw    continuous companding with mu = 255 (not the segmented code of ITU-T G.711, which it approximates):
-//          y = sign(x) ln(1 + 255 |x|) / ln 256, symbol = floor(128 (y + 1)), at most 255; decoded at the centre of its step,
-//          y = (symbol + 1/2) / 128 - 1. Silence is symbol 128.
+// mulaw    continuous companding with mu = 255 (not the segmented code of ITU-T G.711, which it
+// approximates):
+//          y = sign(x) ln(1 + 255 |x|) / ln 256, symbol = floor(128 (y + 1)), at most 255; decoded at the
+//          centre of its step, y = (symbol + 1/2) / 128 - 1. Silence is symbol 128.
 // linear8  the same with y = x.
 // pcm16    s = round(32768 x), in [-32768, 32767]; symbols: the high byte of s + 32768, then the low one.
 //
-// Token ids: mulaw and linear8 0..255, the symbol. pcm16 0..255 a high byte, 256..511 a low byte + 256; a record's tokens
-// alternate. Behind them one id a class, in the order of their names. There is no id for padding: it is the first token of
-// silence, of weight 0.
+// Token ids: mulaw and linear8 0..255, the symbol. pcm16 0..255 a high byte, 256..511 a low byte + 256; a
+// record's tokens alternate. Behind them one id a class, in the order of their names. There is no id for
+// padding: it is the first token of silence, of weight 0.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -25,7 +26,9 @@ enum class Codec { mulaw, linear8, pcm16 };
 Codec codec_of(const std::string& name);  // of --codec
 
 // Symbols, and tokens, a sample.
-constexpr int64_t symbols_per_sample(Codec codec) { return codec == Codec::pcm16 ? 2 : 1; }
+constexpr int64_t symbols_per_sample(Codec codec) {
+    return codec == Codec::pcm16 ? 2 : 1;
+}
 
 // Appends the symbols of samples; full scale is 1, beyond it they are clipped. Returns how many were beyond.
 int64_t encode(Codec codec, std::span<const float> samples, std::vector<uint8_t>& symbols);

@@ -1,4 +1,5 @@
-// Context models of audio tokens: what a network has to beat before it has learned more than the last few samples.
+// Context models of audio tokens: what a network has to beat before it has learned more than the last few
+// samples.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -6,9 +7,9 @@
 
 namespace adder::audio {
 
-// P(s | k symbols before it), with Witten-Bell interpolation (IEEE Trans. Inf. Theory 37, 1991, method C) of all shorter
-// contexts down to the uniform one: P_k = (n(c, s) + d(c) P_{k-1}) / (n(c) + d(c)), d the number of different symbols seen
-// after c. Of pcm16 the high and the low byte have contexts of their own.
+// P(s | k symbols before it), with Witten-Bell interpolation (IEEE Trans. Inf. Theory 37, 1991, method C) of
+// all shorter contexts down to the uniform one: P_k = (n(c, s) + d(c) P_{k-1}) / (n(c) + d(c)), d the number
+// of different symbols seen after c. Of pcm16 the high and the low byte have contexts of their own.
 class ContextModel {
   public:
     static constexpr int64_t kMaxOrder = 2;  // 256^3 counts
@@ -16,7 +17,8 @@ class ContextModel {
     // `phases`: symbols a sample. Errors: an order out of range.
     ContextModel(int64_t order, int64_t phases);
     void train(std::span<const uint8_t> symbols);
-    // Adds the code length of the symbols from index `first` on, in bits; contexts begin at index 0. Returns how many.
+    // Adds the code length of the symbols from index `first` on, in bits; contexts begin at index 0. Returns
+    // how many.
     int64_t score(std::span<const uint8_t> symbols, int64_t first, double& bits);
 
   private:

@@ -25,7 +25,8 @@ constexpr size_t kShownFiles = 100, kShownKinds = 8;
 class Reading {
   public:
     Reading(const char* role, const std::vector<std::string>& inputs, const DataOptions& options)
-        : role_(role), strict_(options.audio.strict),
+        : role_(role),
+          strict_(options.audio.strict),
           spool_bytes_(options.audio.spool ? options.audio.spool->count : AudioInput::kDefaultLimitBytes) {
         std::optional<FilePattern> pattern;
         if (!options.audio.pattern.empty()) pattern.emplace(options.audio.pattern);
@@ -33,7 +34,8 @@ class Reading {
         for (const std::string& line : listing_.report) report.push_back(fmt::format("{} {}", role_, line));
         for (const AudioItem& item : listing_.items) look_at(item);
         if (inputs_.empty() && stores_.empty())
-            fail("[audio] no file can be read: {} of {} failed, the first: {}", n_dropped_, listing_.items.size(), dropped_.at(0));
+            fail("[audio] no file can be read: {} of {} failed, the first: {}", n_dropped_,
+                 listing_.items.size(), dropped_.at(0));
     }
 
     // Takes from token stores what the options leave open; without --rate takes the rate of all files.
@@ -42,7 +44,8 @@ class Reading {
             OptionList list;
             o.add_symbols_to(list);
             nlohmann::json given = o.symbol_settings();
-            for (auto it = given.begin(); it != given.end();) it = it->is_null() ? given.erase(it) : std::next(it);
+            for (auto it = given.begin(); it != given.end();)
+                it = it->is_null() ? given.erase(it) : std::next(it);
             check_settings(path, settings, given, nlohmann::json::object());
             apply_json(list, settings, {}, path);
         }
@@ -54,7 +57,8 @@ class Reading {
                 if (shown++ == kShownKinds)
                     rates += ", ...";
                 else if (shown <= kShownKinds)
-                    rates += fmt::format("{}{} Hz ({} files, such as {})", rates.empty() ? "" : ", ", rate, files.n, files.example);
+                    rates += fmt::format("{}{} Hz ({} files, such as {})", rates.empty() ? "" : ", ", rate,
+                                         files.n, files.example);
             fail("[audio] the files differ in their sample rates: {}; hint: --rate HZ resamples them", rates);
         }
         o.rate = rates_.begin()->first;
@@ -73,7 +77,8 @@ class Reading {
                 read_file(item, input->second, o, data);
             for (size_t r = first; r < data.records.size(); ++r) {
                 RecordFacts& f = facts.emplace_back(RecordFacts{item.split, item.fields});
-                if (item.store) f.fields = {{"label", data.records[r].label}, {"group", data.records[r].group}};
+                if (item.store)
+                    f.fields = {{"label", data.records[r].label}, {"group", data.records[r].group}};
                 const auto n = static_cast<int64_t>(data.records[r].symbols.size());
                 // Beside a store that brings a split, what brings none is for training.
                 if (!is_split) parts.split.train.push_back({static_cast<int64_t>(r), 0, n});
@@ -110,7 +115,8 @@ class Reading {
             const AudioInfo info = AudioReader(input).info();
             Files& rate = rates_[info.rate_hz];
             if (rate.n++ == 0) rate.example = item.name;
-            ++kinds_[fmt::format("{}, {} Hz, {} channel{}", info.format, info.rate_hz, info.channels, info.channels > 1 ? "s" : "")];
+            ++kinds_[fmt::format("{}, {} Hz, {} channel{}", info.format, info.rate_hz, info.channels,
+                                 info.channels > 1 ? "s" : "")];
             inputs_.emplace(static_cast<size_t>(&item - listing_.items.data()), std::move(input));
         } catch (const Error& e) {
             drop(item, e);
@@ -141,7 +147,8 @@ class Reading {
         for (size_t r = first; r < data.records.size(); ++r) take(data.records[r]);
         for (size_t r = first_held_out; r < parts.held_out.size(); ++r) take(parts.held_out[r]);
         data.files.insert(data.files.end(), info.sources.begin(), info.sources.end());
-        report.push_back(fmt::format("{} {}: {} records, prepared", role_, item.path, data.records.size() - first));
+        report.push_back(
+            fmt::format("{} {}: {} records, prepared", role_, item.path, data.records.size() - first));
         for (const std::string& line : info.report) report.push_back("  prepared from " + line);
         return info.is_split;
     }
@@ -150,35 +157,41 @@ class Reading {
         size_t shown = 0;
         for (const auto& [kind, n] : kinds_)
             if (shown++ < kShownKinds) report.push_back(fmt::format("{} {} files: {}", role_, n, kind));
-        if (kinds_.size() > kShownKinds) report.push_back(fmt::format("{} and {} more kinds", role_, kinds_.size() - kShownKinds));
+        if (kinds_.size() > kShownKinds)
+            report.push_back(fmt::format("{} and {} more kinds", role_, kinds_.size() - kShownKinds));
         for (const std::string& reason : dropped_) warnings.push_back("left out: " + reason);
         if (n_dropped_ > static_cast<int64_t>(dropped_.size()))
-            warnings.push_back(fmt::format("left out: {} more files", n_dropped_ - static_cast<int64_t>(dropped_.size())));
+            warnings.push_back(
+                fmt::format("left out: {} more files", n_dropped_ - static_cast<int64_t>(dropped_.size())));
         if (data.records.size() == first_record)
-            fail("[audio] no file can be read: {} of {} failed, the first: {}", n_dropped_, listing_.items.size(), dropped_.at(0));
+            fail("[audio] no file can be read: {} of {} failed, the first: {}", n_dropped_,
+                 listing_.items.size(), dropped_.at(0));
         int64_t n_symbols = 0;
-        for (size_t r = first_record; r < data.records.size(); ++r) n_symbols += static_cast<int64_t>(data.records[r].symbols.size());
+        for (size_t r = first_record; r < data.records.size(); ++r)
+            n_symbols += static_cast<int64_t>(data.records[r].symbols.size());
         const int64_t n = n_symbols / symbols_per_sample(codec_of(o.codec));
-        std::string text = fmt::format("{} in all: {} files kept, {} left out; {} records, {} samples ({:.1f} s at {} Hz)", role_,
-                                       counts_.files, n_dropped_, data.records.size() - first_record, n,
-                                       static_cast<double>(n) / static_cast<double>(*o.rate), *o.rate);
+        std::string text =
+            fmt::format("{} in all: {} files kept, {} left out; {} records, {} samples ({:.1f} s at {} Hz)",
+                        role_, counts_.files, n_dropped_, data.records.size() - first_record, n,
+                        static_cast<double>(n) / static_cast<double>(*o.rate), *o.rate);
         const auto add = [&](int64_t count, const std::string& what) {
             if (count > 0) text += "; " + what;
         };
         add(counts_.resampled, fmt::format("{} files resampled", counts_.resampled));
         add(counts_.trimmed, fmt::format("{:.1f} s of silence trimmed", static_cast<double>(counts_.trimmed) /
                                                                             static_cast<double>(*o.rate)));
-        add(counts_.clipped, fmt::format("{} samples beyond full scale clipped in {} records", counts_.clipped,
-                                         counts_.clipped_records));
+        add(counts_.clipped, fmt::format("{} samples beyond full scale clipped in {} records",
+                                         counts_.clipped, counts_.clipped_records));
         add(counts_.silent, fmt::format("{} records are silence", counts_.silent));
-        report.push_back(fmt::format("{}; channels {}, level {}, scale {}, codec {}", text, o.channels, o.level, *o.scale, o.codec));
+        report.push_back(fmt::format("{}; channels {}, level {}, scale {}, codec {}", text, o.channels,
+                                     o.level, *o.scale, o.codec));
     }
 
     const char* role_;
     bool strict_;
     int64_t spool_bytes_;
     AudioListing listing_;
-    std::map<size_t, AudioInput> inputs_;  // of the items that are audio
+    std::map<size_t, AudioInput> inputs_;                         // of the items that are audio
     std::vector<std::pair<std::string, nlohmann::json>> stores_;  // path, settings
     std::map<int64_t, Files> rates_;
     std::map<std::string, int64_t> kinds_;
@@ -201,12 +214,14 @@ void report_parts(const Split& split, int64_t width, Dataset& data) {
         return fmt::format("{} samples in {} records", n_symbols(segments) / width, segments.size());
     };
     if (!data.valid.empty() || !data.test.empty())
-        data.report.push_back(fmt::format("train {}, held out {}, test {}, in no part {}", part(data.train), part(data.valid),
-                                          part(data.test), split.n_unused / width));
+        data.report.push_back(fmt::format("train {}, held out {}, test {}, in no part {}", part(data.train),
+                                          part(data.valid), part(data.test), split.n_unused / width));
     int64_t n_short = 0;
-    for (const Segment& s : data.train) n_short += n_positions(*data.tokenizer, member_of(data.records, s)) == 0;
+    for (const Segment& s : data.train)
+        n_short += n_positions(*data.tokenizer, member_of(data.records, s)) == 0;
     if (n_short > 0)
-        data.warnings.push_back(fmt::format("{} records of a single sample: nothing to predict in them", n_short));
+        data.warnings.push_back(
+            fmt::format("{} records of a single sample: nothing to predict in them", n_short));
 }
 
 }  // namespace
@@ -235,8 +250,10 @@ Dataset load(const DataOptions& given) {
         other.files = std::move(data.files);
         held_out->read(options.audio, other, ignored, none);
         if (!none.split_by.empty() || held_out->has_parts())
-            fail("[split] --valid {}: holds parts of its own, so that it cannot be held out; hint: prepare it without a split",
-                 options.valid[0]);
+            fail(
+                "[split] --valid {}: holds parts of its own, so that it cannot be held out; hint: prepare it "
+                "without a split",
+                options.valid[0]);
         data.files = std::move(other.files);
         held_out_records = std::move(other.records);
     }
@@ -250,8 +267,10 @@ Dataset load(const DataOptions& given) {
     if (!held_out_records.empty()) data.valid_digest = digest_of(held_out_records);
 
     if (!parts.split_by.empty() && (options.splits() || inputs.has_parts()))
-        fail("[split] {}: was prepared with held-out parts; hint: give no other split, or prepare it without one",
-             parts.split_by);
+        fail(
+            "[split] {}: was prepared with held-out parts; hint: give no other split, or prepare it without "
+            "one",
+            parts.split_by);
     Split split;
     if (parts.is_split) {
         split = std::move(parts.split);
@@ -260,7 +279,8 @@ Dataset load(const DataOptions& given) {
         split = std::move(result.split);
         data.warnings.insert(data.warnings.end(), result.warnings.begin(), result.warnings.end());
     }
-    if (options.splits() || inputs.has_parts() || parts.is_split) data.split_digest = digest_of(split, data.records);
+    if (options.splits() || inputs.has_parts() || parts.is_split)
+        data.split_digest = digest_of(split, data.records);
     if (!held_out_records.empty()) hold_out(std::move(held_out_records), split, data);
     data.train = std::move(split.train);
     data.valid = std::move(split.valid);

@@ -10,8 +10,8 @@
 namespace adder::audio {
 
 struct AudioOptions {
-    // What decides the symbols of a record. Not given: from what `adder prepare` wrote, else the default of help, which
-    // `resolved` fills in and a run records.
+    // What decides the symbols of a record. Not given: from what `adder prepare` wrote, else the default of
+    // help, which `resolved` fills in and a run records.
     std::optional<int64_t> rate;  // Hz; without one that of all inputs
     std::string channels, level, codec;
     std::optional<double> scale, trim;

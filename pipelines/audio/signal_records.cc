@@ -63,7 +63,8 @@ class Analysis {
     // The part that is left, in samples.
     int64_t begin() const { return begin_; }
     int64_t size() const {
-        return frames_.empty() ? 0 : static_cast<int64_t>(frames_.size() - 1) * frame_samples_ + frames_.back().n;
+        return frames_.empty() ? 0
+                               : static_cast<int64_t>(frames_.size() - 1) * frame_samples_ + frames_.back().n;
     }
     // Over that part.
     Frame total() const {
@@ -94,7 +95,8 @@ Treatment treatment_of(Analysis& a, const AudioOptions& o) {
     const Frame t = a.total();
     Treatment out{.begin = a.begin(), .end = a.begin() + a.size(), .gain = *o.scale};
     if (o.level == "peak") {
-        const double peak = std::max(std::abs(static_cast<double>(t.low)), std::abs(static_cast<double>(t.high)));
+        const double peak =
+            std::max(std::abs(static_cast<double>(t.low)), std::abs(static_cast<double>(t.high)));
         if (peak > 0) out.gain /= peak;
     } else if (o.level == "rms") {
         if (t.power > 0) out.gain *= kRmsLevel / std::sqrt(t.mean_power());
@@ -129,7 +131,8 @@ class Encoder {
         // Blocks of which the buffer is made hold whole samples.
         constexpr size_t kBlock = 1 << 14;
         for (size_t done = 0; done < samples.size(); done += kBlock)
-            clipped_ += encode(codec_, samples.subspan(done, std::min(kBlock, samples.size() - done)), buffer_.room());
+            clipped_ += encode(codec_, samples.subspan(done, std::min(kBlock, samples.size() - done)),
+                               buffer_.room());
     }
 
     void finish(TokenRecord record, std::vector<TokenRecord>& records, SignalCounts& counts) {
@@ -169,7 +172,8 @@ SignalCounts& SignalCounts::operator+=(const SignalCounts& added) {
 
 void append_records(const AudioItem& item, const AudioInput& input, const AudioOptions& o,
                     std::vector<TokenRecord>& records, SignalCounts& counts) {
-    const std::string name = item.place.empty() ? input.name() : fmt::format("{} ({})", input.name(), item.place);
+    const std::string name =
+        item.place.empty() ? input.name() : fmt::format("{} ({})", input.name(), item.place);
     const ChannelPolicy policy = policy_of(o.channels);
     const auto read = [&](AudioReader& reader, const OnSamples& on_samples) {
         return read_signal(reader, name, {item.start_s, item.end_s}, policy, *o.rate, on_samples);
@@ -183,7 +187,8 @@ void append_records(const AudioItem& item, const AudioInput& input, const AudioO
     std::vector<Treatment> treatments(lanes);
     if (o.level != "none" || *o.trim > 0) {
         std::vector<Analysis> analyses(lanes, Analysis(*o.rate));
-        read(*reader, [&](int64_t lane, std::span<const float> s) { analyses[static_cast<size_t>(lane)].add(s); });
+        read(*reader,
+             [&](int64_t lane, std::span<const float> s) { analyses[static_cast<size_t>(lane)].add(s); });
         for (size_t i = 0; i < lanes; ++i) treatments[i] = treatment_of(analyses[i], o);
         reader.reset();  // what is spooled has one reader at a time
         reader = std::make_unique<AudioReader>(input);
@@ -192,7 +197,8 @@ void append_records(const AudioItem& item, const AudioInput& input, const AudioO
     }
     std::vector<Encoder> encoders;
     for (const Treatment& t : treatments) encoders.emplace_back(codec_of(o.codec), t);
-    read(*reader, [&](int64_t lane, std::span<const float> s) { encoders[static_cast<size_t>(lane)].add(s); });
+    read(*reader,
+         [&](int64_t lane, std::span<const float> s) { encoders[static_cast<size_t>(lane)].add(s); });
     for (size_t i = 0; i < encoders.size(); ++i) {
         TokenRecord record{.name = item.name, .label = item.label, .group = item.group};
         if (policy == ChannelPolicy::each && lanes > 1) record.name += fmt::format("#{}", i + 1);

@@ -24,7 +24,10 @@ Split from_parts(std::span<const TokenRecord> records, std::span<const SplitPart
     Split split;
     for (const Segment& s : whole_records(records)) {
         const SplitPart part = parts[static_cast<size_t>(s.record)];
-        (part == SplitPart::valid ? split.valid : part == SplitPart::test ? split.test : split.train).push_back(s);
+        (part == SplitPart::valid  ? split.valid
+         : part == SplitPart::test ? split.test
+                                   : split.train)
+            .push_back(s);
     }
     return split;
 }
@@ -39,12 +42,16 @@ std::vector<SplitPart> by_choice(std::span<const TokenRecord> records, std::span
         for (size_t i = 0; i < records.size(); ++i) {
             const auto field = facts[i].fields.find(choice.field());
             if (field == facts[i].fields.end())
-                fail("[split] --{} {}: record {} has no field '{}'; hint: --pattern names the fields of file names", option,
-                     text, records[i].name, choice.field());
+                fail(
+                    "[split] --{} {}: record {} has no field '{}'; hint: --pattern names the fields of file "
+                    "names",
+                    option, text, records[i].name, choice.field());
             if (!choice.holds(field->second)) continue;
             if (parts[i] != SplitPart::train)
-                fail("[split] record {}: fits --valid-where and --test-where; hint: a record belongs to one part",
-                     records[i].name);
+                fail(
+                    "[split] record {}: fits --valid-where and --test-where; hint: a record belongs to one "
+                    "part",
+                    records[i].name);
             parts[i] = part;
             ++n;
         }
@@ -61,7 +68,9 @@ std::string unit_of(const TokenRecord& r, std::span<const std::string> files) {
 }
 
 // What is hashed of the first record of a unit: a file's name does not depend on the folder that it lies in.
-std::string key_of(const TokenRecord& r) { return r.group.empty() ? r.name.substr(0, r.name.find('#')) : r.group; }
+std::string key_of(const TokenRecord& r) {
+    return r.group.empty() ? r.name.substr(0, r.name.find('#')) : r.group;
+}
 
 std::vector<SplitPart> by_units(std::span<const TokenRecord> records, std::span<const std::string> files,
                                 const std::map<std::string, int64_t>& unit_sizes, const DataOptions& o) {
@@ -105,23 +114,28 @@ void align(Split& split, int64_t width) {
 
 void shuffle(std::span<const TokenRecord> records, std::vector<Segment>& segments) {
     std::vector<std::pair<std::string, Segment>> keyed;
-    for (const Segment& s : segments) keyed.emplace_back(hash_of(records[static_cast<size_t>(s.record)].name), s);
-    std::stable_sort(keyed.begin(), keyed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (const Segment& s : segments)
+        keyed.emplace_back(hash_of(records[static_cast<size_t>(s.record)].name), s);
+    std::stable_sort(keyed.begin(), keyed.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
     for (size_t i = 0; i < keyed.size(); ++i) segments[i] = keyed[i].second;
 }
 
-void warn_of_groups(std::span<const TokenRecord> records, const Split& split, std::vector<std::string>& warnings) {
+void warn_of_groups(std::span<const TokenRecord> records, const Split& split,
+                    std::vector<std::string>& warnings) {
     std::set<std::string> trained, divided;
     for (const Segment& s : split.train) trained.insert(records[static_cast<size_t>(s.record)].group);
     for (const auto* part : {&split.valid, &split.test})
         for (const Segment& s : *part)
-            if (const std::string& group = records[static_cast<size_t>(s.record)].group; !group.empty() && trained.count(group))
+            if (const std::string& group = records[static_cast<size_t>(s.record)].group;
+                !group.empty() && trained.count(group))
                 divided.insert(group);
     if (divided.empty()) return;
     std::string names;
     for (const std::string& group : divided) names += (names.empty() ? "" : ", ") + group;
-    warnings.push_back(fmt::format("{} groups are both trained on and held out ({}): the held-out loss says little of others",
-                                   divided.size(), names.size() > 60 ? names.substr(0, 57) + "..." : names));
+    warnings.push_back(fmt::format(
+        "{} groups are both trained on and held out ({}): the held-out loss says little of others",
+        divided.size(), names.size() > 60 ? names.substr(0, 57) + "..." : names));
 }
 
 }  // namespace
@@ -130,9 +144,13 @@ SplitResult split_audio(std::span<const TokenRecord> records, std::span<const st
                         std::span<const RecordFacts> facts, bool has_parts, const DataOptions& o) {
     SplitResult result;
     if (!o.split_bed.empty())
-        fail("[split] --split-bed: audio has no intervals of bases; hint: a manifest has columns start, end and split");
+        fail(
+            "[split] --split-bed: audio has no intervals of bases; hint: a manifest has columns start, end "
+            "and split");
     if (has_parts && (o.splits() || !o.valid.empty()))
-        fail("[split] the manifest says which part its rows belong to; hint: give no other split, or leave its column out");
+        fail(
+            "[split] the manifest says which part its rows belong to; hint: give no other split, or leave "
+            "its column out");
     std::map<std::string, int64_t> unit_sizes;
     bool grouped = true;
     for (const TokenRecord& r : records) {
@@ -148,7 +166,8 @@ SplitResult split_audio(std::span<const TokenRecord> records, std::span<const st
     } else if (o.audio.splits()) {
         result.split = from_parts(records, by_choice(records, facts, o.audio));
     } else if (whole) {
-        if (o.gap > 0) fail("[split] --gap: whole files are held out, there is no gap between them; hint: leave it out");
+        if (o.gap > 0)
+            fail("[split] --gap: whole files are held out, there is no gap between them; hint: leave it out");
         result.split = from_parts(records, by_units(records, files, unit_sizes, o));
         if (!grouped)
             result.warnings.push_back(
@@ -162,7 +181,8 @@ SplitResult split_audio(std::span<const TokenRecord> records, std::span<const st
         align(result.split, width);
     }
     if (result.split.train.empty())
-        fail("[split] nothing is left to train on: {} records are held out; hint: hold out less", records.size());
+        fail("[split] nothing is left to train on: {} records are held out; hint: hold out less",
+             records.size());
     warn_of_groups(records, result.split, result.warnings);
     shuffle(records, result.split.valid);
     shuffle(records, result.split.test);

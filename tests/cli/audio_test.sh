@@ -81,6 +81,21 @@ logs 'train 3200 samples in 2 records, held out [0-9]+ samples in 1 records'
 succeeds "$ADDER" eval --checkpoint "$W/listed" --input "$W/list.csv" --part train --json
 [ "$(json tokens)" -eq 3198 ] || wrong "expected the targets of two parts"
 
+# Published models, as options that others replace. The paper gives 6.1, 24.3 and 3.5 million parameters.
+for preset in sc09:6.1 sc09-large:24.3 youtubemix:3.5; do
+    succeeds "$ADDER" train --preset "${preset%:*}" --length 16384 --print-config
+    says '"level": "clip-minmax"'
+    says '"backbone": "unet"'
+    says '"length": 16384'
+    says '"rate": 16000'
+done
+succeeds "$ADDER" plan --preset sc09 --length 16 --batch 1 --json
+awk -v n="$(json parameters)" 'BEGIN { exit !(n > 6.1e6 * 0.99 && n < 6.1e6 * 1.01) }' || wrong "expected 6.1 million parameters"
+succeeds "$ADDER" train --preset sc09 --input "$digits" --rate 8000 --d-model 16 --layers 1 --dt-rank 1 --length 64 --batch 1 --steps 1 \
+    --out "$W/preset"
+grep -q '"preset": "sc09"' "$W/preset/run.json" || wrong "expected the preset in run.json"
+refused 2 'preset: expected one of sc09' "$ADDER" train --preset wavenet --input "$digits" --out "$W/new"
+
 # Bad input.
 mkdir "$W/bad" "$W/empty"
 cp "$digits/0_theo_0.wav" "$W/bad/good.wav"

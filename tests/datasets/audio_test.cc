@@ -50,7 +50,8 @@ std::string error_of(const std::string& path) {
 double worst(const std::vector<float>& a, const std::vector<float>& b) {
     EXPECT_EQ(a.size(), b.size());
     double d = 0;
-    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) d = std::max(d, std::abs(static_cast<double>(a[i]) - b[i]));
+    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+        d = std::max(d, std::abs(static_cast<double>(a[i]) - b[i]));
     return d;
 }
 
@@ -93,17 +94,19 @@ TEST(Audio, every_format_gives_back_its_samples) {
         EXPECT_LE(worst(d.samples, x), c.tolerance) << c.name;
     }
     // MP3 begins with silence of its coder.
-    const Decoded mp3 = decode(write_sound(w.path("a.mp3"), tone(16000, 1, 440, 16000), SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III,
-                                           16000));
+    const Decoded mp3 = decode(write_sound(w.path("a.mp3"), tone(16000, 1, 440, 16000),
+                                           SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III, 16000));
     EXPECT_GE(mp3.samples.size(), 16000u);
     EXPECT_NEAR(*std::max_element(mp3.samples.begin(), mp3.samples.end()), 0.5, 0.05);
 }
 
 TEST(Audio, floats_beyond_full_scale_are_kept_and_others_are_errors_with_their_place) {
     const Scratch w;
-    EXPECT_THAT(decode(write_sound(w.path("loud.wav"), {0, 1.5f, -3, 1}, SF_FORMAT_WAV | SF_FORMAT_FLOAT)).samples,
-                ElementsAre(0, 1.5f, -3, 1));
-    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    EXPECT_THAT(
+        decode(write_sound(w.path("loud.wav"), {0, 1.5f, -3, 1}, SF_FORMAT_WAV | SF_FORMAT_FLOAT)).samples,
+        ElementsAre(0, 1.5f, -3, 1));
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
         std::vector<float> x = tone(1000, 2);
         x[2 * 321 + 1] = bad;
         const std::string path = write_sound(w.path("nan.wav"), x, SF_FORMAT_WAV | SF_FORMAT_FLOAT, 8000, 2);
@@ -113,12 +116,15 @@ TEST(Audio, floats_beyond_full_scale_are_kept_and_others_are_errors_with_their_p
 
 TEST(Audio, a_wav_cut_anywhere_is_one_error) {
     const Scratch w;
-    for (const int format : {SF_FORMAT_WAV | SF_FORMAT_PCM_16, SF_FORMAT_RF64 | SF_FORMAT_PCM_16, SF_FORMAT_AIFF | SF_FORMAT_PCM_16}) {
+    for (const int format : {SF_FORMAT_WAV | SF_FORMAT_PCM_16, SF_FORMAT_RF64 | SF_FORMAT_PCM_16,
+                             SF_FORMAT_AIFF | SF_FORMAT_PCM_16}) {
         const std::string whole = read_file(write_sound(w.path("whole"), tone(64), format));
-        // RIFF and RF64 of libsndfile end with the samples; a last chunk or byte of padding behind them is not missed.
+        // RIFF and RF64 of libsndfile end with the samples; a last chunk or byte of padding behind them is
+        // not missed.
         for (size_t n = 0; n < whole.size() - 1; ++n) {
             const std::string path = w.put("cut.wav", whole.substr(0, n));
-            EXPECT_THAT(error_of(path), HasSubstr("cut.wav")) << n << " bytes of " << whole.size() << ", format " << format;
+            EXPECT_THAT(error_of(path), HasSubstr("cut.wav"))
+                << n << " bytes of " << whole.size() << ", format " << format;
         }
     }
     EXPECT_THAT(error_of(w.put("empty.wav", "")), HasSubstr("is empty"));
@@ -129,9 +135,11 @@ TEST(Audio, a_flac_cut_anywhere_is_one_error) {
     std::mt19937 random(1);
     std::vector<float> noise(9000);
     for (float& x : noise) x = static_cast<float>(random() % 1000) / 1000 - 0.5f;
-    const std::string whole = read_file(write_sound(w.path("whole.flac"), noise, SF_FORMAT_FLAC | SF_FORMAT_PCM_16));
+    const std::string whole =
+        read_file(write_sound(w.path("whole.flac"), noise, SF_FORMAT_FLAC | SF_FORMAT_PCM_16));
     for (size_t n = 0; n < whole.size(); n += n < 200 ? 1 : 97)
-        EXPECT_THAT(error_of(w.put("cut.flac", whole.substr(0, n))), HasSubstr("cut.flac")) << n << " of " << whole.size();
+        EXPECT_THAT(error_of(w.put("cut.flac", whole.substr(0, n))), HasSubstr("cut.flac"))
+            << n << " of " << whole.size();
 }
 
 // A WAV header by hand; the sizes are what it says, not what follows.
@@ -140,7 +148,8 @@ std::string wav_header(uint32_t data_bytes, uint32_t rate, uint16_t channels, ui
     const auto put = [&](uint64_t value, int n) {
         for (int i = 0; i < n; ++i) h += static_cast<char>(value >> (8 * i) & 255);
     };
-    put(16, 4), put(1, 2), put(channels, 2), put(rate, 4), put(uint64_t{rate} * block, 4), put(block, 2), put(bits, 2);
+    put(16, 4), put(1, 2), put(channels, 2), put(rate, 4), put(uint64_t{rate} * block, 4), put(block, 2),
+        put(bits, 2);
     h += "data";
     put(data_bytes, 4);
     return h;
@@ -150,7 +159,8 @@ TEST(Audio, a_length_that_a_pipe_could_not_fill_in_is_no_error) {
     const Scratch w;
     const std::string samples(200, '\1');
     for (const uint32_t size : {0xFFFFFFFFu, 0xFFFFFFFFu - 36, 0x7FFFFFFFu, 0x7FFFFFFFu - 36})
-        EXPECT_EQ(decode(w.put("pipe.wav", wav_header(size, 8000, 1, 2, 16) + samples)).samples.size(), 100u) << size;
+        EXPECT_EQ(decode(w.put("pipe.wav", wav_header(size, 8000, 1, 2, 16) + samples)).samples.size(), 100u)
+            << size;
 }
 
 TEST(Audio, bad_headers_are_errors_that_say_why) {
@@ -165,7 +175,8 @@ TEST(Audio, bad_headers_are_errors_that_say_why) {
     EXPECT_THAT(error(wav_header(400, 8000, 1, 8, 64)), HasSubstr("8 to 32 bits"));
     EXPECT_EQ(error(wav_header(400, 8000, 200, 400, 16)), "");  // 200 channels
     EXPECT_THAT(error_of(w.put("x.wav", wav_header(0, 8000, 1, 2, 16))), HasSubstr("no frames"));
-    EXPECT_THAT(error_of(w.put("x.wav", std::string("\0\0\0\x20", 4) + "ftypM4A ....moov")), HasSubstr("is an MP4 file"));
+    EXPECT_THAT(error_of(w.put("x.wav", std::string("\0\0\0\x20", 4) + "ftypM4A ....moov")),
+                HasSubstr("is an MP4 file"));
     EXPECT_THAT(error_of(w.put("x.wav", "name\tlabel\n")), HasSubstr("not recognised"));
     EXPECT_THAT(error_of(w.path("none.wav")), HasSubstr("No such file"));
     EXPECT_THAT(error_of(w.path("")), HasSubstr("is a folder"));
@@ -234,17 +245,26 @@ TEST(Audio, what_is_written_is_read_back) {
 std::vector<float> resample(const std::vector<float>& x, int64_t from, int64_t to, size_t block) {
     Resampler r(from, to);
     std::vector<float> y;
-    for (size_t at = 0; at < x.size(); at += block) r.process(std::span(x).subspan(at, std::min(block, x.size() - at)), y);
+    for (size_t at = 0; at < x.size(); at += block)
+        r.process(std::span(x).subspan(at, std::min(block, x.size() - at)), y);
     r.finish(y);
     return y;
 }
 
 TEST(Resample, n_samples_become_the_next_whole_number_of_n_R_over_r) {
-    for (const auto& [from, to] : {std::pair{44100, 16000}, {16000, 44100}, {48000, 8000}, {8000, 48000}, {11025, 16000},
-                                  {768000, 1000}, {1000, 768000}, {16000, 16000}, {35467, 16000}})
+    for (const auto& [from, to] : {std::pair{44100, 16000},
+                                   {16000, 44100},
+                                   {48000, 8000},
+                                   {8000, 48000},
+                                   {11025, 16000},
+                                   {768000, 1000},
+                                   {1000, 768000},
+                                   {16000, 16000},
+                                   {35467, 16000}})
         for (const int64_t n : {1, 2, 3, 47, 48, 49, 1000, 4801}) {
             const int64_t exact = n * to, wanted = exact / from + (exact % from != 0);
-            EXPECT_EQ(resample(tone(n), from, to, 1 << 20).size(), static_cast<size_t>(wanted)) << n << ": " << from << " to " << to;
+            EXPECT_EQ(resample(tone(n), from, to, 1 << 20).size(), static_cast<size_t>(wanted))
+                << n << ": " << from << " to " << to;
             EXPECT_EQ(resampled_length(n, from, to), wanted);
         }
     // Where the product would not fit into 64 bits.
@@ -257,12 +277,14 @@ TEST(Resample, a_tone_keeps_its_phase_and_what_lies_above_the_new_range_is_gone)
         const std::vector<float> y = resample(tone(n, 1, 1000, from), from, to, 1 << 20);
         const std::vector<float> wanted = tone(static_cast<int64_t>(y.size()), 1, 1000, to);
         double error = 0;
-        for (size_t i = y.size() / 8; i < y.size() * 7 / 8; ++i) error = std::max(error, std::abs(static_cast<double>(y[i]) - wanted[i]));
+        for (size_t i = y.size() / 8; i < y.size() * 7 / 8; ++i)
+            error = std::max(error, std::abs(static_cast<double>(y[i]) - wanted[i]));
         EXPECT_LT(error, 1e-5) << from << " to " << to;
         if (to > from) continue;
         const std::vector<float> above = resample(tone(n, 1, 0.55 * to, from), from, to, 1 << 20);
         double left = 0;
-        for (size_t i = above.size() / 8; i < above.size() * 7 / 8; ++i) left = std::max(left, std::abs(static_cast<double>(above[i])));
+        for (size_t i = above.size() / 8; i < above.size() * 7 / 8; ++i)
+            left = std::max(left, std::abs(static_cast<double>(above[i])));
         EXPECT_LT(left, 1e-5) << from << " to " << to;
     }
 }
@@ -272,14 +294,16 @@ TEST(Resample, blocks_change_no_bit) {
     for (const size_t block : {1, 7, 1000, 4096}) EXPECT_EQ(resample(x, 44100, 16000, block), whole) << block;
 }
 
-std::vector<std::vector<float>> signal_of(const std::string& path, ChannelPolicy policy, int64_t rate, const SignalRange& range = {}) {
+std::vector<std::vector<float>> signal_of(const std::string& path, ChannelPolicy policy, int64_t rate,
+                                          const SignalRange& range = {}) {
     const AudioInput input(path);
     AudioReader reader(input);
     std::vector<std::vector<float>> lanes(64);
-    const SignalLength length = read_signal(reader, path, range, policy, rate, [&](int64_t lane, std::span<const float> s) {
-        auto& to = lanes[static_cast<size_t>(lane)];
-        to.insert(to.end(), s.begin(), s.end());
-    });
+    const SignalLength length =
+        read_signal(reader, path, range, policy, rate, [&](int64_t lane, std::span<const float> s) {
+            auto& to = lanes[static_cast<size_t>(lane)];
+            to.insert(to.end(), s.begin(), s.end());
+        });
     lanes.resize(static_cast<size_t>(length.lanes));
     for (const auto& lane : lanes) EXPECT_EQ(static_cast<int64_t>(lane.size()), length.samples);
     return lanes;
@@ -287,7 +311,8 @@ std::vector<std::vector<float>> signal_of(const std::string& path, ChannelPolicy
 
 TEST(Signal, channels_are_picked_mixed_or_kept_apart) {
     const Scratch w;
-    const std::string path = write_sound(w.path("a.wav"), {0.25f, 0.5f, 0.75f, -0.25f, -0.5f, 0}, SF_FORMAT_WAV | SF_FORMAT_FLOAT, 8000, 3);
+    const std::string path = write_sound(w.path("a.wav"), {0.25f, 0.5f, 0.75f, -0.25f, -0.5f, 0},
+                                         SF_FORMAT_WAV | SF_FORMAT_FLOAT, 8000, 3);
     EXPECT_THAT(signal_of(path, ChannelPolicy::first, 8000), ElementsAre(ElementsAre(0.25f, -0.25f)));
     EXPECT_THAT(signal_of(path, ChannelPolicy::mix, 8000), ElementsAre(ElementsAre(0.5f, -0.25f)));
     EXPECT_THAT(signal_of(path, ChannelPolicy::each, 8000),
@@ -297,12 +322,14 @@ TEST(Signal, channels_are_picked_mixed_or_kept_apart) {
 TEST(Signal, a_range_is_what_the_whole_file_has_there_in_every_format) {
     const Scratch w;
     const std::vector<float> x = tone(20000);
-    for (const int format : {SF_FORMAT_WAV | SF_FORMAT_PCM_16, SF_FORMAT_FLAC | SF_FORMAT_PCM_16, SF_FORMAT_OGG | SF_FORMAT_VORBIS}) {
+    for (const int format : {SF_FORMAT_WAV | SF_FORMAT_PCM_16, SF_FORMAT_FLAC | SF_FORMAT_PCM_16,
+                             SF_FORMAT_OGG | SF_FORMAT_VORBIS}) {
         const std::string path = write_sound(w.path("a"), x, format);
         const std::vector<float> all = signal_of(path, ChannelPolicy::mix, 8000)[0];
         const std::vector<float> part = signal_of(path, ChannelPolicy::mix, 8000, {0.1, 2.2})[0];
         EXPECT_EQ(part, std::vector<float>(all.begin() + 800, all.begin() + 17600));
-        EXPECT_EQ(signal_of(path, ChannelPolicy::mix, 8000, {2.4, 2.505})[0].size(), 800u);  // 5 ms past the end
+        EXPECT_EQ(signal_of(path, ChannelPolicy::mix, 8000, {2.4, 2.505})[0].size(),
+                  800u);  // 5 ms past the end
         EXPECT_THROW(signal_of(path, ChannelPolicy::mix, 8000, {2.4, 2.6}), Error);
         EXPECT_THROW(signal_of(path, ChannelPolicy::mix, 8000, {2.5, 2.6}), Error);
         EXPECT_THROW(signal_of(path, ChannelPolicy::mix, 8000, {1e12, {}}), Error);
@@ -335,7 +362,8 @@ TEST(Signal, memory_does_not_grow_with_the_length) {
     const int64_t before = peak_memory_bytes();
     if (before < 0) GTEST_SKIP() << "no /proc here";
     int64_t n = 0;
-    read_signal(reader, "long.flac", {}, ChannelPolicy::mix, 16000, [&](int64_t, std::span<const float> s) { n += static_cast<int64_t>(s.size()); });
+    read_signal(reader, "long.flac", {}, ChannelPolicy::mix, 16000,
+                [&](int64_t, std::span<const float> s) { n += static_cast<int64_t>(s.size()); });
     EXPECT_EQ(n, 240 * 16000);
     EXPECT_LT(peak_memory_bytes() - before, 16 << 20);
 }
@@ -359,14 +387,16 @@ TEST(FilePattern, takes_names_apart) {
     EXPECT_TRUE(FieldChoice("x", "take=0-4,10").holds("10"));
     EXPECT_FALSE(FieldChoice("x", "take=0-4,10").holds("5"));
     EXPECT_TRUE(FieldChoice("x", "group=a-b,theo").holds("a-b"));
-    for (const char* bad : {"take", "=3", "take=", "take=1,,2", "take=4-1"}) EXPECT_THROW(FieldChoice("x", bad), UsageError) << bad;
+    for (const char* bad : {"take", "=3", "take=", "take=1,,2", "take=4-1"})
+        EXPECT_THROW(FieldChoice("x", bad), UsageError) << bad;
 }
 
 TEST(AudioInputs, folders_globs_and_manifests) {
     const Scratch w;
     std::filesystem::create_directories(w.path("clips/yes/.hidden"));
     std::filesystem::create_directories(w.path("clips/no"));
-    for (const char* name : {"clips/yes/b_1.wav", "clips/yes/a_2.wav", "clips/no/a_1.wav", "clips/yes/.hidden/c_1.wav"})
+    for (const char* name :
+         {"clips/yes/b_1.wav", "clips/yes/a_2.wav", "clips/no/a_1.wav", "clips/yes/.hidden/c_1.wav"})
         write_wav(w.path(name), tone(10));
     w.put("clips/readme.txt", "x");
     const auto names = [](const AudioListing& l) {
@@ -375,10 +405,13 @@ TEST(AudioInputs, folders_globs_and_manifests) {
         return out;
     };
     const std::vector<std::string> folder{w.path("clips")};
-    EXPECT_THAT(names(audio_inputs(folder, nullptr)), ElementsAre("no/a_1.wav=no/", "yes/a_2.wav=yes/", "yes/b_1.wav=yes/"));
-    EXPECT_THAT(audio_inputs(folder, nullptr).report, ElementsAre(HasSubstr("3 audio files, 1 others left out")));
+    EXPECT_THAT(names(audio_inputs(folder, nullptr)),
+                ElementsAre("no/a_1.wav=no/", "yes/a_2.wav=yes/", "yes/b_1.wav=yes/"));
+    EXPECT_THAT(audio_inputs(folder, nullptr).report,
+                ElementsAre(HasSubstr("3 audio files, 1 others left out")));
     const FilePattern pattern("{group}_{take}");
-    EXPECT_THAT(names(audio_inputs(folder, &pattern)), ElementsAre("no/a_1.wav=no/a", "yes/a_2.wav=yes/a", "yes/b_1.wav=yes/b"));
+    EXPECT_THAT(names(audio_inputs(folder, &pattern)),
+                ElementsAre("no/a_1.wav=no/a", "yes/a_2.wav=yes/a", "yes/b_1.wav=yes/b"));
     const std::vector<std::string> glob{w.path("clips/*/a_*.wav")}, none{w.path("*.mp3")};
     EXPECT_THAT(names(audio_inputs(glob, nullptr)), ElementsAre("a_1.wav=/", "a_2.wav=/"));
     EXPECT_THROW(audio_inputs(none, nullptr), Error);
@@ -391,15 +424,18 @@ TEST(AudioInputs, folders_globs_and_manifests) {
     EXPECT_THROW(audio_inputs(nothing, nullptr), Error);
 
     const std::vector<std::string> manifest{
-        w.put("list.tsv", "path\tlabel\tsplit\tstart\tend\tgroup\nclips/no/a_1.wav\tn\ttrain\t0\t0.5\tanna\n"
-                          "clips/no/a_1.wav\tn\ttrain\t0.5\t\tanna\nclips/yes/b_1.wav\ty\ttest\t\t\tbob\n")};
+        w.put("list.tsv",
+              "path\tlabel\tsplit\tstart\tend\tgroup\nclips/no/a_1.wav\tn\ttrain\t0\t0.5\tanna\n"
+              "clips/no/a_1.wav\tn\ttrain\t0.5\t\tanna\nclips/yes/b_1.wav\ty\ttest\t\t\tbob\n")};
     const AudioListing l = audio_inputs(manifest, nullptr);
-    EXPECT_THAT(names(l), ElementsAre("clips/no/a_1.wav=n/anna", "clips/no/a_1.wav@0.5=n/anna", "clips/yes/b_1.wav=y/bob"));
+    EXPECT_THAT(names(l), ElementsAre("clips/no/a_1.wav=n/anna", "clips/no/a_1.wav@0.5=n/anna",
+                                      "clips/yes/b_1.wav=y/bob"));
     EXPECT_TRUE(l.has_split);
     EXPECT_EQ(l.items[2].split, SplitPart::test);
     EXPECT_EQ(l.items[1].start_s, 0.5);
     EXPECT_FALSE(l.items[1].end_s);
-    const std::vector<std::string> lines{w.put("list.jsonl", "{\"path\": \"clips/no/a_1.wav\", \"label\": \"n\"}\n")};
+    const std::vector<std::string> lines{
+        w.put("list.jsonl", "{\"path\": \"clips/no/a_1.wav\", \"label\": \"n\"}\n")};
     EXPECT_THAT(names(audio_inputs(lines, nullptr)), ElementsAre("clips/no/a_1.wav=n/"));
     const std::vector<std::string> sequences{w.put("dna.tsv", "sequence\tlabel\nACGT\tx\n")};
     EXPECT_THROW(audio_inputs(sequences, nullptr), Error);

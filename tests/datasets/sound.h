@@ -16,12 +16,13 @@ inline std::vector<float> tone(int64_t frames, int64_t channels = 1, double hz =
     for (int64_t i = 0; i < frames; ++i)
         for (int64_t c = 0; c < channels; ++c)
             x.push_back(static_cast<float>(
-                0.5 * std::sin(2 * std::numbers::pi * hz * std::exp2(static_cast<double>(c)) * static_cast<double>(i) / rate)));
+                0.5 * std::sin(2 * std::numbers::pi * hz * std::exp2(static_cast<double>(c)) *
+                               static_cast<double>(i) / rate)));
     return x;
 }
 
-inline std::string write_sound(const std::string& path, const std::vector<float>& samples, int format, int rate = 8000,
-                               int channels = 1) {
+inline std::string write_sound(const std::string& path, const std::vector<float>& samples, int format,
+                               int rate = 8000, int channels = 1) {
     SF_INFO info{};
     info.samplerate = rate;
     info.channels = channels;
@@ -35,7 +36,8 @@ inline std::string write_sound(const std::string& path, const std::vector<float>
     return path;
 }
 
-inline std::string write_wav(const std::string& path, const std::vector<float>& samples, int rate = 8000, int channels = 1) {
+inline std::string write_wav(const std::string& path, const std::vector<float>& samples, int rate = 8000,
+                             int channels = 1) {
     return write_sound(path, samples, SF_FORMAT_WAV | SF_FORMAT_PCM_16, rate, channels);
 }
 

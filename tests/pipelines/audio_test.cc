@@ -28,7 +28,9 @@ std::vector<uint8_t> symbols_of(Codec codec, const std::vector<float>& x) {
     return symbols;
 }
 
-uint8_t symbol_of(Codec codec, double x) { return symbols_of(codec, {static_cast<float>(x)})[0]; }
+uint8_t symbol_of(Codec codec, double x) {
+    return symbols_of(codec, {static_cast<float>(x)})[0];
+}
 
 // The definition, in the other direction: where step k begins.
 double begin_of_step(int k) {
@@ -56,7 +58,8 @@ TEST(Codec, mulaw_steps_lie_where_the_definition_says_and_decode_inside_themselv
 TEST(Codec, linear8_is_within_half_a_step) {
     for (double x = -1; x <= 1; x += 1.0 / 777) {
         const uint8_t symbol = symbol_of(Codec::linear8, x);
-        EXPECT_LE(std::abs(static_cast<double>(decode_symbols(Codec::linear8, &symbol)) - x), 1.0 / 256 + 1e-7);
+        EXPECT_LE(std::abs(static_cast<double>(decode_symbols(Codec::linear8, &symbol)) - x),
+                  1.0 / 256 + 1e-7);
     }
     EXPECT_EQ(symbol_of(Codec::linear8, 0), 128);
 }
@@ -86,12 +89,14 @@ TEST(Codec, tokens_of_a_stream_become_samples_however_they_are_cut) {
         tokenizer->write(symbols, 0, static_cast<int64_t>(ids.size()), false, ids.data(), weights.data());
         StreamDecoder(codec).decode(ids, whole);
         ASSERT_EQ(whole.size(), x.size());
-        for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(whole[i], x[i], codec == Codec::pcm16 ? 1.6e-5 : 0.012);
+        for (size_t i = 0; i < x.size(); ++i)
+            EXPECT_NEAR(whole[i], x[i], codec == Codec::pcm16 ? 1.6e-5 : 0.012);
         StreamDecoder decoder(codec);
         for (const uint16_t id : ids) decoder.decode(std::span(&id, 1), pieces);
         EXPECT_EQ(pieces, whole);
         EXPECT_EQ(tokenizer->vocabulary(), (codec == Codec::pcm16 ? 512 : 256) + 3);
-        for (size_t t = 0; t < ids.size(); ++t) EXPECT_TRUE(may_stand(codec, ids[t], static_cast<int64_t>(t)));
+        for (size_t t = 0; t < ids.size(); ++t)
+            EXPECT_TRUE(may_stand(codec, ids[t], static_cast<int64_t>(t)));
     }
     const uint16_t low = 300, a_class = 512;
     std::vector<float> out;
@@ -139,7 +144,8 @@ TEST(AudioRecords, levels_are_per_record) {
     for (const float y : load_at("rms", 1)) power += static_cast<double>(y) * y;
     EXPECT_NEAR(std::sqrt(power / 2000), 0.1, 1e-4);
     // Nothing of it was clipped.
-    for (const std::string& line : kDomain.load(o).report) EXPECT_THAT(line, testing::Not(HasSubstr("clipped")));
+    for (const std::string& line : kDomain.load(o).report)
+        EXPECT_THAT(line, testing::Not(HasSubstr("clipped")));
 }
 
 TEST(AudioRecords, silence_is_trimmed_from_both_ends_and_a_silent_record_stays) {
@@ -148,7 +154,8 @@ TEST(AudioRecords, silence_is_trimmed_from_both_ends_and_a_silent_record_stays) 
     const std::vector<float> voice = tone(1600);
     x.insert(x.end(), voice.begin(), voice.end());
     x.insert(x.end(), 400, 0.0f);
-    DataOptions o = options_for({write_wav(w.path("a.wav"), x), write_wav(w.path("silent.wav"), std::vector<float>(500))});
+    DataOptions o = options_for(
+        {write_wav(w.path("a.wav"), x), write_wav(w.path("silent.wav"), std::vector<float>(500))});
     o.audio.trim = 40;
     const Dataset data = kDomain.load(o);
     EXPECT_EQ(data.records[0].symbols.size(), 1600u);
@@ -161,7 +168,8 @@ TEST(AudioRecords, silence_is_trimmed_from_both_ends_and_a_silent_record_stays) 
 
 TEST(AudioRecords, each_channel_may_be_a_record_and_one_sample_is_one) {
     const Scratch w;
-    DataOptions o = options_for({write_wav(w.path("a.wav"), tone(50, 2), 8000, 2), write_wav(w.path("b.wav"), {0.25f})});
+    DataOptions o =
+        options_for({write_wav(w.path("a.wav"), tone(50, 2), 8000, 2), write_wav(w.path("b.wav"), {0.25f})});
     o.audio.channels = "each";
     o.audio.rate = 16000;
     const Dataset data = kDomain.load(o);
@@ -175,12 +183,14 @@ TEST(AudioRecords, each_channel_may_be_a_record_and_one_sample_is_one) {
 
 TEST(AudioLoad, rates_that_differ_need_one_and_are_listed) {
     const Scratch w;
-    DataOptions o = options_for({write_wav(w.path("a.wav"), tone(80)), write_wav(w.path("b.wav"), tone(441), 44100)});
+    DataOptions o =
+        options_for({write_wav(w.path("a.wav"), tone(80)), write_wav(w.path("b.wav"), tone(441), 44100)});
     try {
         kDomain.load(o);
         FAIL();
     } catch (const Error& e) {
-        EXPECT_THAT(e.what(), testing::AllOf(HasSubstr("8000 Hz (1 files, such as a.wav)"), HasSubstr("44100 Hz"), HasSubstr("--rate")));
+        EXPECT_THAT(e.what(), testing::AllOf(HasSubstr("8000 Hz (1 files, such as a.wav)"),
+                                             HasSubstr("44100 Hz"), HasSubstr("--rate")));
     }
     o.audio.rate = 8000;
     const Dataset data = kDomain.load(o);
@@ -201,7 +211,8 @@ TEST(AudioLoad, unreadable_files_of_a_folder_are_listed_and_named_or_strict_ones
     const Dataset data = kDomain.load(o);
     EXPECT_EQ(data.records.size(), 1u);
     EXPECT_THAT(data.report, Contains(HasSubstr("1 files kept, 2 left out")));
-    EXPECT_THAT(data.warnings, ElementsAre(HasSubstr("left out: [audio] " + w.path("clips/b.wav")), HasSubstr("c.wav: frame 3")));
+    EXPECT_THAT(data.warnings, ElementsAre(HasSubstr("left out: [audio] " + w.path("clips/b.wav")),
+                                           HasSubstr("c.wav: frame 3")));
     o.audio.strict = true;
     EXPECT_THROW(kDomain.load(o), Error);
     EXPECT_THROW(kDomain.load(options_for({w.path("clips/a.wav"), w.path("clips/b.wav")})), Error);
@@ -210,7 +221,8 @@ TEST(AudioLoad, unreadable_files_of_a_folder_are_listed_and_named_or_strict_ones
     // A manifest's row that cannot be read counts as one of many.
     write_wav(w.path("clips/a.wav"), tone(80));
     const std::string manifest = w.put("list.tsv", "path\tlabel\nclips/a.wav\tx\nclips/missing.wav\ty\n");
-    EXPECT_THAT(kDomain.load(options_for({manifest})).warnings, Contains(HasSubstr("missing.wav: No such file")));
+    EXPECT_THAT(kDomain.load(options_for({manifest})).warnings,
+                Contains(HasSubstr("missing.wav: No such file")));
 }
 
 // Four speakers with three clips of each of two words.
@@ -219,7 +231,8 @@ std::string clips(const Scratch& w) {
     for (const char* word : {"no", "yes"})
         for (const char* speaker : {"anna", "bob", "carl", "dora"})
             for (int take = 0; take < 3; ++take)
-                write_wav(w.path(fmt::format("clips/{}_{}_{}.wav", word, speaker, take)), tone(50 + take, 1, 300 + 40 * take));
+                write_wav(w.path(fmt::format("clips/{}_{}_{}.wav", word, speaker, take)),
+                          tone(50 + take, 1, 300 + 40 * take));
     return w.path("clips");
 }
 
@@ -243,7 +256,8 @@ TEST(AudioSplit, a_fraction_keeps_speakers_whole_and_without_groups_warns) {
     EXPECT_THAT(data.warnings, ElementsAre());
     EXPECT_EQ(data.valid.size(), 6u);
     EXPECT_EQ(data.test.size(), 6u);
-    const auto train = groups_of(data, data.train), valid = groups_of(data, data.valid), test = groups_of(data, data.test);
+    const auto train = groups_of(data, data.train), valid = groups_of(data, data.valid),
+               test = groups_of(data, data.test);
     EXPECT_EQ(train.size(), 2u);
     EXPECT_EQ(valid.size(), 1u);
     EXPECT_EQ(test.size(), 1u);
@@ -251,7 +265,9 @@ TEST(AudioSplit, a_fraction_keeps_speakers_whole_and_without_groups_warns) {
     // Others that come leave a speaker where it is.
     const std::string held_out = *valid.begin();
     write_wav(w.path("clips/no_zoe_0.wav"), tone(50));
-    EXPECT_EQ(groups_of(kDomain.load(o), kDomain.load(o).valid).count(held_out) + groups_of(kDomain.load(o), kDomain.load(o).test).count(held_out), 1u);
+    EXPECT_EQ(groups_of(kDomain.load(o), kDomain.load(o).valid).count(held_out) +
+                  groups_of(kDomain.load(o), kDomain.load(o).test).count(held_out),
+              1u);
 }
 
 TEST(AudioSplit, by_a_field_of_the_name_and_by_manifest) {
@@ -261,8 +277,10 @@ TEST(AudioSplit, by_a_field_of_the_name_and_by_manifest) {
     o.audio.valid_where = "take=0";
     Dataset data = kDomain.load(o);
     EXPECT_EQ(data.valid.size(), 8u);
-    for (const Segment& s : data.valid) EXPECT_THAT(data.records[static_cast<size_t>(s.record)].name, HasSubstr("_0.wav"));
-    EXPECT_THAT(data.warnings, ElementsAre(HasSubstr("4 groups are both trained on and held out (anna, bob, carl, dora)")));
+    for (const Segment& s : data.valid)
+        EXPECT_THAT(data.records[static_cast<size_t>(s.record)].name, HasSubstr("_0.wav"));
+    EXPECT_THAT(data.warnings,
+                ElementsAre(HasSubstr("4 groups are both trained on and held out (anna, bob, carl, dora)")));
     o.audio.valid_where = "group=anna,bob";
     o.audio.test_where = "group=carl";
     data = kDomain.load(o);
@@ -278,7 +296,8 @@ TEST(AudioSplit, by_a_field_of_the_name_and_by_manifest) {
     o.audio.test_where = "group=carl,dora";
     EXPECT_THROW(kDomain.load(o), Error);  // nothing to train on
 
-    DataOptions m = options_for({w.put("list.csv", "path,label,split\nclips/no_bob_1.wav,no,test\nclips/yes_bob_1.wav,yes,train\n")});
+    DataOptions m = options_for(
+        {w.put("list.csv", "path,label,split\nclips/no_bob_1.wav,no,test\nclips/yes_bob_1.wav,yes,train\n")});
     data = kDomain.load(m);
     EXPECT_EQ(data.test.size(), 1u);
     EXPECT_EQ(data.train.size(), 1u);
@@ -300,7 +319,8 @@ TEST(AudioSplit, of_one_recording_the_end_is_held_out_between_samples) {
         EXPECT_EQ(data.valid[0].begin % width, 0);
         EXPECT_EQ(data.train[0].end % width, 0);
         EXPECT_NEAR(static_cast<double>(data.valid[0].size() / width), 100.1, 1);
-        EXPECT_NEAR(static_cast<double>(data.valid[0].begin - data.train[0].end) / static_cast<double>(width), 7, 1);
+        EXPECT_NEAR(static_cast<double>(data.valid[0].begin - data.train[0].end) / static_cast<double>(width),
+                    7, 1);
     }
 }
 
@@ -322,7 +342,8 @@ TEST(AudioClasses, labels_stand_before_records_only_when_asked_for) {
     Batch batch(2, 64);
     sampler.fill(0, 0, batch);
     for (int64_t b = 0; b < 2; ++b)
-        for (int64_t t = 0; t < 64; ++t) EXPECT_EQ(row_of(batch, b).ids[t] >= 256, row_of(batch, b).start[t] == 1);
+        for (int64_t t = 0; t < 64; ++t)
+            EXPECT_EQ(row_of(batch, b).ids[t] >= 256, row_of(batch, b).start[t] == 1);
     // Of a checkpoint: its classes, and records with others have none.
     o.classes = {"yes"};
     data = kDomain.load(o);
@@ -362,7 +383,8 @@ TEST(AudioStore, has_the_digest_split_and_settings_of_its_source) {
     from.audio.class_conditional = true;
     EXPECT_EQ(kDomain.load(from).digest, classes.digest);
     for (const auto& change : std::vector<std::function<void(AudioOptions&)>>{
-             [](AudioOptions& a) { a.codec = "mulaw"; }, [](AudioOptions& a) { a.rate = 8000; }, [](AudioOptions& a) { a.level = "none"; }}) {
+             [](AudioOptions& a) { a.codec = "mulaw"; }, [](AudioOptions& a) { a.rate = 8000; },
+             [](AudioOptions& a) { a.level = "none"; }}) {
         DataOptions other = options_for({w.path("a.h5")});
         change(other.audio);
         EXPECT_THROW(kDomain.load(other), Error);
@@ -405,7 +427,8 @@ TEST(AudioPrompt, is_resampled_and_encoded_as_training_was) {
     DataOptions o = options_for({});
     o.audio.rate = 8000;
     o.audio.codec = "pcm16";
-    const std::vector<uint16_t> ids = kDomain.read_prompt(write_wav(w.path("p.wav"), tone(100, 1, 440, 16000), 16000), o);
+    const std::vector<uint16_t> ids =
+        kDomain.read_prompt(write_wav(w.path("p.wav"), tone(100, 1, 440, 16000), 16000), o);
     EXPECT_EQ(ids.size(), 100u);
     for (size_t t = 0; t < ids.size(); ++t) EXPECT_EQ(ids[t] >= 256, t % 2 == 1);
     // Written out again.
