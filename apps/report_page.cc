@@ -104,7 +104,7 @@ std::string final_table(std::span<const ReportEntry> runs) {
                             number_cell(last_of(e.steps.tokens)));
         html += fmt::format("<td class=\"n\">{}</td>{}", duration_text(seconds),
                             number_cell(std::round(median(e.steps.tokens_per_s))));
-        for (const double v : {loss, loss / bit, valid, valid / bit, best_loss / bit}) html += number_cell(v);
+        for (const double v : {loss, loss / bit, valid, valid / bit, best_loss / bit}) html += score_cell(v);
         html += number_cell(best < 0 ? kNan : e.held_out.step[static_cast<size_t>(best)]) + "</tr>\n";
     }
     return html +
