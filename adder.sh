@@ -4,8 +4,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 tools="g++ cmake ninja pkg-config"
-libraries="libfmt-dev nlohmann-json3-dev libhwy-dev libhts-dev libhdf5-dev libopenblas-dev libboost-program-options-dev
-    zlib1g-dev"
+libraries="libfmt-dev nlohmann-json3-dev libhwy-dev libhts-dev libhdf5-dev libsndfile1-dev libsoxr-dev libopenblas-dev
+    libboost-program-options-dev zlib1g-dev"
 test_libraries="libgtest-dev libgmock-dev"
 
 # The demo: what it trains and for how long. At most five minutes on two cores.
@@ -63,7 +63,7 @@ root_prefix() {
 install_missing() {
     local missing=() item prefix
     if ! have apt-get || ! have dpkg; then
-        say "no apt here; needed: $tools and the libraries fmt, nlohmann-json, Highway, htslib, HDF5, OpenBLAS," \
+        say "no apt here; needed: $tools and the libraries fmt, nlohmann-json, Highway, htslib, HDF5, libsndfile, soxr, OpenBLAS," \
             "Boost.Program_options, zlib (tests: GoogleTest, GoogleMock)"
         say "where they are not in the usual places: CMAKE_PREFIX_PATH=/their/prefix ./adder.sh build"
         return 0

@@ -124,6 +124,7 @@ void run_embed(App& app, const std::vector<std::string>& args) {
         for (const Interval& i : bed.intervals) contigs.insert(i.contig);
         reading.only.assign(contigs.begin(), contigs.end());
     }
+    reading.check_domain(line.given);
     const Dataset data = loaded.domain.load(reading);
     report(app.console, data);
 

@@ -39,6 +39,7 @@ void run_generate(App& app, const std::vector<std::string>& args) {
 
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
     loaded.require_language_model();
+    if (!loaded.domain.append_sample) fail("generate: records of domain {} cannot be written", loaded.domain.name);
     std::vector<uint16_t> prompt;
     if (!o.prompt.empty())
         prompt = loaded.domain.read_prompt(o.prompt, loaded.data);

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command_line.h"
+#include "apps/presets.h"
 #include "apps/setup.h"
 #include "train/trainer.h"
 
@@ -95,8 +96,9 @@ void run_plan(App& app, const std::vector<std::string>& args) {
     list.add({.name = "json", .value = &json, .help = "print one JSON object"});
     const CommandLine line = parse_command_line(kText, args, list);
     if (line.help) return void(app.results = help_text(kText, list));
-    const Domain& domain = find_domain(o.data.domain.empty() ? "dna" : o.data.domain);
-    apply_json(list, domain.defaults(), line.given, "defaults");
+    if (o.data.domain.empty() && o.preset.empty()) o.data.domain = "dna";
+    apply_defaults(o, list, line.given);
+    const Domain& domain = find_domain(o.data.domain);
     o.resolve();
     if (line.print_config) o.machine.show();
     if (line.print_config) return void(app.results = config_text(list));

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "core/error.h"
+#include "datasets/labels.h"
 #include "io/hdf5.h"
 
 namespace adder::cli {
@@ -62,9 +63,11 @@ std::vector<int64_t> EvalOptions::baseline_orders() const {
 void EvalOptions::check() const {
     baseline_orders();
     data.check();
-    // What prepare wrote may hold a split.
-    const bool prepared = std::any_of(data.input.begin(), data.input.end(), looks_like_hdf5);
-    if (data.splits() || !data.valid.empty() || prepared) return;
+    // What prepare wrote, and a manifest, may hold a split.
+    const bool may_split = std::any_of(data.input.begin(), data.input.end(), [](const std::string& path) {
+        return looks_like_hdf5(path) || looks_like_manifest(path);
+    });
+    if (data.splits() || !data.valid.empty() || may_split) return;
     if (!baselines.empty())
         throw UsageError("--baselines: needs a split such as --valid-fraction, to learn from the other part");
     if (!part.empty()) throw UsageError("--part: needs a split such as --valid-fraction");
@@ -72,8 +75,9 @@ void EvalOptions::check() const {
 
 OptionList PrepareOptions::list() {
     OptionList l;
-    l.add({.name = "domain", .value = &data.domain, .unit = "dna", .help = "the kind of data", .required = true});
+    l.add({.name = "domain", .value = &data.domain, .unit = "dna|audio", .help = "the kind of data", .required = true});
     data.add_input_to(l);
+    data.add_symbols_to(l);
     data.add_reading_to(l);
     data.add_split_to(l);
     l.add({.name = "out", .value = &out, .unit = "FILE.h5", .help = "the token store to write", .required = true,

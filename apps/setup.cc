@@ -59,6 +59,7 @@ ModelConfig model_config(const cli::ModelOptions& o, int64_t vocabulary) {
     c.d_conv = o.d_conv;
     c.ngroups = o.ngroups;
     c.discretization = o.discretization == "zoh" ? Discretization::zoh : Discretization::euler;
+    c.tie_embeddings = !o.untied_head;
     c.resolve();
     return c;
 }

@@ -57,6 +57,7 @@ void ModelOptions::add_to(OptionList& list) {
               .range = at_least(1), .derived = "M/16, rounded up"});
     list.add({.name = "discretization", .value = &discretization, .unit = "euler|zoh",
               .help = "of B: dt B as in state-spaces/mamba, or the exact zero-order hold"});
+    list.add({.name = "untied-head", .value = &untied_head, .help = "predict with weights of their own, not with the embedding's"});
     list.add({.name = "init", .value = &init, .unit = "CHECKPOINT", .help = "start from these weights",
               .is_path = true});
 }
@@ -152,7 +153,9 @@ void OptimizerOptions::add_to(OptionList& list) {
 }
 
 void TrainOptions::add_groups(OptionList& list) {
-    list.add({.name = "domain", .value = &data.domain, .unit = "dna", .help = "the kind of data", .required = true});
+    list.add({.name = "domain", .value = &data.domain, .unit = "dna|audio", .help = "the kind of data", .required = true});
+    list.add({.name = "preset", .value = &preset, .unit = "sc09|sc09-large|youtubemix",
+              .help = "model and training of a published raw-audio model; other options that are given replace parts of it"});
     data.add_input_to(list);
     data.add_split_to(list);
     data.add_model_to(list);

@@ -22,6 +22,7 @@ struct ModelOptions {
     std::optional<int64_t> d_state, headdim, dt_rank;
     int64_t expand = ModelConfig{}.expand, d_conv = ModelConfig{}.d_conv, ngroups = ModelConfig{}.ngroups;
     std::string discretization = "euler";
+    bool untied_head = false;
     std::string init;
 
     void add_to(OptionList& list);
@@ -59,7 +60,7 @@ struct TrainOptions {
     TileOptions tiles;
     OptimizerOptions optimizer;
     MachineOptions machine;
-    std::string out;
+    std::string out, preset;
     std::optional<int64_t> eval_every, save_every, stop_after;
     bool resume = false, overwrite = false, profile = false;
 

@@ -1,9 +1,9 @@
-// The seam between a domain (DNA today) and everything else: a domain is one folder beside this file, one line in
+// The seam between a domain (DNA, audio) and everything else: a domain is one folder beside this file, one line in
 // registry.cc, and its options in DataOptions.
 #pragma once
 #include <cstdint>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,8 +27,19 @@ struct Dataset {
     std::vector<std::string> files;    // what was read, in order
     std::string digest, valid_digest;  // of the inputs' records, and of the held-out inputs' ("" without)
     std::string split_digest;          // of which part every symbol belongs to ("" where nothing is split)
+    // Options that the inputs decided, as `audio`'s sample rate: a JSON object, option -> value, for a run to record.
+    nlohmann::json resolved = nlohmann::json::object();
     std::vector<std::string> report;   // lines for the user: counts of what was read, kept and dropped
     std::vector<std::string> warnings;  // lines for the user: what is probably not meant
+};
+
+// Takes the tokens of one generated record as they are drawn and writes them in the domain's format; memory does not grow.
+class SampleStream {
+  public:
+    virtual ~SampleStream() = default;
+    virtual void add(std::span<const uint16_t> ids) = 0;
+    // Completes the file. Once, and last.
+    virtual void finish() = 0;
 };
 
 // How well a simple model, trained on the train part, predicts a held-out part: what a network has to beat.
@@ -53,9 +64,12 @@ struct Domain {
     std::vector<uint16_t> (*read_prompt)(const std::string& text_or_file, const DataOptions& options);
     // The ids that generation may draw; `every_letter` adds the ones that are not scored (N).
     std::vector<uint16_t> (*alphabet)(const DataOptions& options, bool every_letter);
-    // One generated record in the domain's file format, appended to `out`.
+    // One generated record in the domain's file format, appended to `out`; null where records are files of their own.
     void (*append_sample)(std::string& out, std::string_view header, std::span<const uint16_t> ids,
                           const DataOptions& options);
+    // A record as a file of its own, whose type its name says; null where records are appended to one file. `to` is where the
+    // bytes go meanwhile (AtomicFile::temporary).
+    std::unique_ptr<SampleStream> (*open_sample)(const std::string& name, const std::string& to, const DataOptions& options);
     // Probability that training turns a member to the other strand.
     double (*reverse)(const DataOptions& options);
     // What of the options decided the symbols of a record, as a token store remembers it: option -> value.

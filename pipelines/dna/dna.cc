@@ -105,6 +105,7 @@ constinit const Domain kDomain{
     .read_prompt = read_prompt,
     .alphabet = alphabet,
     .append_sample = append_sample,
+    .open_sample = nullptr,
     .reverse = reverse,
     .symbol_settings = symbol_settings,
     .packed = &kPacked,
