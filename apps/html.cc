@@ -99,6 +99,11 @@ std::string number_cell(double value, int digits) {
     return fmt::format("<td class=\"n\" data-value=\"{}\">{}</td>", exact(value), rounded(value, digits));
 }
 
+std::string score_cell(double value) {
+    return fmt::format("<td class=\"n\" data-value=\"{}\">{}</td>", exact(value),
+                       std::isfinite(value) ? fmt::format("{:.4f}", value) : rounded(value));
+}
+
 std::string duration_text(double seconds) {
     if (!std::isfinite(seconds)) return rounded(seconds);
     if (seconds < 100) return fmt::format("{:.1f} s", seconds);

@@ -20,6 +20,8 @@ std::string rounded(double value, int digits = 4);
 std::string exact(double value);
 // A table cell: `rounded` to read, `exact` in data-value.
 std::string number_cell(double value, int digits = 5);
+// The same with 4 decimals, for columns of losses and scores.
+std::string score_cell(double value);
 // "3 h 5 min", "42.1 s"
 std::string duration_text(double seconds);
 

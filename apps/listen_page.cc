@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* kStyle = R"(
 .clips{display:grid;grid-template-columns:repeat(auto-fill,minmax(19rem,1fr));gap:.6rem 1.4rem}
-.clip h3{margin:.2em 0}#blind{background:var(--panel);padding:.8em 1em;border-radius:6px}#blind audio{width:100%}
+.clip h3{margin:.2em 0}#blind{background:var(--panel);padding:.8em 1em;border-radius:6px}#blind h2{margin-top:0}#blind audio{width:100%}
 #blind .pair{display:grid;grid-template-columns:1fr 1fr;gap:1rem}#blind button{font:inherit;margin:.6em .6em .2em 0;padding:.3em .9em}
 #votes{width:100%;min-height:7em;font:.8rem ui-monospace,monospace}
 @media print{#blind,audio{display:none}}

@@ -104,7 +104,7 @@ std::string final_table(std::span<const ReportEntry> runs) {
                             number_cell(last_of(e.steps.tokens)));
         html += fmt::format("<td class=\"n\">{}</td>{}", duration_text(seconds),
                             number_cell(std::round(median(e.steps.tokens_per_s))));
-        for (const double v : {loss, loss / bit, valid, valid / bit, best_loss / bit}) html += number_cell(v);
+        for (const double v : {loss, loss / bit, valid, valid / bit, best_loss / bit}) html += score_cell(v);
         html += number_cell(best < 0 ? kNan : e.held_out.step[static_cast<size_t>(best)]) + "</tr>\n";
     }
     return html +
@@ -179,30 +179,32 @@ std::string what_was_run(const ReportEntry& e) {
                        e.run.is_null() ? "" : "<table>" + facts + "</table>\n", options_html(e));
 }
 
-// Options that are not the same in all runs.
-std::string differing_options(std::span<const ReportEntry> runs) {
+// Options that are not the same in all runs whose options are known; those of one invocation apart.
+std::string differing_options(std::span<const ReportEntry> all) {
+    std::vector<const ReportEntry*> runs;
+    for (const ReportEntry& e : all)
+        if (const auto options = e.run.find("options"); options != e.run.end() && options->is_object())
+            runs.push_back(&e);
     if (runs.size() < 2) return "";
     std::vector<std::string> names;
-    for (const ReportEntry& e : runs)
-        if (const auto options = e.run.find("options"); options != e.run.end() && options->is_object())
-            for (const auto& item : options->items())
-                if (std::find(names.begin(), names.end(), item.key()) == names.end())
-                    names.push_back(item.key());
-    std::string rows;
+    for (const ReportEntry* e : runs)
+        for (const auto& item : e->run["options"].items())
+            if (std::find(names.begin(), names.end(), item.key()) == names.end()) names.push_back(item.key());
+    for (const char* name : {"out", "overwrite", "resume", "stop-after", "threads", "profile"})
+        std::erase(names, name);
+    std::string head, rows;
     for (const std::string& name : names) {
         std::set<std::string> values;
         std::string cells;
-        for (const ReportEntry& e : runs) {
-            const std::string text = option_text(e, name.c_str());
+        for (const ReportEntry* e : runs) {
+            const std::string text = option_text(*e, name.c_str());
             values.insert(text);
             cells += fmt::format("<td>{}</td>", text.empty() ? "\xE2\x80\x93" : html_text(text));
         }
-        if (values.size() > 1 && name != "out")
-            rows += fmt::format("<tr><th>{}</th>{}</tr>\n", html_text(name), cells);
+        if (values.size() > 1) rows += fmt::format("<tr><th>{}</th>{}</tr>\n", html_text(name), cells);
     }
     if (rows.empty()) return "<p>All options are the same in all runs.</p>\n";
-    std::string head;
-    for (const ReportEntry& e : runs) head += fmt::format("<th>{}</th>", html_text(e.name));
+    for (const ReportEntry* e : runs) head += fmt::format("<th>{}</th>", html_text(e->name));
     return fmt::format(
         "<div class=\"wide\"><table><caption>options that "
         "differ</caption><tr><th></th>{}</tr>\n{}</table></div>\n",

@@ -81,7 +81,7 @@ std::string evaluation_part(const ReportEntry& e) {
         html +=
             fmt::format("<tr{}><td>{}</td>{}</tr>\n", b.name == "model" ? " class=\"best\"" : "",
                         b.order >= 0 ? fmt::format("context model of order {}", b.order) : html_text(b.name),
-                        number_cell(b.bits));
+                        score_cell(b.bits));
     return html + "</table>\n";
 }
 
@@ -132,25 +132,25 @@ std::vector<const ProbeLine*> ranked(const std::vector<ProbeLine>& lines, size_t
 
 // Which row wins by each of the first three measures, and how sure that is.
 std::string probe_verdict(const std::vector<ProbeLine>& lines, double test) {
-    std::vector<std::pair<std::string, std::string>> wins;  // who, by what
+    std::vector<std::pair<std::string, std::string>> wins;  // "... wins", by what
     for (size_t m = 0; m < 3; ++m) {
         const auto order = ranked(lines, m);
         if (order.size() < 2) continue;
-        std::string who = order[0]->name;
-        const bool tie = order[1]->values[m] == order[0]->values[m];
-        if (tie) who += " and " + order[1]->name + " (equal)";
+        const std::string first = "<b class=\"wins\">" + html_text(order[0]->name) + "</b>";
+        const std::string who = order[1]->values[m] < order[0]->values[m]
+                                    ? first + " wins"
+                                    : first + " and <b>" + html_text(order[1]->name) + "</b> are equal";
         const auto same =
             std::find_if(wins.begin(), wins.end(), [&](const auto& w) { return w.first == who; });
         if (same == wins.end())
             wins.push_back({who, kMeasureNames[m]});
         else
-            same->second += std::string(" and ") + kMeasureNames[m];
+            same->second += std::string(", ") + kMeasureNames[m];
     }
     if (wins.empty()) return "";
     std::string html = "<p>";
     for (const auto& [who, what] : wins)
-        html += fmt::format("{}<b class=\"wins\">{}</b> wins by {}", &who == &wins[0].first ? "" : "; ",
-                            html_text(who), what);
+        html += fmt::format("{}{} by {}", html == "<p>" ? "" : "; ", who, what);
     html += ".";
     const auto order = ranked(lines, 0);
     const double p = order.empty() ? NAN : order[0]->values[0],
@@ -158,7 +158,8 @@ std::string probe_verdict(const std::vector<ProbeLine>& lines, double test) {
     const double error = std::sqrt(p * (1 - p) / test);
     if (std::isfinite(lead) && std::isfinite(error) && error > 0)
         html += fmt::format(
-            " Its accuracy of {:.4f} is {:.4f} above that of {}; over {} test examples the standard error of "
+            " The best accuracy, {:.4f}, is {:.4f} above that of {}; over {} test examples the standard "
+            "error of "
             "such an accuracy is {:.4f}.",
             p, lead, html_text(order[1]->name), rounded(test), error);
     return html + "</p>\n";
@@ -185,7 +186,7 @@ std::string probe_part(const ReportEntry& e) {
     bool first = true;
     for (const ProbeLine* line : ranked(lines, 0)) {
         html += fmt::format("<tr{}><td>{}</td>", first ? " class=\"best\"" : "", html_text(line->name));
-        for (const double value : line->values) html += number_cell(value, 4);
+        for (const double value : line->values) html += score_cell(value);
         html += "</tr>\n";
         first = false;
     }
@@ -205,8 +206,8 @@ std::string classifier_part(const ReportEntry& e) {
                             rounded(number_at(c, "step"), 8));
         for (const char* name : kMeasureNames) html += fmt::format("<th class=\"n\">{}</th>", name);
         html += "<th class=\"n\">nats per record</th></tr>\n<tr>";
-        for (const char* key : kMeasures) html += number_cell(number_at(c, key), 4);
-        html += number_cell(number_at(c, "nats_per_record"), 4) + "</tr></table>\n";
+        for (const char* key : kMeasures) html += score_cell(number_at(c, key));
+        html += score_cell(number_at(c, "nats_per_record")) + "</tr></table>\n";
     } else {
         html += "<p class=\"soft\">There were no labelled records to test it on.</p>\n";
     }
