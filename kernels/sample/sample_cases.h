@@ -34,6 +34,10 @@ struct SampleProblem {
             {kTest, 33, 65, 1.3, 0, 0.9},
             {kTest, 33, 253, 0.7, 40, 0.5},
             {kTest, 33, 251, 0.9, 20, 0.9, 1, 2},
+            {kTest, 33, 249, 0.9, 20, 0.9, 1, 2},
+            {kTest, 33, 247, 0.9, 20, 0.9, 1, 2},
+            {kTest, 33, 245, 0.9, 20, 0.9, 1, 2},
+            {kTest, 33, 243, 0.9, 20, 0.9, 1, 2},
             {kTest | kSelftest, 129, 261, 1, 0, 0},
             {kTest, 3, 4201, 2, 1000, 0.99},
             {kTest, 3, 4201, 1, 0, 0},
@@ -49,7 +53,7 @@ struct SampleProblem {
     }
 
     static std::vector<ArraySpec> inputs(const Case& c) {
-        ArraySpec allowed = ArraySpec::parameter("allowed", {c.P, c.V}).of(DType::u8).fixed();
+        ArraySpec allowed = ArraySpec::parameter("allowed", {c.P, c.V}).of(DType::u8).fixed().open(0);
         allowed.fill = Fill::tokens;
         allowed.hi = 2;
         const auto number = [&](const char* name, double lo, double hi) {
