@@ -8,6 +8,7 @@
 #include "apps/html.h"
 #include "apps/spectrogram.h"
 #include "core/error.h"
+#include "datasets/audio.h"
 
 namespace adder {
 
@@ -23,9 +24,8 @@ namespace {
 constexpr int64_t kWaveColumns = 240, kSpectrogramColumns = 320, kSpectrogramRows = 64,
                   kSpectrogramLevels = 16;
 
-int16_t sixteen_bits(float sample) {
-    const float x = std::isfinite(sample) ? sample : 0;
-    return static_cast<int16_t>(std::lrint(std::clamp(x * 32768.0f, -32768.0f, 32767.0f)));
+float level(float sample) {
+    return std::isfinite(sample) ? std::clamp(sample, -1.0f, 1.0f) : 0;
 }
 
 // From the lowest to the highest sample of every column, upright strokes; full scale is the whole height.
@@ -35,7 +35,7 @@ std::string waveform(std::span<const float> samples) {
     for (int64_t c = 0; c < columns; ++c) {
         float low = 1, high = -1;
         for (int64_t i = c * n / columns; i < (c + 1) * n / columns; ++i) {
-            const float x = static_cast<float>(sixteen_bits(samples[static_cast<size_t>(i)])) / 32768.0f;
+            const float x = level(samples[static_cast<size_t>(i)]);
             low = std::min(low, x), high = std::max(high, x);
         }
         path += fmt::format("M{} {:.0f}V{:.0f}", c, 32 - 31 * high, 32 - 31 * low + (low == high ? 1 : 0));
@@ -49,22 +49,13 @@ std::string waveform(std::span<const float> samples) {
 }  // namespace
 
 PlayableClip playable(std::span<const float> samples, int64_t rate_hz) {
-    std::string file;
-    const auto put = [&](int64_t value, int n_bytes) {
-        for (int i = 0; i < n_bytes; ++i) file += static_cast<char>(value >> (8 * i) & 0xff);
-    };
-    // RIFF/WAVE (Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0", 1991):
-    // PCM, one channel.
-    const auto n_bytes = static_cast<int64_t>(samples.size()) * 2;
-    file += "RIFF";
-    put(36 + n_bytes, 4);
-    file += "WAVEfmt ";
-    put(16, 4), put(1, 2), put(1, 2), put(rate_hz, 4), put(2 * rate_hz, 4), put(2, 2), put(16, 2);
-    file += "data";
-    put(n_bytes, 4);
-    for (const float sample : samples) put(sixteen_bits(sample), 2);
-    const auto bytes = std::as_bytes(std::span(file));
-    return {"audio/wav", {bytes.begin(), bytes.end()}};
+    std::vector<std::byte> file;
+    AudioWriter writer(file, AudioFileType::flac, rate_hz);
+    std::vector<float> finite(samples.begin(), samples.end());
+    for (float& x : finite) x = std::isfinite(x) ? x : 0;
+    writer.write(finite);
+    writer.finish();
+    return {"audio/flac", std::move(file)};
 }
 
 std::string clip_player(const std::string& id, const PlayableClip& player, std::span<const float> samples,

@@ -8,7 +8,8 @@
 
 namespace adder {
 
-// An audio file that browsers play: mono, 16 bits.
+// An audio file that browsers play: mono, 16 bits, FLAC (in Chromium from 56, Firefox from 51, Safari from
+// 11).
 struct PlayableClip {
     const char* type;  // "audio/flac"
     std::vector<std::byte> bytes;

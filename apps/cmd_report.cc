@@ -30,9 +30,10 @@ struct ReportOptions {
         l.add({.name = "run",
                .value = &runs,
                .unit = "PATH",
-               .help = "the folder of a run, in which eval.json, probe.json, generated.fa and listen.html "
-                       "are found too; a JSON "
-                       "file of eval, probe or finetune; or a FASTA file; may be repeated",
+               .help =
+                   "the folder of a run, in which eval.json, probe.json, generated.fa and listen.html "
+                   "are found too; a JSON "
+                   "file of eval, probe or finetune; a FASTA file; or a WAV or FLAC file; may be repeated",
                .required = true,
                .positional = true});
         l.add({.name = "out", .value = &out, .unit = "FILE.html", .help = "the page; - is standard output"});

@@ -4,13 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <numbers>
 #include <set>
 
 #include "apps/build_info.h"
 #include "apps/chart.h"
+#include "apps/clip_player.h"
 #include "apps/html.h"
+#include "apps/report_clips.h"
 #include "apps/report_curves.h"
 #include "apps/report_results.h"
 #include "apps/report_samples.h"
@@ -20,7 +21,7 @@ namespace adder {
 namespace {
 
 constexpr const char* kStyle = R"(
-.runs th.n{white-space:normal;vertical-align:bottom}.runs td{padding-right:.7em}.digest{font:.8rem ui-monospace,monospace}
+.runs th.n{white-space:normal;vertical-align:bottom}.runs td{padding-right:.7em}.clips{display:grid;grid-template-columns:repeat(auto-fill,minmax(19rem,1fr));gap:.6rem 1.4rem}.digest{font:.8rem ui-monospace,monospace}
 )";
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
@@ -211,31 +212,6 @@ std::string differing_options(std::span<const ReportEntry> all) {
         head, rows);
 }
 
-std::string link_to(const std::string& path, const std::string& folder) {
-    namespace fs = std::filesystem;
-    std::error_code error;
-    const fs::path relative =
-        fs::relative(fs::absolute(path), fs::absolute(folder.empty() ? "." : folder), error);
-    std::string link;
-    for (const char c : (error || relative.empty() ? fs::path(path) : relative).string()) {
-        const bool plain = std::isalnum(static_cast<unsigned char>(c)) ||
-                           std::string_view("/-._~").find(c) != std::string_view::npos;
-        link += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
-    }
-    return link;
-}
-
-std::string listening_section(std::span<const ReportEntry> entries, const std::string& folder) {
-    std::string html;
-    for (const ReportEntry& e : entries)
-        if (!e.listen_page.empty())
-            html += fmt::format(
-                "<p><a href=\"{}\">Listen to the clips of {}</a> (players, waveforms, spectrograms, blind "
-                "comparison).</p>\n",
-                html_text(link_to(e.listen_page, folder)), html_text(e.name));
-    return html.empty() ? html : "<section>\n<h2>Generated audio</h2>\n" + html + "</section>\n";
-}
-
 std::string problems_html(std::span<const ReportEntry> entries) {
     std::string html;
     for (const ReportEntry& e : entries)
@@ -258,7 +234,7 @@ std::string report_page(std::span<const ReportEntry> entries, const std::string&
     if (!runs.empty())
         head += "<section>\n<h2>Runs</h2>\n" + final_table(runs) + differing_options(runs) + "</section>\n";
     std::string rest = evaluation_section(entries) + probe_section(entries) + classifier_section(entries) +
-                       sample_section(entries) + listening_section(entries, folder);
+                       sample_section(entries) + clip_section(entries, folder);
     if (!runs.empty()) {
         rest += "<section>\n<h2>What was run</h2>\n";
         for (const ReportEntry& e : runs) rest += what_was_run(e);
@@ -269,7 +245,7 @@ std::string report_page(std::span<const ReportEntry> entries, const std::string&
                         html_text(build.commit));
     const auto page = [&](int64_t columns) {
         return html_page({"adder report: " + names, head + curve_section(runs, columns) + rest,
-                          std::string(kChartStyle) + kCurveStyle + kStyle, kChartScript});
+                          std::string(kChartStyle) + kCurveStyle + kClipStyle + kStyle, kChartScript});
     };
     std::string html = page(400);
     for (int64_t columns = 200; columns >= 25 && static_cast<int64_t>(html.size()) > kMostPageBytes;

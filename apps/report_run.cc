@@ -1,11 +1,13 @@
 #include "apps/report_run.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 
 #include "core/error.h"
+#include "datasets/audio.h"
 #include "datasets/fasta.h"
 #include "io/file.h"
 #include "model/model.h"
@@ -159,6 +161,10 @@ void take_json(ReportEntry& e, const std::string& path, std::optional<Kind> expe
     }
 }
 
+bool is_clip(const fs::path& path) {
+    return path.extension() == ".wav" || path.extension() == ".flac";
+}
+
 void read_folder(ReportEntry& e) {
     const auto file = [&](const char* name) { return e.folder + "/" + name; };
     bool any = false;
@@ -189,6 +195,11 @@ void read_folder(ReportEntry& e) {
     if (exists(file("generated.fa"))) e.samples = file("generated.fa");
     for (const char* name : {"listen.html", "generated/listen.html"})
         if (e.listen_page.empty() && exists(file(name))) e.listen_page = file(name);
+    if (e.listen_page.empty()) return;
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(fs::path(e.listen_page).parent_path(), ignored))
+        if (is_clip(entry.path())) e.clips.push_back(entry.path().string());
+    std::sort(e.clips.begin(), e.clips.end());
 }
 
 }  // namespace
@@ -238,6 +249,12 @@ ReportEntry read_entry(const std::string& path) {
     const std::string extension = fs::path(path).extension().string();
     if (extension == ".json") {
         take_json(e, path, std::nullopt);
+        return e;
+    }
+    if (is_clip(path)) {
+        const AudioInput input(path);
+        AudioReader reader(input);  // another format, damage
+        e.clips = {path};
         return e;
     }
     FastaRecord record;

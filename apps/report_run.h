@@ -27,7 +27,7 @@ struct HeldOutColumns {
 //   eval.json                            adder eval --json > DIR/eval.json
 //   probe.json                           adder probe --json > DIR/probe.json
 //   generated.fa                         adder generate --out DIR/generated.fa
-//   listen.html, or generated/listen.html  adder generate, of audio
+//   listen.html or generated/listen.html, and WAV and FLAC files beside it: adder generate, of audio
 struct ReportEntry {
     std::string name;    // the argument, without a final '/'
     std::string folder;  // empty for a single file
@@ -39,6 +39,7 @@ struct ReportEntry {
     std::string confusion_picture;      // path of confusion.svg, where classification.json does not say it
     std::string samples;                // path of a FASTA file
     std::string listen_page;            // path of listen.html
+    std::vector<std::string> clips;     // paths of the audio files beside it, or of a single one
     std::vector<std::string> problems;  // lines: what is missing or damaged
 
     bool is_run() const { return !folder.empty(); }
@@ -50,8 +51,8 @@ struct ReportEntry {
 };
 
 // A folder with anything of the above; a JSON file of eval, probe or finetune, told apart by its keys; or a
-// FASTA file. Of a folder, what is damaged becomes a problem. Throws Error for a path that is missing, a
-// folder that holds none of the above, and a single file that is damaged or something else.
+// FASTA file; or audio. Of a folder, what is damaged becomes a problem. Throws Error for a path that is
+// missing, a folder that holds none of the above, and a single file that is damaged or something else.
 ReportEntry read_entry(const std::string& path);
 
 // The number under `key`; NaN where there is none.

@@ -108,6 +108,25 @@ same "$page" "$W/first"
 succeeds "$ADDER" report "$W/plain" --out -
 head -n 1 "$W/out" | grep -q '^<!DOCTYPE html>' || wrong "the page on stdout"
 
+# Clips beside a page of clips: players in the report; a damaged one is said.
+mkdir "$W/speech/generated"
+mv "$W/speech/listen.html" "$W/speech/generated/"
+sed 's/"domain": *"dna"/"domain":"audio"/' "$W/plain/run.json" >"$W/speech/run.json"
+cp "$W/plain/metrics.jsonl" "$W/speech/"
+clip=$(find "$ADDER_SOURCE_DIR/datasets/data" -name '*.wav' -o -name '*.flac' | sort | head -n 1)
+for i in 0 1 2 3 4 5 6; do cp "$clip" "$W/speech/generated/000$i.${clip##*.}"; done
+printf 'RIFF' >"$W/speech/generated/0002.${clip##*.}"
+report "$W/plain" "$W/speech" --json-out "$W/numbers3.json"
+well_formed "$page"
+same "$W/numbers.json" "$W/numbers3.json"
+[ "$(grep -c '<audio id=' "$page")" -eq 5 ] || wrong "five players"
+[ "$(grep -c 'alt="spectrogram" src="data:image/png' "$page")" -eq 5 ] || wrong "five spectrograms"
+for text in 'href="speech/generated/listen.html"' 'this is babble' 'The first 6 of 7 clips' '0002.' 'bits per sample'; do has "$text"; done
+report "$clip"
+well_formed "$page"
+has '<audio id='
+refused 1 '0002' "$ADDER" report "$W/speech/generated/0002.${clip##*.}" --out "$W/new.html"
+
 # Single files.
 report "$W/plain/eval.json" "$W/plain/probe.json" "$W/plain/generated.fa" --json-out "$W/numbers2.json"
 same "$W/numbers.json" "$W/numbers2.json"
