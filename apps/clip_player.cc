@@ -28,9 +28,16 @@ float level(float sample) {
     return std::isfinite(sample) ? std::clamp(sample, -1.0f, 1.0f) : 0;
 }
 
-// From the lowest to the highest sample of every column, upright strokes; full scale is the whole height.
-std::string waveform(std::span<const float> samples) {
+float peak_of(std::span<const float> samples) {
+    float peak = 0;
+    for (const float x : samples) peak = std::max(peak, std::abs(level(x)));
+    return peak;
+}
+
+// From the lowest to the highest sample of every column, upright strokes; `peak` is the whole height.
+std::string waveform(std::span<const float> samples, float peak) {
     const auto n = static_cast<int64_t>(samples.size()), columns = std::min(n, kWaveColumns);
+    const float scale = peak > 0 ? 31 / peak : 0;
     std::string path;
     for (int64_t c = 0; c < columns; ++c) {
         float low = 1, high = -1;
@@ -38,7 +45,9 @@ std::string waveform(std::span<const float> samples) {
             const float x = level(samples[static_cast<size_t>(i)]);
             low = std::min(low, x), high = std::max(high, x);
         }
-        path += fmt::format("M{} {:.0f}V{:.0f}", c, 32 - 31 * high, 32 - 31 * low + (low == high ? 1 : 0));
+        // A stroke of no length would not be seen.
+        path += fmt::format("M{} {:.1f}V{:.1f}", c, 32 - scale * high,
+                            std::max(32 - scale * low, 32.6f - scale * high));
     }
     return fmt::format(
         "<svg class=\"wave\" role=\"img\" aria-label=\"waveform\" viewBox=\"-1 0 {} 64\" "
@@ -62,17 +71,19 @@ std::string clip_player(const std::string& id, const PlayableClip& player, std::
                         int64_t rate_hz) {
     CHECK(!samples.empty());
     const auto n = static_cast<int64_t>(samples.size());
+    const float peak = peak_of(samples);
     Spectrogram spectrogram(n, kSpectrogramColumns, kSpectrogramRows);
     spectrogram.add(samples);
     std::string html = fmt::format("<audio id=\"{}\" controls preload=\"none\" src=\"{}\"></audio>\n", id,
                                    data_uri(player.type, player.bytes));
-    html += waveform(samples);
+    html += waveform(samples, peak);
     html += fmt::format("<img alt=\"spectrogram\" src=\"{}\">\n",
                         data_uri("image/png", spectrogram.png_file(kSpectrogramLevels)));
     return html + fmt::format(
-                      "<div class=\"soft end\"><span>0 s</span><span>0 to {} Hz, 80 dB</span><span>{:.2f} "
+                      "<div class=\"soft end\"><span>0 s</span><span>0 to {} Hz, 80 dB; peak "
+                      "{:.2g}</span><span>{:.2f} "
                       "s</span></div>\n",
-                      rounded(static_cast<double>(rate_hz) / 2, 7),
+                      rounded(static_cast<double>(rate_hz) / 2, 7), peak,
                       static_cast<double>(n) / static_cast<double>(rate_hz));
 }
 

@@ -73,7 +73,7 @@ std::string composition_table(const Composition& made, const Composition* traine
         html +=
             "composition; on the right the Jensen-Shannon divergence (bits) of the k-mers, both strands, "
             "from those of the "
-            "training data: 0 = alike";
+            "input files: 0 = alike";
     html +=
         "</caption><tr><th></th><th class=\"n\">records</th><th class=\"n\">bases</th><th class=\"n\">GC "
         "%</th>";
@@ -81,8 +81,8 @@ std::string composition_table(const Composition& made, const Composition* traine
         html += fmt::format("<th class=\"n\">{}-mers</th>", kCompositionK[i]);
     html += "</tr>\n";
     append_row(html, "generated", made, trained);
-    if (piece) append_row(html, "as many bases of the training data", *piece, trained);
-    if (trained) append_row(html, "training data", *trained, trained);
+    if (piece) append_row(html, "as many bases of those files", *piece, trained);
+    if (trained) append_row(html, "the input files of the run", *trained, trained);
     return html + "</table>\n";
 }
 
@@ -94,8 +94,8 @@ std::string kmer_chart(const Composition& made, const Composition& trained) {
     std::vector<double> x, y;
     for (const auto& [a, b] : pairs) x.push_back(a), y.push_back(b);
     const ChartSeries series{"4-mers", 0, x, y};
-    const ChartText text{.title = "4-mers: generated against training data",
-                         .x_label = "% of the training data's",
+    const ChartText text{.title = "4-mers: generated against input files",
+                         .x_label = "% of the input files",
                          .y_label = "% of the generated",
                          .by_points = true,
                          .diagonal = true};
@@ -113,13 +113,12 @@ std::string composition_html(const ReportEntry& e) {
                           piece = composition_of(files, made.bases);
         std::string html = composition_table(made, &trained, &piece) + kmer_chart(made, trained);
         if (trained.bases >= kMostBases)
-            html +=
-                fmt::format("<p class=\"soft\">Of the training data the first {} bases were counted.</p>\n",
-                            grouped(kMostBases));
+            html += fmt::format("<p class=\"soft\">Of the input files the first {} bases were counted.</p>\n",
+                                grouped(kMostBases));
         return html;
     } catch (const std::exception& error) {
         return composition_table(made, nullptr, nullptr) +
-               fmt::format("<p class=\"soft\">Not compared with the training data: {}</p>\n",
+               fmt::format("<p class=\"soft\">Not compared with what the model was trained on: {}</p>\n",
                            html_text(error.what()));
     }
 }

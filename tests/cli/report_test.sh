@@ -94,7 +94,7 @@ well_formed "$page"
 for text in "data-value=\"$bits\"" "data-value=\"$order_2\"" 'context model of order 12' 'The best of 5 context models is order_' \
     '<b class="wins">5-mer counts</b> wins by accuracy, MCC; <b class="wins">the trained model</b> wins by AUROC' \
     'the same model at random init' 'truth &lt;x&gt;, predicted y: 2 of 32' 'sample_0 seed=1' 'The first 6 of 8 records' \
-    'GC %' 'as many bases of the training data' 'href="speech/listen.html"'; do
+    'GC %' 'the input files of the run' 'href="speech/listen.html"'; do
     has "$text"
 done
 grep -A 1 'sample_0 seed=1' "$page" | grep -qF "$(sed -n 2p "$W/plain/generated.fa")" || wrong "the first generated line"
