@@ -16,6 +16,8 @@ genome_package=ragout-examples
 genome_file=MG1655-K12.fasta.gz
 genome_sha256=3d70cf9dee928a6bf8f4763a3db0e0f8bf0ae32d25123a73f7a5bf2fe4d16828 # of the decompressed file
 genome_bases=4639675
+genome_name=K-12-MG1655
+window_bp=192
 phage_file=datasets/data/phage_lambda.fa.gz
 
 usage() {
@@ -23,7 +25,8 @@ usage() {
 usage: ./adder.sh COMMAND
   build [cuda]  build/cpu/adder (or build/cuda/adder), installing missing packages by apt; cuda needs NVIDIA's CUDA
                 toolkit (nvcc, 12.0 or newer) and builds for the GPU of this machine, without one for an H100 or H200
-  demo          build, then train on the genome of E. coli, evaluate on its last 20 %, and generate DNA
+  demo          build, then train on the genome of E. coli, evaluate on its last 20 %, generate DNA, tell coding from
+                intergenic windows, and write a report
   test          build everything with warnings as errors and run the tests
   help          this text
 TEXT
@@ -165,14 +168,69 @@ check_genome() {
     say "note: the genome was repacked (sha256 $sum); its $bases bases are as many as expected"
 }
 
-# bits_of CHECKPOINT FILE: bits per token, from the JSON that `adder eval` prints.
-bits_of() {
-    build/cpu/adder eval --checkpoint "$1" --input "$2" --json 2>/dev/null |
-        sed -n 's/.*"bits_per_token":\([0-9.]*\).*/\1/p'
+# json_field FILE KEY [OBJECT]: the number KEY of the one-line JSON object in FILE, or of the object OBJECT in it.
+json_field() {
+    local text
+    text=$(cat "$1")
+    if [ $# -gt 2 ]; then text=${text#*\"$3\":\{}; text=${text%%\}*}; fi
+    sed -nE 's/.*"'"$2"'":(-?[0-9][0-9.eE+-]*).*/\1/p' <<<"$text" | head -n 1
+}
+
+# Trains, then scores the held-out part beside context models of every order, then generates.
+pretrain() {
+    local adder=build/cpu/adder genome=$1 run=$2 bits k
+    $adder train --domain dna --input "$genome" --out "$run" $demo_model $demo_data $demo_run --resume ||
+        die "training failed; to start afresh: rm -r $run"
+    $adder eval --checkpoint "$run" --input "$genome" $demo_data --baselines 1-12 --json >"$run/eval.json"
+    echo
+    echo "held out, the last 20 % of the genome, in bits per base:"
+    printf '  model     %.4f\n' "$(json_field "$run/eval.json" bits_per_token)"
+    for k in 2 6 12; do
+        printf '  order_%-3s %.4f\n' $k "$(json_field "$run/eval.json" "order_$k" baselines)"
+    done
+    echo "order_k: a context model of k bases with back-off, learned from both strands of the rest"
+    $adder generate --checkpoint "$run" --tokens 10000 --num 1 --seed 1 --out "$run/generated.fa" --overwrite
+    cp "$run/generated.fa" demo/generated.fa
+    $adder eval --checkpoint "$run" --input "$run/generated.fa" --json >"$run/generated.json" 2>/dev/null
+    bits=$(json_field "$run/generated.json" bits_per_token)
+    echo
+    echo "generated 10,000 bases into demo/generated.fa; the model gives them $(printf %.4f "$bits") bits per base:"
+    head -n 3 demo/generated.fa
+}
+
+# A linear classifier of coding and intergenic windows on the states of the model and of the same model untrained. The
+# windows are read in passing while the second half of the chromosome streams through; the test windows lie in the last
+# 20 %, which pretraining did not see.
+classify() {
+    local adder=build/cpu/adder genome=$1 run=$2 start border model
+    local cut=.cache/windows embed="--regions .cache/windows.bed --rc concat --layer all --overwrite"
+    start=$((genome_bases / 2 / window_bp * window_bp))
+    border=$((genome_bases - (genome_bases + 2) / 5))
+    rm -f "$cut".*
+    gzip -dc "$genome" | awk '/^>/ { next } { sub(/\r$/, ""); printf "%s", $0 } END { print "" }' >"$cut.letters"
+    awk -v name="$genome_name" -v start=$start -v border=$border -v width=$window_bp -v out="$cut" \
+        -f datasets/data/coding_windows.awk datasets/data/ecoli_cds.bed "$cut.letters"
+    # The same first weights as the trained model's.
+    $adder train --domain dna --input "$phage_file" --out "$run-untrained" $demo_model --seed 1 --steps 0 --overwrite 2>/dev/null
+    for model in "$run" "$run-untrained"; do
+        $adder embed --checkpoint "$model" --input "$cut.part.fa" $embed --out "$model/windows.h5"
+    done
+    $adder probe --embeddings "$run/windows.h5" --labels "$cut.tsv" --sequences "$cut.fa" \
+        --compare random_init="$run-untrained/windows.h5" --confusion "$run/confusion.svg" --json >"$run/probe.json"
+    echo
+    echo "coding or intergenic: a linear classifier of $(json_field "$run/probe.json" test) windows of $window_bp bases, accuracy:"
+    printf '  majority     %.4f\n' "$(json_field "$run/probe.json" majority)"
+    printf '  6-mers       %.4f\n' "$(json_field "$run/probe.json" accuracy kmer)"
+    printf '  random init  %.4f   the same model, untrained\n' "$(json_field "$run/probe.json" accuracy random_init)"
+    printf '  trained      %.4f\n' "$(json_field "$run/probe.json" accuracy)"
+    awk -v t="$(json_field "$run/probe.json" accuracy)" -v r="$(json_field "$run/probe.json" accuracy random_init)" \
+        -v k="$(json_field "$run/probe.json" accuracy kmer)" 'BEGIN {
+            best = t > r && t > k ? "the trained model wins" : k > r ? "k-mers win" : "the untrained model wins"
+            print "  " (t == k && t >= r || t == r && t >= k ? "the trained model does not win alone" : best) }'
 }
 
 demo() {
-    local adder=build/cpu/adder genome run bits
+    local genome run
     build_binary cpu
     mkdir -p .cache demo
     if [ -e ".cache/$genome_file" ] || download_genome; then
@@ -182,16 +240,15 @@ demo() {
         say "the genome of E. coli is not to be had here; the demo uses that of phage lambda (48,502 bases)"
         genome=$phage_file run=demo/lambda
     fi
-    $adder train --domain dna --input "$genome" --out "$run" $demo_model $demo_data $demo_run --resume ||
-        die "training failed; to start afresh: rm -r $run"
+    pretrain "$genome" "$run"
+    if [ "$run" = demo/ecoli ]; then
+        classify "$genome" "$run"
+    else
+        echo "coding and intergenic windows are known for E. coli only: nothing is classified"
+    fi
+    build/cpu/adder report "$run" --out demo/report.html --json-out demo/report.json --overwrite
     echo
-    echo "held out, the last 20 % of the genome, beside context models learned from the rest:"
-    $adder eval --checkpoint "$run" --input "$genome" $demo_data --baselines 2,6
-    $adder generate --checkpoint "$run" --tokens 2000 --num 1 --seed 1 --out "$run/generated.fa"
-    bits=$(bits_of "$run" "$run/generated.fa")
-    echo
-    echo "generated 2,000 bases into $run/generated.fa; the model gives them $(printf %.4f "$bits") bits per base:"
-    head -n 3 "$run/generated.fa"
+    echo "everything on one page: demo/report.html"
 }
 
 # ---- test ----

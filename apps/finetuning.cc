@@ -154,6 +154,7 @@ class Finetuning {
         hooks.lr = [&](int64_t step) { return learning_rate(rate, step + 1); };
         hooks.plan = [&](int64_t) -> const MemoryPlan& { return plan; };
         hooks.fill = [&](int64_t step, int64_t micro, Batch& batch) { sampler.fill(step, micro, batch); };
+        hooks.tokens = [&](int64_t step) { return sampler.tokens_in(step); };
         Scored last;
         if (!d_.valid.empty())
             hooks.evaluate = [&](bool) {

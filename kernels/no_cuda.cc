@@ -103,6 +103,6 @@ int64_t ssd_forward_scratch_bytes(const SsdArgs&, const SsdOut&) { no_cuda(); }
 void ssd_forward(Ctx&, const SsdArgs&, const SsdOut&, void*) { no_cuda(); }
 int64_t ssd_backward_scratch_bytes(const SsdArgs&) { no_cuda(); }
 void ssd_backward(Ctx&, const SsdArgs&, const TensorRef&, const SsdGrads&, void*) { no_cuda(); }
-void ssd_step(Ctx&, const SsdArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
+void ssd_step(Ctx&, const SsdArgs&, const TensorRef&, const TensorRef&, bool) { no_cuda(); }
 
 }  // namespace adder::cuda

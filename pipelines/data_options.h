@@ -18,6 +18,8 @@ struct DataOptions {
     double valid_fraction = 0, test_fraction = 0;
     int64_t gap = 0;
     dna::DnaOptions dna = {};
+    // Not an option: the only records that are wanted, by name or "file:name"; others may be left unread. Empty = all.
+    std::vector<std::string> only = {};
     // Not an option: the class names of a checkpoint, in the order of their tokens; empty = from the labels of the input.
     std::vector<std::string> classes = {};
 

@@ -61,6 +61,13 @@ int64_t MemberSampler::tokens_of(const LabelledRecord& m) const {
     return tokenizer_.n_tokens(static_cast<int64_t>(records_[static_cast<size_t>(m.record)].symbols.size()));
 }
 
+int64_t MemberSampler::tokens_in(int64_t step) const {
+    const int64_t n = options_.accumulation * options_.batch;
+    int64_t total = 0;
+    for (int64_t i = step * n; i < (step + 1) * n; ++i) total += tokens_of(member(i));
+    return total;
+}
+
 const LabelledRecord& MemberSampler::member(int64_t number) const {
     const int64_t n = members(), epoch = number / n;
     const Permutation order(n, Philox(options_.seed, Stream::windows).u64(static_cast<uint64_t>(epoch)));

@@ -41,6 +41,8 @@ class MemberSampler {
     int64_t members() const { return static_cast<int64_t>(members_.size()); }
     // Rounded up.
     int64_t steps_of(double epochs) const;
+    // Tokens of the records of a step, without padding.
+    int64_t tokens_in(int64_t step) const;
     // Targets are classes and weights the records', both at a record's last token. Allocates nothing after the first call.
     void fill(int64_t step, int64_t micro_batch, Batch& batch);
 

@@ -17,8 +17,8 @@ struct Ctx {
     // and return. Tensors have null data then.
     bool dry_run = false;
     OpMeter* meter = nullptr;  // counts or times ops when set
-    LayerTap* tap = nullptr;   // sees what passes between the blocks of a backbone when set
     Gpu* gpu = nullptr;        // given exactly when device is cuda and this is no dry run
+    LayerTap* tap = nullptr;   // sees what passes between the blocks of a backbone when set
 };
 
 // What a model computes with. Planning looks at the device and the storage type alone.

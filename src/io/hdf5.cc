@@ -339,9 +339,12 @@ struct Hdf5Reader::Impl {
         if (!file) bad("/", "cannot be opened");
     }
 
+    std::string reason_for(const std::string& object, const std::string& what) const {
+        return fmt::format("[hdf5] {}: {}: {}: {}; hint: the file is damaged or cut short, copy or write it again", path,
+                           object, what, reason());
+    }
     [[noreturn]] void bad(const std::string& object, const std::string& what) const {
-        fail("[hdf5] {}: {}: {}: {}; hint: the file is damaged or cut short, copy or write it again", path, object,
-             what, reason());
+        throw Error(reason_for(object, what));
     }
 
     // Before the first string of any length is read.
@@ -468,9 +471,13 @@ std::vector<std::string> Hdf5Reader::read_strings(const std::string& name, int64
     if (H5Tis_variable_str(stored) > 0) {
         impl_->check_heaps();
         std::vector<char*> texts(static_cast<size_t>(n_rows));
-        if (H5Dread(dataset, stored, memory, space, H5P_DEFAULT, texts.data()) < 0) impl_->bad(name, "cannot be read");
-        for (const char* text : texts) values.emplace_back(text ? text : "");
+        const bool is_read = H5Dread(dataset, stored, memory, space, H5P_DEFAULT, texts.data()) >= 0;
+        const std::string why = is_read ? "" : impl_->reason_for(name, "cannot be read");
+        if (is_read)
+            for (const char* text : texts) values.emplace_back(text ? text : "");
+        // Also of a failed read the strings before the failure.
         H5Dvlen_reclaim(stored, memory, H5P_DEFAULT, texts.data());
+        if (!is_read) throw Error(why);
         return values;
     }
     const size_t width = H5Tget_size(stored);

@@ -25,7 +25,7 @@ inline constexpr int64_t kCheckpointLayout = 1;
 struct TrainerState {
     int64_t step = 0;            // finished steps; batches are a function of (seed, step) alone
     int64_t consumed_batches = 0;  // the data cursor: micro-batches trained on, never prefetched ones
-    int64_t tokens = 0;          // read so far, padding included
+    int64_t tokens = 0;          // read so far
     int64_t bad_in_a_row = 0;    // steps skipped for a non-finite gradient
     double best_criterion = 0;   // of best_step: the held-out loss unless the run says otherwise; the least is the best
     int64_t best_step = -1;      // -1 = not evaluated yet

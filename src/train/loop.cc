@@ -64,7 +64,8 @@ class Loop {
         if (!(plan.tiles == tiles_)) collect_until(0);
         tiles_ = plan.tiles;
         Submitted& s = under_way_[static_cast<size_t>(submitted_) % under_way_.size()];
-        s = {hooks_.lr(submitted_), o_.accumulation * plan.tiles.B * plan.tiles.L};
+        const int64_t whole = o_.accumulation * plan.tiles.B * plan.tiles.L;
+        s = {hooks_.lr(submitted_), hooks_.tokens ? hooks_.tokens(submitted_) : whole};
         naming_checkpoint([&] {
             trainer_.configure(plan);
             trainer_.submit(submitted_, o_.accumulation, s.lr, hooks_.fill);

@@ -23,7 +23,7 @@ struct StepRow {
     double loss;          // nats per counted token; NaN where none counts
     double grad_norm;     // before the clip; not finite where the update was skipped
     double lr;
-    int64_t tokens;       // read so far, padding included
+    int64_t tokens;       // read so far
     double tokens_per_s;  // of this step
 };
 
@@ -49,6 +49,7 @@ struct LoopHooks {
     std::function<double(int64_t step)> lr;
     std::function<const MemoryPlan&(int64_t step)> plan;  // changes with the stages of a length warm-up
     FillBatch fill;
+    std::function<int64_t(int64_t step)> tokens;  // of a step; empty = all of its batches, padding included
     std::function<HeldOut(bool whole)> evaluate;          // empty = nothing is held out
     std::function<void(const StepRow&)> on_step;
     std::function<void(const ValidRow&)> on_valid;

@@ -14,7 +14,7 @@ awk -v fa="$W/r.fa" -v tsv="$W/rows" -v manifest="$W/mrows" 'BEGIN {
         print s "\tclass" c "\tr" i "\t" part > manifest;
     }
 }'
-{ printf 'name\tlabel\tsplit\tgroup\n'; cat "$W/rows"; } >"$W/labels.tsv"
+{ printf 'name\tlabel\tsplit\n'; cut -f 1-3 "$W/rows"; } >"$W/labels.tsv"
 { printf 'name\tlabel\tgroup\n'; cut -f 1,2,4 "$W/rows"; } >"$W/grouped.tsv"
 { printf 'sequence\tlabel\tname\tsplit\n'; cat "$W/mrows"; } >"$W/manifest.tsv"
 
@@ -133,7 +133,7 @@ tune_with() {
 }
 head -n 100 "$W/labels.tsv" >"$W/t1"
 tune_with "$W/t1" 'do not match; not in .*: 81 \(r99, r100, r101, ...\) of 180'
-{ cat "$W/labels.tsv"; printf 'other\tclass1\ttrain\tg\n'; } >"$W/t2"
+{ cat "$W/labels.tsv"; printf 'other\tclass1\ttrain\n'; } >"$W/t2"
 tune_with "$W/t2" 'not in the input: 1 \(other\) of 181'
 sed 's/class[123]/same/' "$W/labels.tsv" >"$W/t3"
 tune_with "$W/t3" "every record is of class 'same'"

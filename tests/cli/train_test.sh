@@ -148,7 +148,7 @@ logs "initial weights from $W/a/step-00000012"
 refused 1 'cuda' "$ADDER" train --domain dna --input "$W/missing.fa" --out "$W/gpu" --device cuda
 refused 2 "unknown option '--leanring-rate'" "$ADDER" "${short[@]}" --out "$W/x" --leanring-rate 1
 refused 2 'the nearest is --layers' "$ADDER" "${short[@]}" --out "$W/x" --layer 2
-refused 2 '--steps: .*[1-9]' "$ADDER" train "${options[@]}" --out "$W/x" --steps none
+refused 2 '--steps: .*whole number' "$ADDER" train "${options[@]}" --out "$W/x" --steps none
 for leftover in "$W/gpu" "$W/x"; do [ -e "$leftover" ] && wrong "a refused run left $leftover"; done
 
 finish

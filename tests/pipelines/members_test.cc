@@ -86,6 +86,9 @@ TEST(MemberSampler, every_record_is_seen_once_an_epoch_whole_with_its_class) {
         sampler.fill(step, 0, batch);
         const std::vector<Seen> seen = members_in(batch);
         ASSERT_EQ(seen.size(), 10u);
+        int64_t n_tokens = 0;
+        for (const Seen& m : seen) n_tokens += static_cast<int64_t>(m.ids.size());
+        EXPECT_EQ(sampler.tokens_in(step), n_tokens);
         if (step % 5 == 0) order.emplace_back();
         for (const Seen& m : seen) {
             const size_t i = m.ids[0];

@@ -110,7 +110,7 @@ class Mamba2 final : public Layer {
                      {residual_out, state[0], zxbcdt});
         SsdArgs args = ssd_args(Tile{{B, 1}, 0, {}}, zxbcdt, zxbcdt.slice(2, D_, C_), state);
         args.h0 = {};
-        ssd_step(ctx, args, state[1], y_ssd);
+        ssd_step(ctx, args, state[1], y_ssd, true);
         out_proj_step(ctx, norm_args(zxbcdt, y_ssd), out_proj_.value, y);
     }
 
