@@ -1,7 +1,6 @@
 // Starting the kernels of a step of generation, each of which begins while the one before it still runs.
 #pragma once
 #include "kernels/common/launch.cuh"
-#include "kernels/common/step_knobs.h"
 
 namespace adder::cuda {
 
@@ -10,12 +9,9 @@ namespace adder::cuda {
 template <class... P, class... A>
 void launch_step(cudaStream_t stream, dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...),
                  const A&... args) {
-    static const int split = knob("ADDER_SPLIT", 1);
-    if (split)
-        check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                   cudaFuncAttributePreferredSharedMemoryCarveout,
-                                   cudaSharedmemCarveoutMaxShared),
-              "asking for a share of the cache");
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributePreferredSharedMemoryCarveout,
+                               cudaSharedmemCarveoutMaxShared),
+          "asking for a share of the cache");
     launch_early(stream, grid, block, shared_bytes, kernel, args...);
 }
 

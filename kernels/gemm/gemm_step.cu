@@ -100,7 +100,7 @@ void linear_step(Ctx& ctx, const LinearArgs& args, const TensorRef& y) {
                             vectors ? step_f32_kernel<true> : step_f32_kernel<false>, p);
     }
     const step::Problem p{static_cast<const bf16*>(args.weight.data), weight_stride, B, I, O,
-                          early_states() && B > step::kRows};
+                          B > step::kRows};
     const step::Store store{bias, y.data, y.dtype == DType::f32, y_stride, step::in_fours(y)};
     const auto* x = static_cast<const bf16*>(args.x.data);
     if (vectors)

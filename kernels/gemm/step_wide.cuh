@@ -190,24 +190,14 @@ void start_cheapest(cudaStream_t stream, const Problem& p, const PlainRows<true>
     start_wide<First>(stream, p, rows, finish);
 }
 
-inline int tiles_knob() {
-    static const int k = knob("ADDER_TILES", 0);
-    return k;
-}
-
 // Any number of rows.
 template <class Finish>
 void multiply_rows(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows, const Finish& finish) {
     if (p.B <= kRows) return start_product(stream, p, rows, finish);
     if constexpr (Finish::kManyOutputs) {
         if (blocks_of(p, 1, 1) <= kMultiprocessors) return start_product(stream, p, rows, finish);
-        if (tiles_knob() & 1)
-            return start_cheapest<Tile<2, 2, 4>, Tile<2, 3, 4>, Tile<2, 4, 3>, Tile<4, 6, 3>>(stream, p, rows,
-                                                                                              finish);
         start_cheapest<Tile<2, 2, 4>, Tile<2, 3, 4>, Tile<2, 4, 3>, Tile<2, 12, 3>>(stream, p, rows, finish);
     } else {
-        if (tiles_knob() & 2)
-            return start_cheapest<Tile<1, 1, 6>, Tile<1, 2, 6>, Tile<2, 3, 3>>(stream, p, rows, finish);
         start_cheapest<Tile<1, 1, 6>, Tile<1, 2, 6>, Tile<1, 6, 3>>(stream, p, rows, finish);
     }
 }

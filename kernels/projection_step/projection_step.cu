@@ -22,7 +22,7 @@ bool aligned_or_absent(const TensorRef& t) {
 
 step::Problem problem(const TensorRef& x, const TensorRef& weight) {
     return {weight.as<const bf16, 2>("weight").data, weight.stride[0], static_cast<int>(x.size(0)),
-            static_cast<int>(x.size(2)), static_cast<int>(weight.size(0)), early_states() && x.size(0) > step::kRows};
+            static_cast<int>(x.size(2)), static_cast<int>(weight.size(0)), x.size(0) > step::kRows};
 }
 
 }  // namespace

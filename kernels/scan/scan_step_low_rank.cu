@@ -225,7 +225,7 @@ void scan_step_low_rank(Ctx& ctx, const ScanArgs& args, const LowRankStep& dt, c
     p.y = out.data, p.y_stride = out.stride[0];
     p.n_batch = in.n_batch, p.n_channels = in.n_channels, p.R = static_cast<int>(dt.weight.size(1));
     p.rows = rows_of_block(in.n_batch, channel_blocks), p.zoh = in.zoh;
-    p.settled = dt.settled && in.n_batch > kFewRows && early_states();
+    p.settled = dt.settled && in.n_batch > kFewRows;
     const dim3 grid(blocks(ceil_div(in.n_batch, p.rows)), static_cast<unsigned>(channel_blocks));
     launch_step(ctx.gpu->stream(), grid, kThreads, 0, step_rows, p);
 }

@@ -105,7 +105,7 @@ void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef
     // ended.
     constexpr int64_t kFewRows = 16;
     if (args.x.dtype == DType::bf16)
-        step<bf16>(ctx, args, h, y, settled && args.x.size(0) > kFewRows && early_states());
+        step<bf16>(ctx, args, h, y, settled && args.x.size(0) > kFewRows);
     else
         step<float>(ctx, args, h, y, false);
 }

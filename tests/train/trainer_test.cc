@@ -31,8 +31,6 @@ struct ToyTrainer {
 
 class TrainerOfEveryModel : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Models, TrainerOfEveryModel, testing::ValuesIn(model_names()));
-class TrainerOfEveryMixer : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Mixers, TrainerOfEveryMixer, testing::ValuesIn(mixer_names()));
 
 TEST_P(TrainerOfEveryModel, learns_one_batch_by_heart) {
     ToyTrainer t(GetParam(), {2, 32, 18, 1}, 2, 16);
