@@ -4,11 +4,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 tools="g++ cmake ninja pkg-config"
-libraries="libfmt-dev nlohmann-json3-dev libhwy-dev libhts-dev libhdf5-dev libopenblas-dev libboost-program-options-dev
-    zlib1g-dev"
+libraries="libfmt-dev nlohmann-json3-dev libhwy-dev libhts-dev libhdf5-dev libsndfile1-dev libsoxr-dev libopenblas-dev
+    libboost-program-options-dev zlib1g-dev"
 test_libraries="libgtest-dev libgmock-dev"
 
-# The demo: what it trains and for how long. At most five minutes on two cores.
+# The demo: what it trains and for how long. At most ten minutes on two cores, from a clone.
 demo_model="--mixer mamba2 --d-model 64 --layers 4 --d-state 64"
 demo_data="--valid-fraction 0.2"
 demo_run="--length 1024 --batch 8 --steps 1200 --lr 6e-3 --seed 1"
@@ -18,6 +18,9 @@ genome_sha256=3d70cf9dee928a6bf8f4763a3db0e0f8bf0ae32d25123a73f7a5bf2fe4d16828 #
 genome_bases=4639675
 genome_name=K-12-MG1655
 window_bp=192
+voice_package=gcin-voice
+speech_model="--mixer mamba2 --d-model 64 --layers 4 --d-state 32"
+speech_run="--length 2048 --batch 4 --steps 350 --lr 4e-3 --seed 1"
 phage_file=datasets/data/phage_lambda.fa.gz
 
 usage() {
@@ -26,7 +29,7 @@ usage: ./adder.sh COMMAND
   build [cuda]  build/cpu/adder (or build/cuda/adder), installing missing packages by apt; cuda needs NVIDIA's CUDA
                 toolkit (nvcc, 12.0 or newer) and builds for the GPU of this machine, without one for an H100 or H200
   demo          build, then train on the genome of E. coli, evaluate on its last 20 %, generate DNA, tell coding from
-                intergenic windows, and write a report
+                intergenic windows, train a small model of speech, and write a report
   test          build everything with warnings as errors and run the tests
   help          this text
 TEXT
@@ -63,7 +66,7 @@ root_prefix() {
 install_missing() {
     local missing=() item prefix
     if ! have apt-get || ! have dpkg; then
-        say "no apt here; needed: $tools and the libraries fmt, nlohmann-json, Highway, htslib, HDF5, OpenBLAS," \
+        say "no apt here; needed: $tools and the libraries fmt, nlohmann-json, Highway, htslib, HDF5, libsndfile, soxr, OpenBLAS," \
             "Boost.Program_options, zlib (tests: GoogleTest, GoogleMock)"
         say "where they are not in the usual places: CMAKE_PREFIX_PATH=/their/prefix ./adder.sh build"
         return 0
@@ -137,24 +140,50 @@ build_binary() {
 
 # ---- demo ----
 
-# Downloads the package with the genome, without installing it: container images drop /usr/share/doc on installation.
-download_genome() {
+# download_package PACKAGE WHAT: its files are then in .cache/download/files; it is not installed, for container images
+# drop /usr/share/doc on installation.
+download_package() {
     local folder=.cache/download prefix
     have apt-get && have dpkg || return 1
     rm -rf "$folder"
     mkdir -p "$folder"
-    say "downloading the genome of E. coli K-12 MG1655 (package $genome_package, 18 MB)"
-    if ! (cd "$folder" && apt-get download -q "$genome_package" >/dev/null 2>&1); then
+    say "downloading $2 (package $1)"
+    if ! (cd "$folder" && apt-get download -q "$1" >/dev/null 2>&1); then
         prefix=$(root_prefix) || return 1
         $prefix apt-get update -q >/dev/null 2>&1 || true
-        (cd "$folder" && apt-get download -q "$genome_package" >/dev/null 2>&1) || return 1
+        (cd "$folder" && apt-get download -q "$1" >/dev/null 2>&1) || return 1
     fi
-    dpkg -x "$folder"/*.deb "$folder/files" || return 1
+    dpkg -x "$folder"/*.deb "$folder/files"
+}
+
+download_genome() {
     local found
-    found=$(find "$folder/files" -name "$genome_file" | head -n 1)
+    download_package "$genome_package" "the genome of E. coli K-12 MG1655, 18 MB" || return 1
+    found=$(find .cache/download/files -name "$genome_file" | head -n 1)
     [ -n "$found" ] || return 1
     mv "$found" ".cache/$genome_file"
-    rm -rf "$folder"
+    rm -rf .cache/download
+}
+
+# Mandarin syllables of one speaker: the folder is the syllable, its last character the tone, none for the first.
+download_voice() {
+    local file tone
+    download_package "$voice_package" "1,158 spoken syllables, 8 MB" || return 1
+    rm -rf .cache/voice
+    mkdir -p .cache/voice
+    printf 'path\tlabel\n' >.cache/voice/manifest.tsv
+    find .cache/download/files -name 5.ogg | LC_ALL=C sort | while read -r file; do
+        tone=${file%/5.ogg}
+        case $tone in
+            *[2-5]) tone=${tone: -1} ;;
+            *) tone=1 ;;
+        esac
+        n=$(printf %04d $((10#${n:-0} + 1)))
+        mv "$file" ".cache/voice/$n.ogg"
+        printf '%s.ogg\ttone%s\n' "$n" "$tone"
+    done >>.cache/voice/manifest.tsv
+    rm -rf .cache/download
+    [ "$(wc -l <.cache/voice/manifest.tsv)" -gt 1 ]
 }
 
 check_genome() {
@@ -173,7 +202,7 @@ json_field() {
     local text
     text=$(cat "$1")
     if [ $# -gt 2 ]; then text=${text#*\"$3\":\{}; text=${text%%\}*}; fi
-    sed -nE 's/.*"'"$2"'":(-?[0-9][0-9.eE+-]*).*/\1/p' <<<"$text" | head -n 1
+    grep -oE "\"$2\":-?[0-9][0-9.eE+-]*" <<<"$text" | head -n 1 | cut -d: -f2
 }
 
 # Trains, then scores the held-out part beside context models of every order, then generates.
@@ -229,8 +258,25 @@ classify() {
             print "  " (t == k && t >= r || t == r && t >= k ? "the trained model does not win alone" : best) }'
 }
 
+# A small model of speech, by class. So short a training gives babble.
+speak() {
+    local adder=build/cpu/adder run=demo/speech voice=(--input .cache/voice/manifest.tsv) class
+    if [ ! -e .cache/voice/manifest.tsv ] && ! download_voice; then
+        say "no recordings are to be had here; the demo uses ten spoken digits"
+        voice=(--input datasets/data/fsdd --pattern '{label}_{group}_{take}')
+        run=demo/digits
+    fi
+    echo
+    echo "speech: under a minute of training, which gives babble"
+    $adder train --domain audio "${voice[@]}" --class-conditional --rate 8000 --out "$run" $speech_model $speech_run --resume ||
+        die "training failed; to start afresh: rm -r $run"
+    class=$($adder info --checkpoint "$run" --json | sed -nE 's/.*"classes":\["([^"]*)".*/\1/p')
+    $adder generate --checkpoint "$run" --seconds 1 --num 4 --class "$class" --seed 1 --out "$run/generated" --overwrite
+    speech=$run
+}
+
 demo() {
-    local genome run
+    local genome run speech
     build_binary cpu
     mkdir -p .cache demo
     if [ -e ".cache/$genome_file" ] || download_genome; then
@@ -246,7 +292,8 @@ demo() {
     else
         echo "coding and intergenic windows are known for E. coli only: nothing is classified"
     fi
-    build/cpu/adder report "$run" --out demo/report.html --json-out demo/report.json --overwrite
+    speak
+    build/cpu/adder report "$run" "$speech" --out demo/report.html --json-out demo/report.json --overwrite
     echo
     echo "everything on one page: demo/report.html"
 }

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <set>
 
 #include "apps/command_line.h"
 #include "apps/embed_options.h"
@@ -13,15 +14,17 @@
 #include "io/file.h"
 #include "io/sha256.h"
 #include "model/tile_engine.h"
+#include "pipelines/record_names.h"
 
 namespace adder {
 
 namespace {
 
-constexpr CommandText kText = {"embed", kEmbedSummary,
-                               "adder embed --checkpoint run --input genes.fa --out genes.h5\n"
-                               "adder embed --checkpoint run --input genome.fa --regions windows.bed --rc concat --layer all "
-                               "--out windows.h5"};
+constexpr CommandText kText = {
+    "embed", kEmbedSummary,
+    "adder embed --checkpoint run --input genes.fa --out genes.h5\n"
+    "adder embed --checkpoint run --input genome.fa --regions windows.bed --rc concat --layer all "
+    "--out windows.h5"};
 
 // Version of the file's layout.
 constexpr int64_t kLayout = 1;
@@ -39,7 +42,8 @@ Named whole_inputs(const Dataset& data) {
         const TokenRecord& r = data.records[i];
         const int64_t n = data.tokenizer->n_tokens(static_cast<int64_t>(r.symbols.size()));
         if (n == 0)
-            fail("embed: {}: too short for one token of {} symbols; hint: leave it out", r.name, data.tokenizer->width());
+            fail("embed: {}: too short for one token of {} symbols; hint: leave it out", r.name,
+                 data.tokenizer->width());
         all.segments.push_back({static_cast<int64_t>(i), 0, n});
         all.names.push_back(r.name);
     }
@@ -47,13 +51,9 @@ Named whole_inputs(const Dataset& data) {
 }
 
 Named regions_of(const BedFile& bed, const Dataset& data) {
-    std::vector<std::string> names;
     std::vector<int64_t> lengths;
-    for (const TokenRecord& r : data.records) {
-        names.push_back(r.name);
-        lengths.push_back(static_cast<int64_t>(r.symbols.size()));
-    }
-    const std::vector<int64_t> records = locate(bed, names, lengths);
+    for (const TokenRecord& r : data.records) lengths.push_back(static_cast<int64_t>(r.symbols.size()));
+    const std::vector<int64_t> records = locate(bed, qualified_names(data.records, data.files), lengths);
     const int64_t width = data.tokenizer->width();
     Named all;
     for (size_t i = 0; i < bed.intervals.size(); ++i) {
@@ -75,7 +75,8 @@ std::string digest_of_file(const std::string& path) {
     return digest.hex();
 }
 
-std::vector<std::pair<std::string, Hdf5Value>> attributes(const cli::EmbedOptions& o, const LoadedModel& loaded) {
+std::vector<std::pair<std::string, Hdf5Value>> attributes(const cli::EmbedOptions& o,
+                                                          const LoadedModel& loaded) {
     return {{"format", "adder embeddings"},
             {"format_version", kLayout},
             {"checkpoint", digest_of_file(loaded.checkpoint + "/model.safetensors")},
@@ -116,8 +117,15 @@ void run_embed(App& app, const std::vector<std::string>& args) {
     if (!o.rc.empty() && !loaded.tokenizer->two_strands())
         fail("--rc: {} has no other strand; hint: leave --rc out", loaded.domain.name);
     BedFile bed;
-    if (!o.regions.empty()) bed = read_bed(o.regions);
-    const Dataset data = loaded.domain.load(loaded.reading(o.data));
+    DataOptions reading = loaded.reading(o.data);
+    reading.check_domain(line.given);
+    if (!o.regions.empty()) {
+        bed = read_bed(o.regions);
+        std::set<std::string> contigs;
+        for (const Interval& i : bed.intervals) contigs.insert(i.contig);
+        reading.only.assign(contigs.begin(), contigs.end());
+    }
+    const Dataset data = loaded.domain.load(reading);
     report(app.console, data);
 
     const Named named = o.regions.empty() ? whole_inputs(data) : regions_of(bed, data);
@@ -142,8 +150,8 @@ void run_embed(App& app, const std::vector<std::string>& args) {
         fail("embed: stopped by a signal before the end; nothing was written");
     }
     file.commit(named.names, offsets, attributes(o, loaded));
-    app.results = fmt::format("{} embeddings of {} numbers in {}\n", n, settings.strands == BothStrands::concat ? 2 * width : width,
-                              o.out);
+    app.results = fmt::format("{} embeddings of {} numbers in {}\n", n,
+                              settings.strands == BothStrands::concat ? 2 * width : width, o.out);
 }
 
 }  // namespace adder

@@ -29,6 +29,8 @@ std::string as_text(const Json& result, const std::string& token) {
     std::string text = fmt::format("{:.6f} bits per {} ({:.6f} nats) over {} {}s\n",
                                    result["bits_per_token"].get<double>(), token, result["nats_per_token"].get<double>(),
                                    result["tokens"].dump(), token);
+    if (result.contains("bits_per_sample"))
+        text += fmt::format("{:.6f} bits per sample\n", result["bits_per_sample"].get<double>());
     if (result.contains("baselines"))
         for (const auto& [name, bits] : result["baselines"].items())
             text += fmt::format("{:.6f} bits per {}: {}\n", bits.get<double>(), token, name);
@@ -53,7 +55,9 @@ void run_eval(App& app, const std::vector<std::string>& args) {
 
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
     loaded.require_language_model();
-    const Dataset data = loaded.domain.load(loaded.reading(o.data));
+    const DataOptions reading = loaded.reading(o.data);
+    reading.check_domain(line.given);
+    const Dataset data = loaded.domain.load(reading);
     report(app.console, data);
 
     const StopSignals signals;
@@ -84,6 +88,8 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     const double nats = sums.loss / sums.weight;
     Json result = {{"nats_per_token", nats}, {"bits_per_token", nats / std::numbers::ln2},
                    {"tokens", count_of(sums.weight)}};
+    if (const int64_t n = data.tokenizer->tokens_per_sample(); n > 0)
+        result["bits_per_sample"] = static_cast<double>(n) * nats / std::numbers::ln2;
     const std::vector<Baseline> baselines = loaded.domain.evaluate(data, segments, o.baseline_orders());
     for (const Baseline& b : baselines) result["baselines"][b.name] = b.bits_per_token;
     if (baselines.size() > 1)

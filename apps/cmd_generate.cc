@@ -1,6 +1,7 @@
 #include "apps/cmd_generate.h"
 
 #include "apps/command_line.h"
+#include "apps/generate_audio.h"
 #include "apps/run_options.h"
 #include "apps/scoring.h"
 #include "apps/setup.h"
@@ -14,7 +15,10 @@ namespace {
 
 constexpr CommandText kText = {"generate", kGenerateSummary,
                                "adder generate --checkpoint run --tokens 2000 --num 3 --seed 1 --out new.fa\n"
-                               "adder generate --checkpoint run --tokens 200 --prompt ATGAAACGC --top-k 3 --out -"};
+                               "adder generate --checkpoint run --tokens 200 --prompt ATGAAACGC --top-k 3 --out -\n"
+                               "adder generate --checkpoint speech --seconds 1 --num 10 --class seven --out clips\n"
+                               "adder generate --checkpoint speech --seconds 60 --prompt start.flac --out - | "
+                               "aplay -q -t raw -f S16_LE -c 1 -r 16000 -"};
 
 std::string header(const cli::GenerateOptions& o, int64_t record, size_t prompt_tokens) {
     std::string text = fmt::format("sample_{} seed={} temperature={}", record, o.seed, o.temperature);
@@ -24,24 +28,13 @@ std::string header(const cli::GenerateOptions& o, int64_t record, size_t prompt_
     return text + fmt::format(" prompt={} checkpoint={}", prompt_tokens, o.checkpoint.checkpoint);
 }
 
-}  // namespace
-
-void run_generate(App& app, const std::vector<std::string>& args) {
-    cli::GenerateOptions o;
-    OptionList list = o.list();
-    const CommandLine line = parse_command_line(kText, args, list);
-    if (line.help) return void(app.results = help_text(kText, list));
-    if (line.print_config) o.machine.show();
-    if (line.print_config) return void(app.results = config_text(list));
-    require_all(list);
-    Machine machine(o.machine, app.console);
-    const Compute compute = machine.compute();
-
-    LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
-    loaded.require_language_model();
+void generate_text(App& app, const cli::GenerateOptions& o, LoadedModel& loaded, const Compute& compute) {
+    const char* domain = loaded.domain.name;
+    if (o.seconds) throw UsageError(fmt::format("--seconds: of audio, not of {}; hint: --tokens", domain));
+    if (!o.classes.empty()) throw UsageError(fmt::format("--class: of audio, not of {}", domain));
+    if (o.spectrogram) throw UsageError(fmt::format("--spectrogram: of audio, not of {}", domain));
     std::vector<uint16_t> prompt;
-    if (!o.prompt.empty())
-        prompt = loaded.domain.read_prompt(o.prompt, loaded.data);
+    if (!o.prompt.empty()) prompt = loaded.domain.read_prompt(o.prompt, loaded.data);
 
     GenerateOptions g;
     g.n_tokens = *o.tokens;
@@ -50,11 +43,7 @@ void run_generate(App& app, const std::vector<std::string>& args) {
     g.batch = std::min(o.num, o.batch.value_or(16));
     g.tile = std::min(o.tile.value_or(score_tile(compute.device, loaded.model.config())),
                       std::max<int64_t>(1, static_cast<int64_t>(prompt.size())));
-    g.sampler.temperature = o.temperature;
-    g.sampler.top_k = o.top_k.value_or(0);
-    g.sampler.top_p = o.top_p.value_or(0);
-    g.sampler.allowed.assign(static_cast<size_t>(loaded.model.vocab()), 0);
-    for (uint16_t id : loaded.domain.alphabet(loaded.data, o.allow_n)) g.sampler.allowed[id] = 1;
+    g.sampler = sampler_options(o, loaded, 0);
 
     const StopSignals signals;
     std::optional<AtomicFile> file;
@@ -77,6 +66,26 @@ void run_generate(App& app, const std::vector<std::string>& args) {
         file->commit();
     else
         app.results = std::move(text);
+}
+
+}  // namespace
+
+void run_generate(App& app, const std::vector<std::string>& args) {
+    cli::GenerateOptions o;
+    OptionList list = o.list();
+    const CommandLine line = parse_command_line(kText, args, list);
+    if (line.help) return void(app.results = help_text(kText, list));
+    if (line.print_config) o.machine.show();
+    if (line.print_config) return void(app.results = config_text(list));
+    require_all(list);
+    o.check();
+    Machine machine(o.machine, app.console);
+    const Compute compute = machine.compute();
+
+    LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
+    loaded.require_language_model();
+    if (loaded.domain.signal) return generate_audio(app, o, loaded, compute);
+    generate_text(app, o, loaded, compute);
 }
 
 }  // namespace adder

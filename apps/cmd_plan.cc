@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command_line.h"
+#include "apps/presets.h"
 #include "apps/setup.h"
 #include "train/trainer.h"
 
@@ -65,7 +66,7 @@ double measure_seconds(LanguageModel& model, const Compute& compute, int64_t see
     one.L = one.T;
     one.keep = 1;
     if (compute.device == Device::cpu) {
-        one.L = one.T = std::min<int64_t>(one.T, 1024);
+        one.L = one.T = std::min<int64_t>(one.T, std::max<int64_t>(1024, model.backbone().stride()));
         one.B = std::min(one.B, std::max<int64_t>(1, 1024 / one.L));
         const double ms = measure_step_ms(model, params, compute, one) / static_cast<double>(one.B * one.L);
         // What is computed again is not in the short run.
@@ -95,8 +96,9 @@ void run_plan(App& app, const std::vector<std::string>& args) {
     list.add({.name = "json", .value = &json, .help = "print one JSON object"});
     const CommandLine line = parse_command_line(kText, args, list);
     if (line.help) return void(app.results = help_text(kText, list));
-    const Domain& domain = find_domain(o.data.domain.empty() ? "dna" : o.data.domain);
-    apply_json(list, domain.defaults(), line.given, "defaults");
+    if (o.data.domain.empty() && o.preset.empty()) o.data.domain = "dna";
+    apply_defaults(o, list, line.given);
+    const Domain& domain = find_domain(o.data.domain);
     o.resolve();
     if (line.print_config) o.machine.show();
     if (line.print_config) return void(app.results = config_text(list));
@@ -118,7 +120,7 @@ void run_plan(App& app, const std::vector<std::string>& args) {
         t.length_warmup.clear();
         return fits(model, compute, t);
     });
-    const int64_t length = largest(1, [&](int64_t n) {
+    const int64_t length = largest(model.backbone().stride(), [&](int64_t n) {
         auto t = o.tiles;
         t.length = n;
         t.length_warmup.clear();

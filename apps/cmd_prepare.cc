@@ -50,6 +50,7 @@ void run_prepare(App& app, const std::vector<std::string>& args) {
     if (line.print_config) return void(app.results = config_text(list));
     require_all(list);
     o.data.check();
+    o.data.check_domain(line.given);
     make_paths_absolute(list);  // as train has them: they may become part of names
     const Domain& domain = find_domain(o.data.domain);
     std::error_code ignored;
@@ -58,6 +59,8 @@ void run_prepare(App& app, const std::vector<std::string>& args) {
     // A place that cannot be written shows before hours of reading, not after them.
     { const AtomicFile probe(o.out); }
     const Dataset data = domain.load(o.data);
+    // What the inputs decided, such as a sample rate, belongs to the store.
+    apply_json(list, data.resolved, {}, "the input");
     report(app.console, data);
     write_store(o.out, data, {domain.name, domain.symbol_settings(o.data), domain.packed});
     const Json result = summary(data, o.out);

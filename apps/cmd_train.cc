@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "apps/command_line.h"
+#include "apps/presets.h"
 #include "apps/run_folder.h"
 #include "apps/run_log.h"
 #include "apps/run_options.h"
@@ -20,6 +21,7 @@ namespace {
 constexpr CommandText kText = {
     "train", kTrainSummary,
     "adder train --domain dna --input genome.fa.gz --out run --valid-fraction 0.2\n"
+    "adder train --domain audio --input digits/ --pattern '{label}_{group}_{take}' --class-conditional --out speech\n"
     "adder train --out run --resume"};
 
 // Periodic evaluations read at most this many held-out tokens; the last one reads all.
@@ -33,6 +35,8 @@ class TrainCommand {
 
     void run() {
         data_ = load_training_data(o_.data, domain_, app_.console);
+        // What the inputs decided belongs to the run.
+        apply_json(list_, data_.resolved, {}, "the input");
         folder_.check_data(data_);
         LanguageModel model(model_config(o_.model, data_.tokenizer->vocabulary()));
         set_resolved(o_.model, model.config());
@@ -45,7 +49,7 @@ class TrainCommand {
         TrainerState state = begin(model, params, trainer);
         const WindowSampler sampler(data_.records, data_.train, *data_.tokenizer,
                                     {o_.tiles.stages(), o_.tiles.accumulation, static_cast<uint64_t>(a.seed),
-                                     domain_.reverse(o_.data)});
+                                     domain_.reverse(o_.data), model.backbone().stride()});
         const FillBatch fill = [&](int64_t step, int64_t micro, Batch& batch) { sampler.fill(step, micro, batch); };
         if (o_.profile)
             return void(app_.results = profile_steps(trainer, compute_, o_.tiles.accumulation, fill));
@@ -157,7 +161,7 @@ void run_train(App& app, const std::vector<std::string>& args) {
     OptionList list = o.list();
     const CommandLine line = parse_command_line(kText, args, list);
     if (line.help) return void(app.results = help_text(kText, list));
-    if (!o.data.domain.empty()) apply_json(list, find_domain(o.data.domain).defaults(), line.given, "defaults");
+    apply_defaults(o, list, line.given);
     o.resolve();
     if (line.print_config) o.machine.show();
     if (line.print_config) return void(app.results = config_text(list));
@@ -171,6 +175,7 @@ void run_train(App& app, const std::vector<std::string>& args) {
     if (!folder.stored().is_null())
         restore_options(list, folder.stored().at("options"), line.given, folder.path() + "/run.json");
     require_all(list);
+    o.data.check_domain(line.given);
     TrainCommand(app, o, list, folder, machine).run();
 }
 

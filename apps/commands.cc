@@ -9,6 +9,7 @@
 #include "apps/cmd_prepare.h"
 #include "apps/cmd_predict.h"
 #include "apps/cmd_probe.h"
+#include "apps/cmd_report.h"
 #include "apps/cmd_selftest.h"
 #include "apps/cmd_train.h"
 
@@ -24,6 +25,7 @@ const std::vector<Command>& commands() {
         {"finetune", kFinetuneSummary, run_finetune},
         {"predict", kPredictSummary, run_predict},
         {"probe", kProbeSummary, run_probe},
+        {"report", kReportSummary, run_report},
         {"plan", kPlanSummary, run_plan},
         {"info", kInfoSummary, run_info},
         {"bench", kBenchSummary, run_bench},

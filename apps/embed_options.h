@@ -23,7 +23,8 @@ struct EmbedOptions {
     OptionList list();
     // Throws UsageError for a --layer that is neither a number nor "all".
     void check() const;
-    // What --layer asks of a backbone that shows the streams after `blocks` blocks. Throws Error where it has no such one.
+    // What --layer asks of a backbone that shows the streams after `blocks` blocks. Throws Error where it has
+    // no such one.
     EmbedderOutputs outputs(int64_t blocks) const;
 };
 

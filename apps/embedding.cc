@@ -17,7 +17,8 @@ namespace {
 constexpr int64_t kStateBytes = 64 << 20, kOutputBytes = 256 << 20;
 constexpr int64_t kSmallestTile = 1024;
 
-TilePlan tile_plan(const LanguageModel& model, const Compute& compute, const EmbedSettings& s, bool in_order) {
+TilePlan tile_plan(const LanguageModel& model, const Compute& compute, const EmbedSettings& s,
+                   bool in_order) {
     const int64_t output = s.outputs.count() * model.config().d_model * size_of(compute.accum());
     TilePlan plan;
     plan.packed = s.packed || compute.device == Device::cuda;
@@ -26,8 +27,11 @@ TilePlan tile_plan(const LanguageModel& model, const Compute& compute, const Emb
     plan.tile = s.tile.value_or(score_tile(compute.device, model.config()));
     if (!s.tile)
         while (plan.tile > kSmallestTile && plan.tile * output > kOutputBytes) plan.tile /= 2;
+    plan.stride = model.backbone().stride();
+    plan.tile = whole_tile(model, plan.tile);
     if (!plan.packed)
-        plan.rows = std::max<int64_t>(1, kStateBytes / state_bytes(model.backbone().state_spec(1), compute.accum()));
+        plan.rows =
+            std::max<int64_t>(1, kStateBytes / state_bytes(model.backbone().state_spec(1), compute.accum()));
     return plan;
 }
 
@@ -70,7 +74,8 @@ class Walk {
   private:
     const float* turned(int64_t rows, const float* values, int64_t width) {
         turned_.resize(static_cast<size_t>(rows * width));
-        for (int64_t r = 0; r < rows; ++r) std::copy_n(values + r * width, width, turned_.data() + (rows - 1 - r) * width);
+        for (int64_t r = 0; r < rows; ++r)
+            std::copy_n(values + r * width, width, turned_.data() + (rows - 1 - r) * width);
         return turned_.data();
     }
 
@@ -87,7 +92,7 @@ class Walk {
 // With smaller tiles where there is no room on a GPU.
 std::unique_ptr<Embedder> make_embedder(LanguageModel& model, const Compute& compute, const EmbedSettings& settings,
                                         TilePlan plan, const Embedder::Take& take) {
-    for (;; plan.tile /= 2) {
+    for (;; plan.tile = whole_tile(model, plan.tile / 2)) {
         try {
             const int64_t rows = std::clamp<int64_t>(plan.tile / 16, 1, plan.rows);
             return std::make_unique<Embedder>(model, compute, rows, plan.tile, settings.outputs, take);
@@ -110,21 +115,22 @@ bool rows_in_order(const EmbedTargets& targets, const EmbedSettings& settings) {
     return settings.strands == BothStrands::no && settings.pool == EmbedPool::none && targets.whole_records;
 }
 
-void embed(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer, const EmbedTargets& targets,
-           const EmbedSettings& settings, EmbeddingFile& file, const std::function<void(const EmbedProgress&)>& progress,
-           const std::atomic<bool>* stop) {
+void embed(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer,
+           const EmbedTargets& targets, const EmbedSettings& settings, EmbeddingFile& file,
+           const std::function<void(const EmbedProgress&)>& progress, const std::atomic<bool>* stop) {
     Walk walk(targets, settings, file);
     ThreadPool one(1);
     const int64_t outputs = settings.outputs.count(), M = model.config().d_model;
-    TargetPools pools(
-        compute.pool ? *compute.pool : one, settings.pool, outputs, M,
-        [&](const TargetPiece& p, int64_t rows, const float* values) { walk.put(p, rows, values, outputs * M); });
+    TargetPools pools(compute.pool ? *compute.pool : one, settings.pool, outputs, M,
+                      [&](const TargetPiece& p, int64_t rows, const float* values) {
+                          walk.put(p, rows, values, outputs * M);
+                      });
     TilePlan plan = tile_plan(model, compute, settings, rows_in_order(targets, settings));
     TargetTiles tiles(tokenizer, targets.records, targets.segments, plan);
     plan.tile = std::min(plan.tile, tiles.tokens_in_all());
-    const auto embedder = make_embedder(model, compute, settings, plan, [&](int64_t tile, int64_t index, const TensorRef& v) {
-        walk.take(pools, tile, index, v);
-    });
+    const auto embedder = make_embedder(
+        model, compute, settings, plan,
+        [&](int64_t tile, int64_t index, const TensorRef& v) { walk.take(pools, tile, index, v); });
     tiles.set_tile(embedder->tile(), embedder->rows());
     TargetTile tile;
     for (int64_t i = 0; tiles.next(tile); ++i) {

@@ -12,9 +12,14 @@ constexpr int64_t kBlock = 1 << 18;
 constexpr int64_t kNumber = sizeof(float);
 }  // namespace
 
-EmbeddingFile::EmbeddingFile(const std::string& path, int64_t n, int64_t width, BothStrands strands, bool in_order)
-    : writer_(path), waiting_(in_order ? nullptr : std::make_unique<ScratchFile>(path)), n_(n), width_(width),
-      columns_(strands == BothStrands::concat ? 2 * width : width), strands_(strands) {
+EmbeddingFile::EmbeddingFile(const std::string& path, int64_t n, int64_t width, BothStrands strands,
+                             bool in_order)
+    : writer_(path),
+      waiting_(in_order ? nullptr : std::make_unique<ScratchFile>(path)),
+      n_(n),
+      width_(width),
+      columns_(strands == BothStrands::concat ? 2 * width : width),
+      strands_(strands) {
     CHECK(!in_order || strands == BothStrands::no);
     writer_.dataset("embedding", {.dtype = DType::f32, .columns = columns_});
 }
@@ -28,7 +33,8 @@ void EmbeddingFile::put(int64_t first, int64_t count, const float* values, int p
     }
     const int64_t most = std::max<int64_t>(1, kBlock / columns_);
     for (; count > 0; first += most, values += most * width_, count -= most) {
-        const int64_t rows = std::min(count, most), offset = first * columns_ * kNumber, bytes = rows * columns_ * kNumber;
+        const int64_t rows = std::min(count, most), offset = first * columns_ * kNumber,
+                      bytes = rows * columns_ * kNumber;
         if (strands_ == BothStrands::no || (strands_ == BothStrands::mean && !again)) {
             waiting_->write(offset, values, bytes);
             continue;

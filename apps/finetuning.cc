@@ -33,11 +33,12 @@ class Finetuning {
                            {o_.labels, o_.group, o_.valid_fraction, seed()}, app_.console);
         folder_.check_data(d_.data);
         weigh_classes();
-        MemberSampler sampler(d_.data.records, d_.train, *d_.data.tokenizer, {o_.batch, o_.accumulation, seed(), o_.rc_augment});
-        if (!o_.steps) o_.steps = sampler.steps_of(*o_.epochs);
-        if (!o_.eval_every) o_.eval_every = sampler.steps_of(1);
         LanguageModel model(classifier_config());
         if (o_.freeze) model.freeze_backbone();
+        MemberSampler sampler(d_.data.records, d_.train, *d_.data.tokenizer,
+                              {o_.batch, o_.accumulation, seed(), o_.rc_augment, model.backbone().stride()});
+        if (!o_.steps) o_.steps = sampler.steps_of(*o_.epochs);
+        if (!o_.eval_every) o_.eval_every = sampler.steps_of(1);
         const cli::TileOptions tiles = tile_options(sampler);
         const int64_t recorded = folder_.stored().is_null() ? 0 : folder_.stored().value("tile", int64_t{0});
         const MemoryPlan plan = resumed_plans(model, compute_, tiles, recorded).front();

@@ -46,9 +46,13 @@ RecordClassifier::RecordClassifier(LanguageModel& model, const Compute& compute,
     CHECK(model.member_head());
 }
 
+int64_t RecordClassifier::longest_tile() const {
+    return whole_tile(model_, compute_.device == Device::cpu ? kTile : kTileOnGpu);
+}
+
 // To a quarter of a power of two: at most a quarter more than the record has, and few different lengths.
 int64_t RecordClassifier::padded_length(int64_t tokens) const {
-    const int64_t tile = compute_.device == Device::cpu ? kTile : kTileOnGpu;
+    const int64_t tile = longest_tile();
     if (tokens <= kShortest) return kShortest;
     if (tokens > tile) return ceil_div(tokens, tile) * tile;
     const auto step = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(tokens - 1))) / 4;
@@ -70,9 +74,8 @@ std::vector<double> RecordClassifier::classify(std::span<const TokenRecord> reco
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
         return padded[static_cast<size_t>(a)] > padded[static_cast<size_t>(b)];
     });
-    const int64_t longest_tile = compute_.device == Device::cpu ? kTile : kTileOnGpu;
     for (size_t first = 0, end; first < order.size(); first = end) {
-        const int64_t n = padded[static_cast<size_t>(order[first])], tile = std::min(n, longest_tile);
+        const int64_t n = padded[static_cast<size_t>(order[first])], tile = std::min(n, longest_tile());
         const auto most = static_cast<size_t>(std::clamp<int64_t>(tokens_ / tile, 1, kMostRows));
         for (end = first + 1; end < order.size() && end - first < most; ++end)
             if (padded[static_cast<size_t>(order[end])] != n) break;

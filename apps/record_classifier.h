@@ -32,6 +32,7 @@ class RecordClassifier {
         std::span<const int64_t> rows;  // places in `which`
         int64_t padded, tile;
     };
+    int64_t longest_tile() const;
     int64_t padded_length(int64_t tokens) const;
     void run_group(const Group& group, std::span<const TokenRecord> records, std::span<const int64_t> which,
                    std::span<double> to, const std::atomic<bool>* stop);

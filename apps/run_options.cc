@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "core/error.h"
+#include "datasets/labels.h"
 #include "io/hdf5.h"
 
 namespace adder::cli {
@@ -62,9 +63,11 @@ std::vector<int64_t> EvalOptions::baseline_orders() const {
 void EvalOptions::check() const {
     baseline_orders();
     data.check();
-    // What prepare wrote may hold a split.
-    const bool prepared = std::any_of(data.input.begin(), data.input.end(), looks_like_hdf5);
-    if (data.splits() || !data.valid.empty() || prepared) return;
+    // What prepare wrote, and a manifest, may hold a split.
+    const bool may_split = std::any_of(data.input.begin(), data.input.end(), [](const std::string& path) {
+        return looks_like_hdf5(path) || looks_like_manifest(path);
+    });
+    if (data.splits() || !data.valid.empty() || may_split) return;
     if (!baselines.empty())
         throw UsageError("--baselines: needs a split such as --valid-fraction, to learn from the other part");
     if (!part.empty()) throw UsageError("--part: needs a split such as --valid-fraction");
@@ -72,8 +75,9 @@ void EvalOptions::check() const {
 
 OptionList PrepareOptions::list() {
     OptionList l;
-    l.add({.name = "domain", .value = &data.domain, .unit = "dna", .help = "the kind of data", .required = true});
+    l.add({.name = "domain", .value = &data.domain, .unit = "dna|audio", .help = "the kind of data", .required = true});
     data.add_input_to(l);
+    data.add_symbols_to(l);
     data.add_reading_to(l);
     data.add_split_to(l);
     l.add({.name = "out", .value = &out, .unit = "FILE.h5", .help = "the token store to write", .required = true,
@@ -86,15 +90,23 @@ OptionList PrepareOptions::list() {
 OptionList GenerateOptions::list() {
     OptionList l;
     checkpoint.add_to(l, true);
-    l.add({.name = "tokens", .value = &tokens, .unit = "N", .help = "length of a record, the prompt included",
-           .range = at_least(1), .required = true});
-    l.add({.name = "num", .value = &num, .unit = "K", .help = "records", .range = between(1, 1e9)});
+    l.add({.name = "tokens", .value = &tokens, .unit = "N",
+           .help = "length of a record, the prompt included: bases, or tokens of audio",
+           .range = at_least(1), .derived = "from --seconds"});
+    l.add({.name = "seconds", .value = &seconds, .unit = "X", .help = "length of a record of audio, the prompt included",
+           .range = above(0), .derived = "from --tokens"});
+    l.add({.name = "num", .value = &num, .unit = "K", .help = "records, of every --class where there are several",
+           .range = between(1, 1e9)});
     l.add({.name = "seed", .value = &seed, .unit = "S", .help = "record k depends on the seed and on k alone",
            .range = at_least(0)});
-    l.add({.name = "out", .value = &out, .unit = "FILE", .help = "FASTA file to write, or - for standard output",
+    l.add({.name = "out", .value = &out, .unit = "PATH",
+           .help = "FASTA file to write, or - for standard output; audio: a file .wav or .flac of one record, a folder of "
+                   "WAV files, or - for raw PCM while it is made",
            .required = true, .is_path = true});
     l.add({.name = "prompt", .value = &prompt, .unit = "TEXT",
-           .help = "how every record begins: bases, or a FASTA file with one record"});
+           .help = "how every record begins: bases, or a FASTA file with one record; an audio file, or - for standard input"});
+    l.add({.name = "class", .value = &classes, .unit = "NAME",
+           .help = "class of the records, of a model trained with --class-conditional; may be repeated"});
     l.add({.name = "temperature", .value = &temperature, .unit = "X", .help = "divides the logits; 0 = always the likeliest",
            .range = at_least(0)});
     l.add({.name = "top-k", .value = &top_k, .unit = "K", .help = "draw from the K likeliest tokens",
@@ -103,6 +115,8 @@ OptionList GenerateOptions::list() {
            .help = "draw from the likeliest tokens that together reach probability P",
            .range = {.low = 0, .high = 1, .low_excluded = true}, .derived = "all"});
     l.add({.name = "allow-n", .value = &allow_n, .help = "let N be generated beside A, C, G and T"});
+    l.add({.name = "spectrogram", .value = &spectrogram, .help = "a PNG beside every audio file"});
+    l.add({.name = "overwrite", .value = &overwrite, .help = "replace the audio that is at --out"});
     l.add({.name = "batch", .value = &batch, .unit = "B", .help = "records at a time; changes no result",
            .range = between(1, 65536), .derived = "16, or --num where that is smaller"});
     l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile of the prompt", .range = between(1, 1 << 24),
@@ -110,6 +124,11 @@ OptionList GenerateOptions::list() {
     machine.add_dtype_to(l);
     machine.add_to(l);
     return l;
+}
+
+void GenerateOptions::check() const {
+    if (tokens && seconds) throw UsageError("--tokens, --seconds: give one of them");
+    if (!tokens && !seconds) throw UsageError("--tokens is missing, or --seconds; hint: how long a record is");
 }
 
 OptionList BenchOptions::list() {

@@ -46,13 +46,16 @@ struct GenerateOptions {
     CheckpointOptions checkpoint;
     int64_t num = 1, seed = 0;
     std::optional<int64_t> tokens, batch, top_k, tile;
-    std::optional<double> top_p;
+    std::optional<double> seconds, top_p;
     double temperature = 1;
     std::string out, prompt;
-    bool allow_n = false;
+    std::vector<std::string> classes;
+    bool allow_n = false, spectrogram = false, overwrite = false;
     MachineOptions machine;
 
     OptionList list();
+    // Throws UsageError when the length is not given once.
+    void check() const;
 };
 
 struct BenchOptions {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/ceil_div.h"
+
 namespace adder {
 
 int64_t score_tile(Device device, const ModelConfig& config) {
@@ -16,7 +18,7 @@ SegmentScorer::SegmentScorer(LanguageModel& model, const Compute& compute, const
     : tokenizer_(tokenizer), session_(model, compute, 1, T) {
     // On a GPU scores arrive when two more tiles have been given to it.
     for (int i = 0; i < (compute.device == Device::cuda ? 3 : 1); ++i)
-        flights_.push_back({Batch(1, T), std::vector<double>(static_cast<size_t>(T)), {}});
+        flights_.push_back({Batch(1, session_.tile()), std::vector<double>(static_cast<size_t>(session_.tile())), {}});
 }
 
 // Fills a tile with what comes next and has it scored.
@@ -32,7 +34,12 @@ void SegmentScorer::give(Flight& flight, std::span<const TokenRecord> records, s
         flight.pieces.push_back({next_.segment, filled, n});
         filled += n;
         next_.inside += n;
-        if (next_.inside == size) next_ = {next_.segment + 1, 0, next_.read};
+        if (next_.inside < size) continue;
+        next_ = {next_.segment + 1, 0, next_.read};
+        // Members begin at multiples of the model's stride.
+        const int64_t gap = ceil_div(filled, session_.stride()) * session_.stride() - filled;
+        write_padding(tokenizer_, gap, row + filled, false);
+        filled += gap;
     }
     if (filled == 0) return;  // what is left has no positions
     TokenRows tokens;

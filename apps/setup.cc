@@ -1,5 +1,7 @@
 #include "apps/setup.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -45,6 +47,10 @@ ModelConfig model_config(const cli::ModelOptions& o, int64_t vocabulary) {
     c.mixer = o.mixer;
     c.d_model = o.d_model;
     c.n_layer = o.layers;
+    c.backbone = o.backbone;
+    c.stage_pools = cli::ModelOptions::numbers("pool", o.pool);
+    c.expand_width = cli::ModelOptions::numbers("expand-width", o.expand_width);
+    c.stage_mixers = cli::ModelOptions::items(o.stage_mixers);
     c.vocab_size = vocabulary;
     c.d_state = o.d_state.value_or(0);
     c.headdim = o.headdim.value_or(0);
@@ -53,25 +59,47 @@ ModelConfig model_config(const cli::ModelOptions& o, int64_t vocabulary) {
     c.d_conv = o.d_conv;
     c.ngroups = o.ngroups;
     c.discretization = o.discretization == "zoh" ? Discretization::zoh : Discretization::euler;
+    c.tie_embeddings = !o.untied_head;
     c.resolve();
     return c;
 }
 
 void set_resolved(cli::ModelOptions& o, const ModelConfig& c) {
-    o.d_state = c.d_state;
+    if (c.d_state > 0) o.d_state = c.d_state;
     if (c.headdim > 0) o.headdim = c.headdim;
     if (c.dt_rank > 0) o.dt_rank = c.dt_rank;
+    o.mixer = c.mixer;
+    o.pool = fmt::format("{}", fmt::join(c.stage_pools, ","));
+    o.expand_width = fmt::format("{}", fmt::join(c.expand_width, ","));
+    o.stage_mixers = fmt::format("{}", fmt::join(c.stage_mixers, ","));
 }
+
+namespace {
+
+// Rows and tiles of a model with pools begin with whole groups.
+void check_stride(const LanguageModel& model, const cli::TileOptions& o, const std::vector<LengthStage>& stages) {
+    const int64_t stride = model.backbone().stride();
+    for (const LengthStage& s : stages)
+        if (s.L % stride != 0)
+            throw UsageError(fmt::format("--length: this model's pools need multiples of {}, got {}; hint: {}", stride, s.L,
+                                         (s.L + stride - 1) / stride * stride));
+    if (o.tile && *o.tile < o.length && *o.tile % stride != 0)
+        throw UsageError(fmt::format("--tile: this model's pools need multiples of {}, got {}; hint: {}", stride, *o.tile,
+                                     whole_tile(model, *o.tile)));
+}
+
+}  // namespace
 
 std::vector<MemoryPlan> stage_plans(LanguageModel& model, const Compute& compute, const cli::TileOptions& o, int64_t tile) {
     const int64_t memory = o.memory ? o.memory->count : default_memory_bytes(compute.device);
     const int64_t keep = o.keep.value_or(o.tile ? 1 : -1);
     std::vector<MemoryPlan> plans;
     const std::vector<LengthStage> stages = o.stages();
+    check_stride(model, o, stages);
     for (size_t i = stages.size(); i-- > 0;) {
         const LengthStage& stage = stages[i];
         TileOptions tiles{stage.B, stage.L, 0, keep};
-        if (tile > 0) tiles.T = std::clamp<int64_t>(tile * o.batch / stage.B, 1, stage.L);
+        if (tile > 0) tiles.T = std::min(whole_tile(model, tile * o.batch / stage.B), stage.L);
         plans.insert(plans.begin(), choose_tiles(model, compute, tiles, memory));
         // The last stage decides; an earlier one of shorter sequences would otherwise choose for itself.
         tile = plans.back().tiles.T;
@@ -102,6 +130,13 @@ std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>&
     std::string text = fmt::format(
         "model    {} d_model {} layers {} d_state {}, {} parameters\n", c.mixer, c.d_model, c.n_layer, c.d_state,
         p.parameters);
+    if (c.backbone == "unet") {
+        text += "stages  ";
+        for (int64_t i = 0; i < c.n_stages(); ++i)
+            text += fmt::format(" {} of width {} ({} blocks)", c.stage(i).mixer, c.stage(i).d_model, c.stage(i).n_layer) +
+                    (i + 1 < c.n_stages() ? fmt::format(", pool {},", c.stage_pools[static_cast<size_t>(i)]) : "");
+        text += "\n";
+    }
     for (const MemoryPlan& s : plans)
         text += fmt::format("step     {} x {} x {} tokens, {} tile{} of {}, {} kept, {:.3g} GFLOP\n", accumulation,
                             s.tiles.B, s.tiles.L, s.n_tiles, s.n_tiles == 1 ? "" : "s", s.tiles.T,

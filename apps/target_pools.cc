@@ -18,9 +18,15 @@ constexpr int64_t kColumns = 64;
 // Positions of a task that copies.
 constexpr int64_t kCopied = 256;
 
-inline double number(double x) { return x; }
-inline double number(float x) { return static_cast<double>(x); }
-inline double number(bf16 x) { return static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16)); }
+inline double number(double x) {
+    return x;
+}
+inline double number(float x) {
+    return static_cast<double>(x);
+}
+inline double number(bf16 x) {
+    return static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16));
+}
 
 template <class T>
 void add_rows(const T* at, int64_t stride, int64_t count, int64_t columns, EmbedPool pool, double* sum) {
@@ -28,7 +34,8 @@ void add_rows(const T* at, int64_t stride, int64_t count, int64_t columns, Embed
     std::copy_n(sum, columns, s.begin());
     const auto pass = [&](auto take) {
         for (int64_t t = 0; t < count; ++t, at += stride)
-            for (int64_t c = 0; c < columns; ++c) s[static_cast<size_t>(c)] = take(s[static_cast<size_t>(c)], number(at[c]));
+            for (int64_t c = 0; c < columns; ++c)
+                s[static_cast<size_t>(c)] = take(s[static_cast<size_t>(c)], number(at[c]));
     };
     if (pool == EmbedPool::mean)
         pass([](double a, double b) { return a + b; });
@@ -48,7 +55,11 @@ EmbedPool embed_pool(std::string_view name) {
 }
 
 TargetPools::TargetPools(ThreadPool& threads, EmbedPool pool, int64_t outputs, int64_t M, Give give)
-    : threads_(threads), pool_(pool), outputs_(outputs), M_(M), give_(std::move(give)),
+    : threads_(threads),
+      pool_(pool),
+      outputs_(outputs),
+      M_(M),
+      give_(std::move(give)),
       rows_(static_cast<size_t>(outputs * M)) {}
 
 // A slot for each piece: the one it has, or a fresh one.
@@ -93,7 +104,8 @@ void TargetPools::copy(int64_t index, const TensorRef& values) {
     threads_.run(ceil_div(positions, kCopied), [&](int64_t task) {
         for (int64_t i = task * kCopied; i < std::min(positions, (task + 1) * kCopied); ++i)
             for (int64_t c = 0; c < M_; ++c)
-                rows_[static_cast<size_t>(i * width() + index * M_ + c)] = static_cast<float>(number(base[i * M_ + c]));
+                rows_[static_cast<size_t>(i * width() + index * M_ + c)] =
+                    static_cast<float>(number(base[i * M_ + c]));
     });
 }
 
@@ -103,7 +115,8 @@ void TargetPools::close(const std::vector<TargetPiece>& pieces) {
         if (!p.ends) continue;
         const double* sum = sums_.data() + slots_[i] * width();
         const double scale = pool_ == EmbedPool::mean ? static_cast<double>(p.done + p.count) : 1;
-        for (int64_t c = 0; c < width(); ++c) rows_[static_cast<size_t>(c)] = static_cast<float>(sum[c] / scale);
+        for (int64_t c = 0; c < width(); ++c)
+            rows_[static_cast<size_t>(c)] = static_cast<float>(sum[c] / scale);
         free_slots_.push_back(slots_[i]);
         slot_of_.erase(2 * p.target + p.reverse);
         give_(p, 1, rows_.data());
@@ -115,15 +128,23 @@ void TargetPools::give_positions(const std::vector<TargetPiece>& pieces, int64_t
 }
 
 void TargetPools::take(const std::vector<TargetPiece>& pieces, int64_t index, const TensorRef& values) {
-    CHECK(values.rank() == 3 && values.size(2) == M_ && index >= 0 && index < outputs_ && values.contiguous());
+    CHECK(values.rank() == 3 && values.size(2) == M_ && index >= 0 && index < outputs_ &&
+          values.contiguous());
     const bool positions = pool_ == EmbedPool::none;
     if (index == 0 && !positions) open(pieces);
     const auto with = [&]<class T>(T) { positions ? copy<T>(index, values) : add<T>(pieces, index, values); };
     switch (values.dtype) {
-        case DType::f32: with(float{}); break;
-        case DType::f64: with(double{}); break;
-        case DType::bf16: with(bf16{}); break;
-        default: CHECK(false);
+        case DType::f32:
+            with(float{});
+            break;
+        case DType::f64:
+            with(double{});
+            break;
+        case DType::bf16:
+            with(bf16{});
+            break;
+        default:
+            CHECK(false);
     }
     if (index + 1 < outputs_) return;
     positions ? give_positions(pieces, values.size(1)) : close(pieces);

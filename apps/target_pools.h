@@ -15,18 +15,19 @@ namespace adder {
 enum class EmbedPool { mean, last, max, none };
 EmbedPool embed_pool(std::string_view name);
 
-// Positions are added one after the other in f64, so that neither tiles nor threads change a bit. A NaN stays.
+// Positions are added one after the other in f64, so that neither tiles nor threads change a bit. A NaN
+// stays.
 class TargetPools {
   public:
-    // Rows of a piece's target: with EmbedPool::none its positions [piece.done, piece.done + piece.count) in reading
-    // direction, else one row, when the target ends. A row has outputs x M numbers, output by output.
+    // Rows of a piece's target: with EmbedPool::none its positions [piece.done, piece.done + piece.count) in
+    // reading direction, else one row, when the target ends. A row has outputs x M numbers, output by output.
     using Give = std::function<void(const TargetPiece& piece, int64_t rows, const float* values)>;
 
     TargetPools(ThreadPool& threads, EmbedPool pool, int64_t outputs, int64_t M, Give give);
 
     int64_t width() const { return outputs_ * M_; }
-    // Output `index` of a tile whose pieces these are: values (rows,n,M) f32, bf16 or f64, on the host. All outputs of a tile
-    // in turn, all tiles in turn.
+    // Output `index` of a tile whose pieces these are: values (rows,n,M) f32, bf16 or f64, on the host. All
+    // outputs of a tile in turn, all tiles in turn.
     void take(const std::vector<TargetPiece>& pieces, int64_t index, const TensorRef& values);
 
   private:

@@ -11,14 +11,17 @@ namespace adder {
 
 namespace {
 
-// Products on the CPU are cut at multiples of so many tokens, so that a row may end there without a change to its bits.
+// Products on the CPU are cut at multiples of so many tokens, so that a row may end there without a change to
+// its bits.
 constexpr int64_t kBlock = 256;
 // A record's padding makes it a multiple of this.
 constexpr int64_t kShortest = 16;
 // Records among which those of one length are looked for.
 constexpr size_t kWindow = 8192;
 
-int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
+int64_t round_up(int64_t n, int64_t to) {
+    return ceil_div(n, to) * to;
+}
 
 }  // namespace
 
@@ -36,7 +39,7 @@ TargetTiles::TargetTiles(const Tokenizer& tokenizer, std::span<const TokenRecord
 }
 
 void TargetTiles::set_tile(int64_t tile, int64_t rows) {
-    CHECK(tile >= 1 && rows >= 1 && given_ == 0);
+    CHECK(tile >= 1 && rows >= 1 && given_ == 0 && (tile % plan_.stride == 0 || tile >= in_all_));
     plan_.tile = tile;
     plan_.rows = rows;
     weights_.resize(static_cast<size_t>(std::min(tile, in_all_)));
@@ -49,18 +52,21 @@ TargetTiles::Run TargetTiles::run_of(const Member& member, int64_t target) const
 
 // How far a record is read. All its bits follow from its length: what is not read would change none.
 int64_t TargetTiles::padded(int64_t length, int64_t needed) const {
-    if (plan_.packed) return needed;
+    if (plan_.packed) return round_up(needed, plan_.stride);
     const auto eighth = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(length)) / 8);
     return std::min(round_up(length, std::clamp(eighth, kShortest, kBlock)), round_up(needed, kBlock));
 }
 
 TargetTiles::Member TargetTiles::member_at(size_t first, bool reverse) const {
-    const auto target = [&](size_t i) -> const Segment& { return targets_[static_cast<size_t>(by_record_[i])]; };
+    const auto target = [&](size_t i) -> const Segment& {
+        return targets_[static_cast<size_t>(by_record_[i])];
+    };
     Member m;
     m.record = target(first).record;
     m.reverse = reverse;
     m.first = m.last = first;
-    m.length = tokenizer_.n_tokens(static_cast<int64_t>(records_[static_cast<size_t>(m.record)].symbols.size()));
+    m.length =
+        tokenizer_.n_tokens(static_cast<int64_t>(records_[static_cast<size_t>(m.record)].symbols.size()));
     int64_t needed = 0;
     for (; m.last < by_record_.size() && target(m.last).record == m.record; ++m.last) {
         const Run run = run_of(m, by_record_[m.last]);
@@ -87,7 +93,8 @@ bool TargetTiles::next_of_window(Member& member) {
             if (!m) break;
             window_.push_back(*m);
         }
-        std::stable_sort(window_.begin(), window_.end(), [](const Member& a, const Member& b) { return a.reads < b.reads; });
+        std::stable_sort(window_.begin(), window_.end(),
+                         [](const Member& a, const Member& b) { return a.reads < b.reads; });
         std::reverse(window_.begin(), window_.end());
     }
     if (window_.empty()) return false;
@@ -113,8 +120,8 @@ void TargetTiles::give(Reading& reading, int64_t count, int64_t row, int64_t at,
     uint16_t* ids = tile.ids.data() + row * tile.n + at;
     const int64_t real = std::clamp<int64_t>(m.length - from, 0, count);
     if (real > 0)
-        tokenizer_.write(records_[static_cast<size_t>(m.record)].symbols, m.reverse ? m.length - from - real : from, real,
-                         m.reverse, ids, weights_.data());
+        tokenizer_.write(records_[static_cast<size_t>(m.record)].symbols,
+                         m.reverse ? m.length - from - real : from, real, m.reverse, ids, weights_.data());
     std::fill(ids + real, ids + count, tokenizer_.pad());
     uint8_t* start = tile.start.data() + row * tile.n + at;
     std::fill(start, start + count, uint8_t{0});

@@ -12,10 +12,10 @@ namespace adder {
 // Positions of a tile that belong to one target.
 struct TargetPiece {
     int64_t target = 0;
-    bool reverse = false;           // of the other strand
+    bool reverse = false;                   // of the other strand
     int64_t row = 0, begin = 0, count = 0;  // in the tile
-    int64_t done = 0;               // positions of the target that came before, in reading direction
-    bool ends = false;              // the target ends with these
+    int64_t done = 0;                       // positions of the target that came before, in reading direction
+    bool ends = false;                      // the target ends with these
 };
 
 // Tokens of `rows` rows of n, each row's at absolute position t0 of its sequence.
@@ -27,24 +27,25 @@ struct TargetTile {
 };
 
 struct TilePlan {
-    int64_t tile = 1;          // tokens at most, over all rows
+    int64_t tile = 1;          // tokens at most, over all rows; a multiple of the stride
+    int64_t stride = 1;        // records and tiles begin at multiples of it
     int64_t rows = 1;          // at most; none has fewer than 16 tokens but where a tile has
     bool packed = false;       // one row, records after each other; else a row for each, a longer one in tiles of its own
     bool two_strands = false;  // each record also reversed
     bool in_order = false;     // records in their order; else those of one length together
 };
 
-// A target is a run of tokens of a record, read from the record's first token on (on the other strand from its last one):
-// its left context is everything before it. Records are read once a strand, as far as their last target; without targets
-// not at all.
+// A target is a run of tokens of a record, read from the record's first token on (on the other strand from
+// its last one): its left context is everything before it. Records are read once a strand, as far as their
+// last target; without targets not at all.
 //
-// Not packed, a record is padded to a length that follows from its own alone (at most an eighth more): no bit of a row
-// then depends on the other records or, at multiples of 1,024, on the tile.
+// Not packed, a record is padded to a length that follows from its own alone (at most an eighth more): no bit
+// of a row then depends on the other records or, at multiples of 1,024, on the tile.
 class TargetTiles {
   public:
     // `targets` are in tokens, at least one each, inside their records. All of it must outlive this.
-    TargetTiles(const Tokenizer& tokenizer, std::span<const TokenRecord> records, std::span<const Segment> targets,
-                const TilePlan& plan);
+    TargetTiles(const Tokenizer& tokenizer, std::span<const TokenRecord> records,
+                std::span<const Segment> targets, const TilePlan& plan);
 
     // Before the first call of `next`.
     void set_tile(int64_t tile, int64_t rows);

@@ -30,7 +30,19 @@ void ModelOptions::add_to(OptionList& list) {
     list.add({.name = "mixer", .value = &mixer, .unit = "mamba1|mamba2", .help = "the sequence mixer"});
     list.add({.name = "d-model", .value = &d_model, .unit = "M", .help = "width of the residual stream",
               .range = between(1, 65536)});
-    list.add({.name = "layers", .value = &layers, .unit = "N", .help = "blocks", .range = between(1, 1024)});
+    list.add({.name = "layers", .value = &layers, .unit = "N",
+              .help = "blocks; of a U-Net, of each way through a stage: N down, N up, N in the innermost",
+              .range = between(1, 1024)});
+    list.add({.name = "backbone", .value = &backbone, .unit = "flat|unet",
+              .help = "blocks at one rate, or a U-Net whose stages run at falling rates"});
+    list.add({.name = "pool", .value = &pool, .unit = "P,P",
+              .help = "U-Net: steps that become one between neighbouring stages; --length and --tile are multiples of their "
+                      "product",
+              .derived = "4,4"});
+    list.add({.name = "expand-width", .value = &expand_width, .unit = "E,E",
+              .help = "U-Net: how much wider the next stage is, one number for all or one a pool", .derived = "2"});
+    list.add({.name = "stage-mixers", .value = &stage_mixers, .unit = "A,B,C",
+              .help = "U-Net: a mixer for each stage, the outermost first", .derived = "--mixer in all"});
     list.add({.name = "d-state", .value = &d_state, .unit = "N", .help = "states a channel",
               .range = between(1, 256), .derived = "16 for mamba1, 128 for mamba2"});
     list.add({.name = "expand", .value = &expand, .unit = "E", .help = "inner channels a model channel",
@@ -45,8 +57,39 @@ void ModelOptions::add_to(OptionList& list) {
               .range = at_least(1), .derived = "M/16, rounded up"});
     list.add({.name = "discretization", .value = &discretization, .unit = "euler|zoh",
               .help = "of B: dt B as in state-spaces/mamba, or the exact zero-order hold"});
+    list.add({.name = "untied-head", .value = &untied_head, .help = "predict with weights of their own, not with the embedding's"});
     list.add({.name = "init", .value = &init, .unit = "CHECKPOINT", .help = "start from these weights",
               .is_path = true});
+}
+
+std::vector<std::string> ModelOptions::items(const std::string& list) {
+    std::vector<std::string> all;
+    for (size_t at = 0; !list.empty() && at <= list.size();) {
+        const size_t comma = std::min(list.find(',', at), list.size());
+        all.push_back(list.substr(at, comma - at));
+        at = comma + 1;
+    }
+    return all;
+}
+
+std::vector<int64_t> ModelOptions::numbers(const char* option, const std::string& list) {
+    std::vector<int64_t> all;
+    for (const std::string& item : items(list)) {
+        int64_t n = 0;
+        const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), n);
+        if (error != std::errc() || end != item.data() + item.size() || n < 1)
+            throw UsageError(fmt::format("--{}: expected positive numbers such as 4,4, got '{}'", option, list));
+        all.push_back(n);
+    }
+    return all;
+}
+
+void ModelOptions::check() const {
+    numbers("pool", pool);
+    numbers("expand-width", expand_width);
+    if (backbone == "unet") return;
+    for (const auto& [name, value] : {std::pair{"pool", &pool}, {"expand-width", &expand_width}, {"stage-mixers", &stage_mixers}})
+        if (!value->empty()) throw UsageError(fmt::format("--{}: needs --backbone unet", name));
 }
 
 void TileOptions::add_to(OptionList& list) {
@@ -110,7 +153,9 @@ void OptimizerOptions::add_to(OptionList& list) {
 }
 
 void TrainOptions::add_groups(OptionList& list) {
-    list.add({.name = "domain", .value = &data.domain, .unit = "dna", .help = "the kind of data", .required = true});
+    list.add({.name = "domain", .value = &data.domain, .unit = "dna|audio", .help = "the kind of data", .required = true});
+    list.add({.name = "preset", .value = &preset, .unit = "sc09|sc09-large|youtubemix",
+              .help = "model and training of a published raw-audio model; other options that are given replace parts of it"});
     data.add_input_to(list);
     data.add_split_to(list);
     data.add_model_to(list);
@@ -152,6 +197,7 @@ OptionList TrainOptions::plan_list() {
 void TrainOptions::resolve() {
     data.check();
     tiles.stages();
+    model.check();
     if (resume && overwrite) throw UsageError("--resume and --overwrite exclude each other");
     if (!eval_every) eval_every = std::max<int64_t>(1, optimizer.steps / 10);
 }

@@ -17,12 +17,20 @@ namespace adder::cli {
 struct ModelOptions {
     std::string mixer = ModelConfig{}.mixer;
     int64_t d_model = ModelConfig{}.d_model, layers = ModelConfig{}.n_layer;
+    std::string backbone = ModelConfig{}.backbone;
+    std::string pool, expand_width, stage_mixers;  // of a U-Net, separated by commas
     std::optional<int64_t> d_state, headdim, dt_rank;
     int64_t expand = ModelConfig{}.expand, d_conv = ModelConfig{}.d_conv, ngroups = ModelConfig{}.ngroups;
     std::string discretization = "euler";
+    bool untied_head = false;
     std::string init;
 
     void add_to(OptionList& list);
+    // Throws UsageError for lists that are none, or are of a U-Net where there is none.
+    void check() const;
+    // The items of a list "A,B", and those of a list of numbers, none where it is empty. Throws UsageError naming `option`.
+    static std::vector<std::string> items(const std::string& list);
+    static std::vector<int64_t> numbers(const char* option, const std::string& list);
 };
 
 // Sequences a step and how they are cut.
@@ -52,7 +60,7 @@ struct TrainOptions {
     TileOptions tiles;
     OptimizerOptions optimizer;
     MachineOptions machine;
-    std::string out;
+    std::string out, preset;
     std::optional<int64_t> eval_every, save_every, stop_after;
     bool resume = false, overwrite = false, profile = false;
 

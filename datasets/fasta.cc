@@ -89,7 +89,7 @@ struct FastaReader::Impl {
     // Of the present record:
     std::string name;
     int64_t header_line = 0, n_letters = 0, skipped = 0;
-    bool in_sequence = false, after_return = false;
+    bool in_sequence = false, after_return = false, has_blanks = false;
 
     explicit Impl(InputFile f) : file(std::move(f)) {}
 
@@ -171,7 +171,7 @@ void FastaReader::Impl::read_header(FastaRecord& record) {
     name = record.name;
     header_line = line++;
     column = n_letters = skipped = record.skipped = 0;
-    after_return = false;
+    after_return = has_blanks = false;
     in_sequence = true;
 }
 
@@ -194,7 +194,9 @@ void FastaReader::Impl::take_other(char c) {
         ++skipped;
     else if (c == '\r')
         after_return = true;
-    else if (!is_blank(c))
+    else if (is_blank(c))
+        has_blanks = true;
+    else
         bad_letter(c);
 }
 
@@ -237,6 +239,7 @@ bool FastaReader::next_header(FastaRecord& record) {
 
 std::string_view FastaReader::next_letters() { return impl_->next_letters(); }
 int64_t FastaReader::skipped() const { return impl_->skipped; }
+bool FastaReader::has_blanks() const { return impl_->has_blanks; }
 
 bool FastaReader::next(FastaRecord& record) {
     if (!next_header(record)) return false;

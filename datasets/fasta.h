@@ -36,6 +36,8 @@ class FastaReader {
     bool next_header(FastaRecord& record);
     std::string_view next_letters();
     int64_t skipped() const;
+    // Whether blanks stand in the lines of the record as far as it was read: then no index can tell where a letter is.
+    bool has_blanks() const;
 
   private:
     struct Impl;

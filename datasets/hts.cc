@@ -12,8 +12,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <limits>
 #include <system_error>
 #include <utility>
 
@@ -140,6 +143,46 @@ InputFile::Block InputFile::next_block() {
     CHECK(impl_->text);
     if (std::exchange(impl_->has_first, false)) return impl_->first;
     return impl_->read_block();
+}
+
+struct FaiFile::Impl {
+    FaidxPtr fai;
+    std::string path;
+};
+
+FaiFile::FaiFile(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+FaiFile::~FaiFile() = default;
+
+bool FaiFile::build(const std::string& fasta, const std::string& fai, const std::string& gzi) {
+    hts_set_log_level(HTS_LOG_OFF);
+    return fai_build3(fasta.c_str(), fai.c_str(), gzi.c_str()) == 0;
+}
+
+std::unique_ptr<FaiFile> FaiFile::open(const std::string& fasta, const std::string& fai, const std::string& gzi) {
+    hts_set_log_level(HTS_LOG_OFF);
+    FaidxPtr opened(fai_load3(fasta.c_str(), fai.c_str(), gzi.c_str(), 0));
+    if (!opened) return nullptr;
+    return std::unique_ptr<FaiFile>(new FaiFile(std::make_unique<Impl>(Impl{std::move(opened), fai})));
+}
+
+std::vector<FaiFile::Sequence> FaiFile::sequences() const {
+    // Lengths past 2^31 are not to be had from every htslib.
+    std::vector<Sequence> all;
+    std::ifstream lines(impl_->path);
+    for (Sequence s; std::getline(lines, s.name, '\t') && lines >> s.length;) {
+        lines.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+        all.push_back(s);
+    }
+    return all;
+}
+
+bool FaiFile::fetch(const std::string& name, int64_t begin, int64_t n, std::string& letters) const {
+    hts_pos_t got = 0;
+    const std::unique_ptr<char, Close<std::free>> text(
+        faidx_fetch_seq64(impl_->fai.get(), name.c_str(), begin, begin + n - 1, &got));
+    if (!text || got != n) return false;
+    letters.assign(text.get(), static_cast<size_t>(got));
+    return true;
 }
 
 struct AlignmentFile::Impl {

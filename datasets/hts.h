@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace adder {
 
@@ -39,6 +40,29 @@ class InputFile {
   private:
     friend class AlignmentFile;
     struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+// The index of a FASTA file, plain or bgzip, as `samtools faidx` writes it: a .fai, and for bgzip a .gzi beside it.
+class FaiFile {
+  public:
+    struct Sequence {
+        std::string name;
+        int64_t length = 0;
+    };
+    // Writes an index of `fasta`; false where it has none (gzip, lines of uneven length, a place that cannot be written).
+    static bool build(const std::string& fasta, const std::string& fai, const std::string& gzi);
+    // Null where there is no index of that name or it is damaged.
+    static std::unique_ptr<FaiFile> open(const std::string& fasta, const std::string& fai, const std::string& gzi);
+    ~FaiFile();
+
+    std::vector<Sequence> sequences() const;  // in the order of the file
+    // Letters [begin, begin + n) of a sequence; false where the file does not give so many.
+    bool fetch(const std::string& name, int64_t begin, int64_t n, std::string& letters) const;
+
+  private:
+    struct Impl;
+    explicit FaiFile(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> impl_;
 };
 

@@ -211,8 +211,8 @@ std::vector<int64_t> locate(const BedFile& bed, std::span<const std::string> nam
             at = bare.find(i.contig);
             if (at == bare.end()) {
                 std::vector<std::string> some(names.begin(), names.begin() + static_cast<int64_t>(std::min<size_t>(names.size(), 1000)));
-                fail("[bed] {}, line {}: the input has no sequence '{}'; the nearest name is '{}'", bed.path, i.line,
-                     shown(i.contig), nearest_name(i.contig, some));
+                fail("[bed] {}, line {}: the input has no sequence '{}'{}", bed.path, i.line, shown(i.contig),
+                     some.empty() ? "" : fmt::format("; the nearest name is '{}'", nearest_name(i.contig, some)));
             }
         }
         if (at->second == kSeveral)

@@ -14,6 +14,7 @@
 #include "kernels/pool/pool_cuda.h"
 #include "kernels/projection_step/projection_step_cuda.h"
 #include "kernels/sample/sample_cuda.h"
+#include "kernels/shift/shift_cuda.h"
 #include "kernels/scan/scan_cuda.h"
 #include "kernels/ssd/ssd_cuda.h"
 
@@ -92,11 +93,16 @@ void scan_step(Ctx&, const ScanArgs&, const TensorRef&, const TensorRef&) { no_c
 bool scan_step_low_rank_fits(const ScanArgs&, const LowRankStep&, const TensorRef&) { no_cuda(); }
 void scan_step_low_rank(Ctx&, const ScanArgs&, const LowRankStep&, const TensorRef&, const TensorRef&) { no_cuda(); }
 
+// shift
+void shift_forward(Ctx&, const ShiftArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
+void shift_backward(Ctx&, const TensorRef&, const TensorRef&, const TensorRef&, const TensorRef&) { no_cuda(); }
+void group_starts(Ctx&, const TensorRef&, int64_t, const TensorRef&) { no_cuda(); }
+
 // ssd
 int64_t ssd_forward_scratch_bytes(const SsdArgs&, const SsdOut&) { no_cuda(); }
 void ssd_forward(Ctx&, const SsdArgs&, const SsdOut&, void*) { no_cuda(); }
 int64_t ssd_backward_scratch_bytes(const SsdArgs&) { no_cuda(); }
 void ssd_backward(Ctx&, const SsdArgs&, const TensorRef&, const SsdGrads&, void*) { no_cuda(); }
-void ssd_step(Ctx&, const SsdArgs&, const TensorRef&, const TensorRef&) { no_cuda(); }
+void ssd_step(Ctx&, const SsdArgs&, const TensorRef&, const TensorRef&, bool) { no_cuda(); }
 
 }  // namespace adder::cuda

@@ -25,7 +25,8 @@ constexpr Range kFraction = {.low = 0, .high = 1, .high_excluded = true};
 
 void DataOptions::add_input_to(OptionList& list) {
     list.add({.name = "input", .value = &input, .unit = "PATH",
-              .help = "FASTA or FASTQ (plain, gzip, bgzf), SAM, BAM, CRAM or what prepare wrote: a file, a folder, or -",
+              .help = "FASTA or FASTQ (plain, gzip, bgzf), SAM, BAM, CRAM; or WAV, FLAC, OGG, Opus, MP3, AIFF or a manifest of such "
+                      "files; or what prepare wrote: a file, a folder, or -",
               .required = true, .is_path = true});
 }
 
@@ -35,24 +36,32 @@ void DataOptions::add_split_to(OptionList& list) {
               .help = "intervals whose column 'split' (or the fourth) says train, valid or test; the rest is not used",
               .is_path = true});
     list.add({.name = "valid-contigs", .value = &valid_contigs, .unit = "A,B",
-              .help = "hold out the contigs of these names"});
+              .help = "hold out the contigs, or audio records, of these names"});
     list.add({.name = "test-contigs", .value = &test_contigs, .unit = "A,B",
-              .help = "keep the contigs of these names for testing"});
+              .help = "keep the contigs, or audio records, of these names for testing"});
     list.add({.name = "valid-fraction", .value = &valid_fraction, .unit = "F",
-              .help = "hold out the last F of every contig", .range = kFraction});
+              .help = "hold out the last F of every contig; of several audio files F of them, groups whole", .range = kFraction});
     list.add({.name = "test-fraction", .value = &test_fraction, .unit = "F",
-              .help = "keep the last F of every contig for testing, behind what is held out", .range = kFraction});
+              .help = "keep as much for testing, of a contig behind what is held out", .range = kFraction});
     list.add({.name = "gap", .value = &gap, .unit = "BP",
-              .help = "bases before each of these fractions that belong to no part", .range = at_least(0)});
+              .help = "bases, or samples of audio, before each of these fractions that belong to no part", .range = at_least(0)});
 }
 
-void DataOptions::add_model_to(OptionList& list) { dna.add_model_to(list); }
+void DataOptions::add_model_to(OptionList& list) {
+    dna.add_model_to(list);
+    audio.add_model_to(list);
+}
 
-void DataOptions::add_reading_to(OptionList& list) { dna.add_reading_to(list); }
+void DataOptions::add_reading_to(OptionList& list) {
+    dna.add_reading_to(list);
+    audio.add_reading_to(list);
+}
+
+void DataOptions::add_symbols_to(OptionList& list) { audio.add_symbols_to(list); }
 
 bool DataOptions::splits() const {
     return !split_bed.empty() || !valid_contigs.empty() || !test_contigs.empty() || valid_fraction > 0 ||
-           test_fraction > 0;
+           test_fraction > 0 || audio.splits();
 }
 
 SplitOptions DataOptions::split() const {
@@ -62,14 +71,30 @@ SplitOptions DataOptions::split() const {
 void DataOptions::check() const {
     const bool contigs = !valid_contigs.empty() || !test_contigs.empty();
     const bool fractions = valid_fraction > 0 || test_fraction > 0;
-    if (!valid.empty() + !split_bed.empty() + contigs + fractions > 1)
+    if (!valid.empty() + !split_bed.empty() + contigs + fractions + audio.splits() > 1)
         throw UsageError(
-            "--valid, --split-bed, --valid-contigs or --test-contigs, and --valid-fraction or --test-fraction exclude each "
-            "other");
+            "--valid, --split-bed, --valid-contigs or --test-contigs, --valid-where or --test-where, and --valid-fraction or "
+            "--test-fraction exclude each other");
     if (gap > 0 && !fractions) throw UsageError("--gap: needs --valid-fraction or --test-fraction");
     if (valid_fraction + test_fraction >= 1)
         throw UsageError("--valid-fraction, --test-fraction: together they leave nothing to train on");
     dna.check();
+    audio.check();
+}
+
+void DataOptions::check_domain(const std::set<std::string>& given) const {
+    DataOptions copy;
+    OptionList of_dna, of_audio;
+    copy.dna.add_model_to(of_dna);
+    copy.dna.add_reading_to(of_dna);
+    copy.audio.add_model_to(of_audio);
+    copy.audio.add_reading_to(of_audio);
+    for (OptionList* others : {&of_dna, &of_audio}) {
+        const char* owner = others == &of_dna ? "dna" : "audio";
+        if (domain == owner) continue;
+        for (const std::string& name : given)
+            if (others->find(name)) throw UsageError(fmt::format("--{}: of --domain {}, not of {}", name, owner, domain));
+    }
 }
 
 }  // namespace adder

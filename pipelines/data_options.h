@@ -1,9 +1,11 @@
 // Options of the data side, visited for the command line, --help, --print-config, run.json and the comparison on resume.
 #pragma once
+#include <set>
 #include <string>
 #include <vector>
 
 #include "core/options.h"
+#include "pipelines/audio/options.h"
 #include "pipelines/dna/options.h"
 #include "pipelines/split.h"
 
@@ -18,6 +20,9 @@ struct DataOptions {
     double valid_fraction = 0, test_fraction = 0;
     int64_t gap = 0;
     dna::DnaOptions dna = {};
+    audio::AudioOptions audio = {};
+    // Not an option: the only records that are wanted, by name or "file:name"; others may be left unread. Empty = all.
+    std::vector<std::string> only = {};
     // Not an option: the class names of a checkpoint, in the order of their tokens; empty = from the labels of the input.
     std::vector<std::string> classes = {};
 
@@ -27,12 +32,16 @@ struct DataOptions {
     // belongs to reading one input.
     void add_model_to(OptionList& list);
     void add_reading_to(OptionList& list);
+    // Of the options of a model those that decide what a token store holds.
+    void add_symbols_to(OptionList& list);
 
     bool splits() const;  // whether the input is split
-    // Of all options but --valid.
+    // Of all options but --valid and those of audio.
     SplitOptions split() const;
     // Throws UsageError for ways of holding out that exclude each other and for options that do not go together.
     void check() const;
+    // Throws UsageError for one of these options that belongs to another domain than `domain`.
+    void check_domain(const std::set<std::string>& given) const;
 };
 
 }  // namespace adder

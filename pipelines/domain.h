@@ -1,9 +1,9 @@
-// The seam between a domain (DNA today) and everything else: a domain is one folder beside this file, one line in
+// The seam between a domain (DNA, audio) and everything else: a domain is one folder beside this file, one line in
 // registry.cc, and its options in DataOptions.
 #pragma once
 #include <cstdint>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,8 +27,27 @@ struct Dataset {
     std::vector<std::string> files;    // what was read, in order
     std::string digest, valid_digest;  // of the inputs' records, and of the held-out inputs' ("" without)
     std::string split_digest;          // of which part every symbol belongs to ("" where nothing is split)
+    // Options that the inputs decided, as `audio`'s sample rate: a JSON object, option -> value, for a run to record.
+    nlohmann::json resolved = nlohmann::json::object();
     std::vector<std::string> report;   // lines for the user: counts of what was read, kept and dropped
     std::vector<std::string> warnings;  // lines for the user: what is probably not meant
+};
+
+// Tokens of one record to samples of a signal, as they come; memory does not grow.
+class SampleDecoder {
+  public:
+    virtual ~SampleDecoder() = default;
+    // Appends the samples that are complete; full scale is 1. Errors: an id that stands for no sample in its place.
+    virtual void decode(std::span<const uint16_t> ids, std::vector<float>& samples) = 0;
+};
+
+// Of a domain whose records are sampled signals.
+struct SignalDomain {
+    // Hz. Errors: the options have none.
+    int64_t (*rate)(const DataOptions& options);
+    // The tokens of one sample of silence.
+    std::vector<uint16_t> (*silence)(const DataOptions& options);
+    std::unique_ptr<SampleDecoder> (*make_decoder)(const DataOptions& options);
 };
 
 // How well a simple model, trained on the train part, predicts a held-out part: what a network has to beat.
@@ -51,11 +70,13 @@ struct Domain {
     std::vector<Baseline> (*evaluate)(const Dataset& data, std::span<const Segment> on, std::span<const int64_t> orders);
     // The tokens of a prompt given as text, or of the only record of the file of that name.
     std::vector<uint16_t> (*read_prompt)(const std::string& text_or_file, const DataOptions& options);
-    // The ids that generation may draw; `every_letter` adds the ones that are not scored (N).
-    std::vector<uint16_t> (*alphabet)(const DataOptions& options, bool every_letter);
-    // One generated record in the domain's file format, appended to `out`.
+    // The ids that generation may draw as token `phase` of a sample (0 where a sample is one token, and without samples);
+    // `every_letter` adds the ones that are not scored (N).
+    std::vector<uint16_t> (*alphabet)(const DataOptions& options, bool every_letter, int64_t phase);
+    // One generated record in the domain's file format, appended to `out`; null where records are signals.
     void (*append_sample)(std::string& out, std::string_view header, std::span<const uint16_t> ids,
                           const DataOptions& options);
+    const SignalDomain* signal;  // null where records are no signals
     // Probability that training turns a member to the other strand.
     double (*reverse)(const DataOptions& options);
     // What of the options decided the symbols of a record, as a token store remembers it: option -> value.

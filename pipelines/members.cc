@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/ceil_div.h"
 #include "core/error.h"
 #include "core/rng.h"
 
@@ -25,6 +26,7 @@ MemberSampler::MemberSampler(std::span<const TokenRecord> records, std::vector<L
         fail("[members] reverse: expected a probability, got {}", options.reverse);
     if (options.reverse > 0 && !tokenizer.two_strands())
         fail("[members] reverse: {}s have no other strand", tokenizer.token());
+    if (options.stride < 1) fail("[members] stride: expected at least 1, got {}", options.stride);
     const auto batch = static_cast<size_t>(options.batch);
     std::vector<int64_t> lengths;
     for (const LabelledRecord& m : members_) {
@@ -41,12 +43,14 @@ MemberSampler::MemberSampler(std::span<const TokenRecord> records, std::vector<L
     for (size_t i = 0; i < lengths.size() && drawn_.size() < batch; ++i)
         for (size_t k = 0; k < times && drawn_.size() < batch; ++k) {
             drawn_.push_back({0, lengths[i]});
-            total += lengths[i];
+            total += room_of(lengths[i]);
         }
-    const int64_t row = std::max(lengths.front(), kShortestRow);
+    const int64_t row = std::max(room_of(lengths.front()), kShortestRow);
     rows_ = std::clamp<int64_t>((total + row - 1) / row, 1, options.batch);
     length_ = deal(drawn_, rows_of_longest_);
 }
+
+int64_t MemberSampler::room_of(int64_t tokens) const { return ceil_div(tokens, options_.stride) * options_.stride; }
 
 int64_t MemberSampler::steps_of(double epochs) const {
     const auto step = static_cast<double>(options_.batch * options_.accumulation);
@@ -85,7 +89,7 @@ int64_t MemberSampler::deal(std::span<const Drawn> drawn, std::vector<int64_t>& 
         std::pop_heap(heap_.begin(), heap_.end(), later);
         rows[i] = heap_.back();
         int64_t& filled = filled_[static_cast<size_t>(rows[i])];
-        filled += drawn[i].tokens;
+        filled += room_of(drawn[i].tokens);
         longest = std::max(longest, filled);
         std::push_heap(heap_.begin(), heap_.end(), later);
     }
@@ -102,6 +106,7 @@ void MemberSampler::write(const Drawn& d, BatchRow to) {
     std::fill_n(to.start, d.tokens, uint8_t{0});
     to.start[0] = 1;
     to.weights[d.tokens - 1] = m.weight;
+    write_padding(tokenizer_, room_of(d.tokens) - d.tokens, to + d.tokens, false);
 }
 
 void MemberSampler::fill(int64_t step, int64_t micro_batch, Batch& batch) {
@@ -119,9 +124,10 @@ void MemberSampler::fill(int64_t step, int64_t micro_batch, Batch& batch) {
     filled_.assign(static_cast<size_t>(rows_), 0);
     for (size_t i = 0; i < drawn_.size(); ++i) {
         int64_t& filled = filled_[static_cast<size_t>(rows[i])];
-        CHECK(filled + drawn_[i].tokens <= length_);
+        const int64_t room = room_of(drawn_[i].tokens);
+        CHECK(filled + room <= length_);
         write(drawn_[i], row_of(batch, rows[i]) + filled);
-        filled += drawn_[i].tokens;
+        filled += room;
     }
     batch.filled = *std::max_element(filled_.begin(), filled_.end());
     for (int64_t b = 0; b < rows_; ++b) {

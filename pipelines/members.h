@@ -21,6 +21,7 @@ struct MemberOptions {
     int64_t accumulation = 1;  // micro-batches a step
     uint64_t seed = 0;
     double reverse = 0;        // probability that a record is read on the other strand, each epoch anew
+    int64_t stride = 1;        // records begin at multiples of it; gaps between them are padded
 };
 
 // An epoch is a seeded permutation of the records; a batch takes the next `batch` of it and may reach into the next
@@ -52,6 +53,8 @@ class MemberSampler {
     };
     const LabelledRecord& member(int64_t number) const;
     int64_t tokens_of(const LabelledRecord& m) const;
+    // What a record of so many tokens takes of a row.
+    int64_t room_of(int64_t tokens) const;
     // Gives each of `drawn`, longest first, a row; the longest row is returned.
     int64_t deal(std::span<const Drawn> drawn, std::vector<int64_t>& rows);
     void write(const Drawn& drawn, BatchRow to);

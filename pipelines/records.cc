@@ -82,12 +82,12 @@ void write_piece(const Tokenizer& tokenizer, const Member& member, const Piece& 
     to.start[0] = piece.begins;
 }
 
-void write_padding(const Tokenizer& tokenizer, int64_t count, BatchRow to) {
+void write_padding(const Tokenizer& tokenizer, int64_t count, BatchRow to, bool begins) {
     std::fill_n(to.ids, count, tokenizer.pad());
     std::fill_n(to.targets, count, tokenizer.pad());
     std::fill_n(to.weights, count, 0.0f);
     std::fill_n(to.start, count, uint8_t{0});
-    if (count > 0) to.start[0] = 1;
+    if (count > 0 && begins) to.start[0] = 1;
 }
 
 }  // namespace adder

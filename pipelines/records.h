@@ -72,7 +72,7 @@ struct Piece {
 // token j - 1, or the class token where the piece begins, and the same targets whether it begins or not. Allocates nothing.
 void write_piece(const Tokenizer& tokenizer, const Member& member, const Piece& piece, BatchRow to);
 
-// Writes `count` positions of padding: a member of its own, of weight 0.
-void write_padding(const Tokenizer& tokenizer, int64_t count, BatchRow to);
+// Writes `count` positions of padding, of weight 0: a member of its own, or with `begins` false the end of the one before.
+void write_padding(const Tokenizer& tokenizer, int64_t count, BatchRow to, bool begins = true);
 
 }  // namespace adder

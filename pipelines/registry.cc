@@ -1,6 +1,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "pipelines/audio/audio.h"
 #include "pipelines/dna/dna.h"
 #include "pipelines/domain.h"
 
@@ -9,6 +10,7 @@ namespace adder {
 namespace {
 const Domain* const kDomains[] = {
     &dna::kDomain,
+    &audio::kDomain,
 };
 }  // namespace
 

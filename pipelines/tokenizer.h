@@ -18,6 +18,7 @@ struct TokenSpace {
     int64_t width = 1;         // symbols a token
     bool two_strands = false;  // there is a reverse complement
     std::string token = {};    // what one token is, for messages: "base"
+    int64_t tokens_per_sample = 0;  // of sampled signals; 0 for others
 };
 
 class Tokenizer {
@@ -32,6 +33,7 @@ class Tokenizer {
     int64_t width() const { return space_.width; }
     bool two_strands() const { return space_.two_strands; }
     const std::string& token() const { return space_.token; }
+    int64_t tokens_per_sample() const { return space_.tokens_per_sample; }
     // Tokens of so many symbols: symbols that do not fill a last token belong to none.
     int64_t n_tokens(int64_t n_symbols) const { return n_symbols / space_.width; }
 

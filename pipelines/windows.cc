@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/ceil_div.h"
 #include "core/error.h"
 #include "core/rng.h"
 #include "pipelines/permutation.h"
@@ -25,6 +26,8 @@ void check_stages(const WindowOptions& o) {
             fail("[windows] stage {}: expected at most {} tokens in a batch, got {} x {}", i, kMaxBatchTokens, s.B, s.L);
         if (s.L * s.B != first.L * first.B)
             fail("[windows] stage {}: expected B L = {} as in the first, got {} x {}", i, first.L * first.B, s.B, s.L);
+        if (o.stride < 1 || s.L % o.stride != 0)
+            fail("[windows] stage {}: a length of {} is not a multiple of {}", i, s.L, o.stride);
         const int64_t before = i ? o.stages[i - 1].until_step : 0;
         if (s.until_step <= before)
             fail("[windows] stage {}: expected to end after step {}, got {}", i, before, s.until_step);
@@ -36,13 +39,15 @@ void check_stages(const WindowOptions& o) {
 WindowSampler::WindowSampler(std::span<const TokenRecord> records, std::span<const Segment> segments,
                              const Tokenizer& tokenizer, WindowOptions options)
     : records_(records), tokenizer_(tokenizer), options_(std::move(options)) {
+    check_stages(options_);
     int64_t n = 0;
     for (const Segment& s : segments) {
         const int64_t own = adder::n_positions(tokenizer, member_of(records, s));
         if (own == 0) continue;
         segments_.push_back(s);
         first_position_.push_back(n);
-        n += own;
+        n += ceil_div(own, options_.stride) * options_.stride;
+        n_positions_ += own;
     }
     first_position_.push_back(n);
     if (n == 0)
@@ -52,7 +57,6 @@ WindowSampler::WindowSampler(std::span<const TokenRecord> records, std::span<con
         fail("[windows] reverse: expected a probability, got {}", options_.reverse);
     if (options_.reverse > 0 && !tokenizer.two_strands())
         fail("[windows] reverse: a {} has no reverse complement", tokenizer.token());
-    check_stages(options_);
 }
 
 size_t WindowSampler::stage_index(int64_t step) const {
@@ -80,12 +84,12 @@ void WindowSampler::fill(int64_t step, int64_t micro_batch, Batch& batch) const 
 }
 
 void WindowSampler::fill_window(size_t stage, int64_t epoch, int64_t index, BatchRow row) const {
-    const int64_t L = options_.stages[stage].L, P = n_positions();
+    const int64_t L = options_.stages[stage].L, P = ring(), stride = options_.stride;
     const auto sub = static_cast<uint32_t>(stage);
     const auto e = static_cast<uint64_t>(epoch);
     const Permutation order(n_windows(L), Philox(options_.seed, Stream::windows).u64(e, sub));
-    const auto offset = static_cast<int64_t>(
-        Philox(options_.seed, Stream::offset).below(static_cast<uint64_t>(std::min(L, P)), e, sub));
+    const auto places = static_cast<uint64_t>(std::min(L, P) / stride);
+    const auto offset = static_cast<int64_t>(Philox(options_.seed, Stream::offset).below(places, e, sub)) * stride;
     const Philox turns(Philox(options_.seed, Stream::augment).u64(e, sub), Stream::augment);
     const int64_t begin = order(index) * L, count = std::min(L, P - begin);
     uint32_t member = 0;
@@ -96,12 +100,15 @@ void WindowSampler::fill_window(size_t stage, int64_t epoch, int64_t index, Batc
     write_padding(tokenizer_, L - count, row + count);
 }
 
-// Writes the positions from `position` on that lie in one segment, as one member, and returns their number.
+// Writes the positions of the ring from `position` on that lie in one segment, as one member, and returns their number.
 int64_t WindowSampler::write_ring(int64_t position, int64_t count, bool reverse, BatchRow row) const {
     const auto next = std::upper_bound(first_position_.begin(), first_position_.end(), position);
     const auto i = static_cast<size_t>(next - first_position_.begin()) - 1;
-    const int64_t n = std::min(count, *next - position);
-    write_piece(tokenizer_, member_of(records_, segments_[i]), {position - first_position_[i], n, true, reverse}, row);
+    const int64_t n = std::min(count, *next - position), first = position - first_position_[i];
+    const Member member = member_of(records_, segments_[i]);
+    const int64_t filled = std::min(n, adder::n_positions(tokenizer_, member) - first);
+    write_piece(tokenizer_, member, {first, filled, true, reverse}, row);
+    write_padding(tokenizer_, n - filled, row + filled, false);
     return n;
 }
 

@@ -14,6 +14,7 @@ struct WindowOptions {
     int64_t accumulation = 1;         // micro-batches a step
     uint64_t seed = 0;
     double reverse = 0;  // probability that a member is read on the other strand
+    int64_t stride = 1;  // members begin at multiples of it, which every L is too; gaps between them are padded
 };
 
 // An epoch visits every position of the train part once. A position is a token with its successor as target, both of one
@@ -22,7 +23,8 @@ struct WindowOptions {
 // one padded; a seeded permutation orders them. A window that crosses from one segment to the next holds several members;
 // every member and every window begins with a start flag. Hence long segments give full windows, short ones and remainders
 // are packed, the number of windows does not depend on the offset, and any batch is computed from its number alone, in
-// memory of O(segments). A batch may reach from one epoch into the next. A stage begins an epoch of its own.
+// memory of O(segments). With a stride, a segment takes as many positions of the ring as whole strides hold it, and offsets
+// are multiples of it. A batch may reach from one epoch into the next. A stage begins an epoch of its own.
 //
 // Members are turned to the other strand one by one, each epoch anew, by a number drawn for (seed, stage, epoch, window,
 // member). A turned member has the same pairs of neighbours, so each is still seen once an epoch.
@@ -38,17 +40,19 @@ class WindowSampler {
     // Fills a batch of that shape. Allocates nothing.
     void fill(int64_t step, int64_t micro_batch, Batch& batch) const;
 
-    int64_t n_positions() const { return first_position_.back(); }
-    int64_t n_windows(int64_t L) const { return (n_positions() + L - 1) / L; }
+    int64_t n_positions() const { return n_positions_; }
+    int64_t n_windows(int64_t L) const { return (ring() + L - 1) / L; }
 
   private:
+    int64_t ring() const { return first_position_.back(); }
     size_t stage_index(int64_t step) const;
     void fill_window(size_t stage, int64_t epoch, int64_t index, BatchRow row) const;
     int64_t write_ring(int64_t position, int64_t count, bool reverse, BatchRow row) const;
 
     std::span<const TokenRecord> records_;
     std::vector<Segment> segments_;        // those with positions
-    std::vector<int64_t> first_position_;  // of each segment in the ring; then P
+    std::vector<int64_t> first_position_;  // of each segment in the ring; then the length of the ring
+    int64_t n_positions_ = 0;              // those that are no padding
     const Tokenizer& tokenizer_;
     WindowOptions options_;
 };

@@ -54,9 +54,13 @@ inside() {
 }
 
 inside demo ./adder.sh demo
-grep -qE '^[0-9.]+ bits per base \(' "$root/demo.log" || wrong "the demo prints no bits per base"
+grep -qE '^  model +1\.[0-9]+$' "$root/demo.log" || wrong "the demo prints no bits per base"
 grep -q 'order_6' "$root/demo.log" || wrong "the demo prints no baselines"
-grep -q 'generated 2,000 bases' "$root/demo.log" || wrong "the demo generates nothing"
+grep -q 'generated 10,000 bases' "$root/demo.log" || wrong "the demo generates nothing"
+grep -qE '^  trained +0\.[0-9]+$' "$root/demo.log" || wrong "the demo classifies nothing"
+for file in report.html report.json generated.fa; do
+    [ -s "$root/adder/demo/$file" ] || wrong "the demo leaves no demo/$file"
+done
 inside again ./adder.sh demo
 grep -qE 'downloading|installing|Building' "$root/again.log" && wrong "the second demo repeats work"
 inside test ./adder.sh test

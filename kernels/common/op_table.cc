@@ -13,6 +13,7 @@
 #include "kernels/sample/sample_cases.h"
 #include "kernels/scan/scan_cases.h"
 #include "kernels/scan/scan_step_cases.h"
+#include "kernels/shift/shift_cases.h"
 #include "kernels/ssd/ssd_cases.h"
 
 namespace adder {
@@ -35,6 +36,7 @@ constexpr OpEntry kOps[] = {
     {"in_proj_step", op_cases<InProjStepProblem>},
     {"out_proj_step", op_cases<OutProjStepProblem>},
     {"sample", op_cases<SampleProblem>},
+    {"shift", op_cases<ShiftProblem>},
 };
 
 }  // namespace

@@ -3,7 +3,7 @@
 // B, the row's place, strides or alignment.
 #include "kernels/gemm/gemm_cuda.h"
 #include "kernels/gemm/gemm_plan.h"
-#include "kernels/gemm/step_product.cuh"
+#include "kernels/gemm/step_wide.cuh"
 
 namespace adder::cuda {
 
@@ -99,13 +99,14 @@ void linear_step(Ctx& ctx, const LinearArgs& args, const TensorRef& y) {
         return launch_early(stream, grid, kThreads, 0,
                             vectors ? step_f32_kernel<true> : step_f32_kernel<false>, p);
     }
-    const step::Problem p{static_cast<const bf16*>(args.weight.data), weight_stride, B, I, O};
-    const step::Store store{bias, y.data, y.dtype == DType::f32, y_stride};
+    const step::Problem p{static_cast<const bf16*>(args.weight.data), weight_stride, B, I, O,
+                          B > step::kRows};
+    const step::Store store{bias, y.data, y.dtype == DType::f32, y_stride, step::in_fours(y)};
     const auto* x = static_cast<const bf16*>(args.x.data);
     if (vectors)
         step::multiply_rows(stream, p, {x, x_stride}, store);
     else
-        step::start<1, 1>(stream, p, step::PlainRows<false>{x, x_stride}, store);
+        step::start_product(stream, p, step::PlainRows<false>{x, x_stride}, store);
 }
 
 }  // namespace adder::cuda

@@ -1,347 +1,128 @@
 // The product of one step, y(b,:) = W input(b,:) for a few rows b in bf16 on tensor cores, in parts that
-// kernels put together: where the rows of the input come from (Source) and what becomes of a finished output
-// (Finish).
+// kernels put together (step_parts.cuh).
 //
-// W is streamed once for every 16 kTiles rows, O I elements, and given before the kernel before has ended: at
-// B = 1 the latency of one load is what is left. The rows are read once for every 8 kN outputs, from the
+// W is streamed once for every 16 rows, O I elements, and asked for before the kernel before has ended: at
+// B = 1 the latency of one load is what is left. The rows are read once for every 8 outputs, from the
 // second-level cache. A row's sum goes over I in an order that depends on I alone: not on B, the row's place,
 // tiles, strides or alignment.
 #pragma once
 #include <algorithm>
 
-#include "kernels/common/device.cuh"
-#include "kernels/common/launch.cuh"
-#include "kernels/common/mma.cuh"
+#include "kernels/common/launch_step.cuh"
+#include "kernels/gemm/step_parts.cuh"
 
 namespace adder::cuda::step {
 
-inline constexpr int kWarps = 8, kThreads = kWarps * kWarp;
-inline constexpr int kOutputs = 8;  // the columns of an instruction
-inline constexpr int kRows = 16;    // of the input: the rows of an instruction
-inline constexpr int kChunk = 32;   // of I: two instructions
-
-struct Problem {
-    const bf16* weight;  // (O,I)
-    int64_t weight_stride;
-    int B, I, O;
-};
-
-struct Eight {
-    uint32_t two[4];
-};
-
-// Elements [k, k + 8) of a row, zeros past I. kWide: 16 bytes at once; I % 8 == 0 and rows are aligned then.
-template <bool kWide>
-__device__ __forceinline__ Eight load_eight(const bf16* row, int k, int I, bool valid) {
-    Eight e = {};
-    if constexpr (kWide) {
-        if (valid && k < I) {
-            const uint4 v = *reinterpret_cast<const uint4*>(row + k);
-            e.two[0] = v.x, e.two[1] = v.y, e.two[2] = v.z, e.two[3] = v.w;
-        }
-    } else {
-#pragma unroll
-        for (int i = 0; i < 8; ++i)
-            if (valid && k + i < I) e.two[i / 2] |= static_cast<uint32_t>(row[k + i].bits) << (i % 2 * 16);
-    }
-    return e;
-}
-
-// ---- where the rows come from ----
-
-// Rows as they lie in memory.
-template <bool kWide_>
-struct PlainRows {
-    static constexpr bool kWide = kWide_, kNormed = false;
-    const bf16* x;
-    int64_t stride;
-    const float* scale = nullptr;  // (B): what the outputs of a row are multiplied with; absent = 1
-
-    __device__ __forceinline__ Eight load(int b, int k, const Problem& p, float&) const {
-        return load_eight<kWide>(x + min(b, p.B - 1) * stride, k, p.I, b < p.B);
-    }
-};
-
-__device__ __forceinline__ Eight weigh(const float (&x)[8], const float* weight, float& squares) {
-    float w[8];
-    load<4>(weight, *reinterpret_cast<float(*)[4]>(&w[0]));
-    load<4>(weight + 4, *reinterpret_cast<float(*)[4]>(&w[4]));
-    Eight e;
-#pragma unroll
-    for (int i = 0; i < 8; i += 2) {
-        squares = fmaf(x[i], x[i], squares);
-        squares = fmaf(x[i + 1], x[i + 1], squares);
-        e.two[i / 2] = pack_bf16(x[i] * w[i], x[i + 1] * w[i + 1]);
-    }
-    return e;
-}
-
-// RMSNorm of residual + x. The rows enter the product before they are scaled, the scale of a row multiplies
-// its outputs. The blocks of the first outputs write the sum.
-struct AddNormRows {
-    static constexpr bool kWide = true, kNormed = true;
-    const bf16* x;
-    const float *residual, *weight;  // residual may be absent
-    float* residual_out;
-    int64_t x_stride, residual_stride, out_stride;
-    float eps;
-
-    __device__ __forceinline__ Eight load(int b, int k, const Problem& p, float& squares) const {
-        if (b >= p.B || k >= p.I) return Eight{};
-        float r[8], before[8] = {};
-        cuda::load<8>(x + b * x_stride + k, r);
-        if (residual) {
-            const float* from = residual + b * residual_stride + k;
-            cuda::load<4>(from, *reinterpret_cast<float(*)[4]>(&before[0]));
-            cuda::load<4>(from + 4, *reinterpret_cast<float(*)[4]>(&before[4]));
-        }
-#pragma unroll
-        for (int i = 0; i < 8; ++i) r[i] += before[i];
-        if (blockIdx.x == 0) {
-            float* to = residual_out + b * out_stride + k;
-            store<4>(to, *reinterpret_cast<const float(*)[4]>(&r[0]));
-            store<4>(to + 4, *reinterpret_cast<const float(*)[4]>(&r[4]));
-        }
-        return weigh(r, weight + k, squares);
-    }
-};
-
-// RMSNorm of x silu(z), one group; scaled as above.
-struct GatedRows {
-    static constexpr bool kWide = true, kNormed = true;
-    const bf16 *x, *z;
-    const float* weight;
-    int64_t x_stride, z_stride;
-    float eps;
-
-    __device__ __forceinline__ Eight load(int b, int k, const Problem& p, float& squares) const {
-        if (b >= p.B || k >= p.I) return Eight{};
-        float g[8], gate[8];
-        cuda::load<8>(x + b * x_stride + k, g);
-        cuda::load<8>(z + b * z_stride + k, gate);
-#pragma unroll
-        for (int i = 0; i < 8; ++i) g[i] *= gate[i] * fast_sigmoid(gate[i]);
-        return weigh(g, weight + k, squares);
-    }
-};
-
-// ---- what becomes of an output ----
-
-// y = output + bias.
-struct Store {
-    const float* bias;  // null = none
-    void* y;
-    bool y_f32;
-    int64_t stride;
-
-    struct Ahead {};
-    __device__ __forceinline__ Ahead fetch(int, int) const { return {}; }
-    __device__ __forceinline__ void operator()(int b, int o, float total, const Ahead&) const {
-        if (bias) total += bias[o];
-        const int64_t at = b * stride + o;
-        if (y_f32)
-            static_cast<float*>(y)[at] = total;
-        else
-            static_cast<bf16*>(y)[at] = from_float<bf16>(total);
-    }
-};
-
-// Outputs [first, first + channels) are the newest row of a convolution of four taps with SiLU (conv1d.h),
-// whose result is stored in their place. An output is rounded to bf16 before, as everywhere else.
-struct ConvStep {
-    static constexpr int kTaps = 4;
-    const float *taps, *bias;  // (channels, kTaps), aligned to 16 bytes; bias may be absent
-    const float* halo;         // (B, kTaps - 1, channels)
-    float* halo_out;           // may be `halo`
-    int64_t halo_member, halo_row, out_member, out_row;
-    bf16* y;
-    int64_t stride;
-    int first, channels;
-
-    struct Ahead {
-        float tap[kTaps] = {}, before[kTaps - 1] = {}, bias = 0;
-    };
-    __device__ __forceinline__ Ahead fetch(int b, int o) const {
-        Ahead a;
-        const int d = o - first;
-        if (d < 0 || d >= channels) return a;
-        load<kTaps>(taps + int64_t{d} * kTaps, a.tap);
-        if (bias) a.bias = bias[d];
-#pragma unroll
-        for (int k = 0; k + 1 < kTaps; ++k) a.before[k] = halo[b * halo_member + k * halo_row + d];
-        return a;
-    }
-    __device__ __forceinline__ void operator()(int b, int o, float total, const Ahead& a) const {
-        const int d = o - first;
-        bf16 out = from_float<bf16>(total);
-        if (d >= 0 && d < channels) {
-            const float newest = to_float(out);
-            float sum = a.bias;
-#pragma unroll
-            for (int k = 0; k + 1 < kTaps; ++k) {
-                sum += a.tap[k] * a.before[k];
-                halo_out[b * out_member + k * out_row + d] = k + 2 == kTaps ? newest : a.before[k + 1];
-            }
-            sum += a.tap[kTaps - 1] * newest;
-            out = from_float<bf16>(sum * fast_sigmoid(sum));
-        }
-        y[b * stride + o] = out;
-    }
-};
-
-// ---- the kernel ----
-
-// Floats of a row of partial sums: rows of several groups of outputs are spread over the banks.
-template <int kN>
-inline constexpr int kRoomRow = kN == 1 ? kOutputs : kN* kOutputs + 8;
-template <int kTiles, int kN>
-inline constexpr size_t kSharedBytes = sizeof(float) * kWarps* kTiles* kRows*(kRoomRow<kN> + 1);
-
-// Mapping: block = 8 kN outputs and 16 kTiles rows; warp w takes the chunks w, w + 8, ... of I. The lanes of
-// one instruction's row hold four neighbouring runs of eight k, of which it takes the first halves, then the
+// Mapping: block = 8 outputs and 16 rows; warp w takes the chunks w, w + 8, ... of I. The lanes of one
+// instruction's row hold four neighbouring runs of eight k, of which it takes the first halves, then the
 // second: which k meets which is the same in input and W, so the order inside an instruction does not matter,
 // and all loads are 16 bytes. Order of sums: a warp's chunks one after the other, then the eight warps in
 // order. Squares of a normed row: those of a lane, the four lanes of a row, the eight warps.
-template <class Source, class Finish, int kTiles, int kN>
+template <class Source, class Finish>
 __global__ void __launch_bounds__(kThreads, 2) product_kernel(Problem p, Source source, Finish finish) {
-    constexpr int kInFlight = 4 / kN;  // chunks that a warp loads before it uses the first
-    constexpr int kBlockRows = kTiles * kRows, kColumns = kN * kOutputs, kItems = kBlockRows * kColumns;
-    float* room = dynamic_shared<float>();                           // [warp][row][column]
-    float* square_room = room + kWarps * kBlockRows * kRoomRow<kN>;  // [warp][row]
-    const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, group = lane / 4, pair = lane % 4;
-    const int o0 = blockIdx.x * kColumns, b0 = blockIdx.y * kBlockRows;
-
-    Eight right[kInFlight][kN], coming[kInFlight][kN];
-    const auto load_weights = [&](Eight(&to)[kInFlight][kN], int chunk) {
-#pragma unroll
-        for (int j = 0; j < kInFlight; ++j)
-#pragma unroll
-            for (int n = 0; n < kN; ++n) {
-                const int o = o0 + n * kOutputs + group;
-                to[j][n] = load_eight<Source::kWide>(p.weight + min(o, p.O - 1) * p.weight_stride,
-                                                     (chunk + j * kWarps) * kChunk + pair * 8, p.I, o < p.O);
-            }
-    };
-    load_weights(right, warp);
-    release_next();
-    wait_for_previous();  // the rows, not the weights, come from the kernel before
-    const auto row_of = [&](int i) { return b0 + i / kColumns; };
-    const auto output_of = [&](int i) { return o0 + i % kColumns; };
-    // Every item of a thread is in one column, rows ascend: the first that is not there ends them.
-    static_assert(kThreads % kColumns == 0);
-    const auto mine = [&](int i) { return i < kItems && row_of(i) < p.B && output_of(i) < p.O; };
-    // Where registers allow, what a thread's first output needs comes while the product is computed.
-    constexpr bool kFetch = kTiles == 1;
-    typename Finish::Ahead ahead{};
-    if constexpr (kFetch)
-        if (const int i = threadIdx.x; mine(i)) ahead = finish.fetch(row_of(i), output_of(i));
-
-    float sum[kTiles][kN][4] = {}, squares[kTiles][2] = {};
-    for (int chunk = warp; chunk * kChunk < p.I; chunk += kWarps * kInFlight) {
-        load_weights(coming, chunk + kWarps * kInFlight);
-#pragma unroll
-        for (int tile = 0; tile < kTiles; ++tile) {
-            const int b = b0 + tile * kRows + group;
-            Eight upper[kInFlight], lower[kInFlight];
-#pragma unroll
-            for (int j = 0; j < kInFlight; ++j) {
-                const int k = (chunk + j * kWarps) * kChunk + pair * 8;
-                upper[j] = source.load(b, k, p, squares[tile][0]);
-                lower[j] = source.load(b + 8, k, p, squares[tile][1]);
-            }
-#pragma unroll
-            for (int j = 0; j < kInFlight; ++j)
-#pragma unroll
-                for (int half = 0; half < 4; half += 2)
-#pragma unroll
-                    for (int n = 0; n < kN; ++n)
-                        mma_16x8x16(sum[tile][n],
-                                    {upper[j].two[half], lower[j].two[half], upper[j].two[half + 1],
-                                     lower[j].two[half + 1]},
-                                    {right[j][n].two[half], right[j][n].two[half + 1]});
-        }
-#pragma unroll
-        for (int j = 0; j < kInFlight; ++j)
-#pragma unroll
-            for (int n = 0; n < kN; ++n) right[j][n] = coming[j][n];
-    }
-#pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            const int row = warp * kBlockRows + tile * kRows + group + half * 8;
-#pragma unroll
-            for (int n = 0; n < kN; ++n)
-#pragma unroll
-                for (int i = 0; i < 2; ++i)
-                    room[row * kRoomRow<kN> + n * kOutputs + pair * 2 + i] = sum[tile][n][half * 2 + i];
-            if constexpr (Source::kNormed) {
-                const float of_warp = warp_sum<4>(squares[tile][half]);
-                if (pair == 0) square_room[row] = of_warp;
-            }
-        }
-    }
-    __syncthreads();
-    for (int i = threadIdx.x; mine(i); i += kThreads) {
-        const int row = i / kColumns;
-        const auto over_warps = [&](const float* from, int width, int column) {
-            float total = from[row * width + column];
-#pragma unroll
-            for (int w = 1; w < kWarps; ++w) total += from[(w * kBlockRows + row) * width + column];
-            return total;
-        };
-        float total = over_warps(room, kRoomRow<kN>, i % kColumns);
-        if constexpr (Source::kNormed) {
-            const float mean = over_warps(square_room, 1, 0) / static_cast<float>(p.I);
-            total *= 1 / sqrtf(mean + source.eps);
-        } else if (source.scale) {
-            total *= source.scale[row_of(i)];
-        }
-        const int b = row_of(i), o = output_of(i);
-        finish(b, o, total, kFetch && i == static_cast<int>(threadIdx.x) ? ahead : finish.fetch(b, o));
-    }
-}
-
-// The rows of a norm for products of many tiles, which then read two bytes an element: block = 16 rows, by
-// the same threads in the same order as in the product, so that both ways give the same bits.
-template <class Source>
-__global__ void __launch_bounds__(kThreads) weigh_kernel(Problem p, Source source, bf16* rows, float* scale) {
+    constexpr int kInFlight = 4;  // chunks that a warp loads before it uses the first
+    __shared__ __align__(16) float room[kWarps][kRows][kOutputs];
     __shared__ float square_room[kWarps][kRows];
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, group = lane / 4, pair = lane % 4;
-    release_next();
-    wait_for_previous();
-    float squares[2] = {};
-#pragma unroll 2
-    for (int chunk = warp; chunk * kChunk < p.I; chunk += kWarps) {
+    const int o0 = blockIdx.x * kOutputs, b0 = blockIdx.y * kRows;
+
+    Eight right[kInFlight], coming[kInFlight];
+    const auto load_weights = [&](Eight(&to)[kInFlight], int chunk) {
+        const int o = o0 + group;
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            const int b = blockIdx.y * kRows + group + half * 8, k = chunk * kChunk + pair * 8;
-            const Eight e = source.load(b, k, p, squares[half]);
-            if (b >= p.B || k >= p.I) continue;
-            *reinterpret_cast<uint4*>(rows + int64_t{b} * p.I + k) =
-                make_uint4(e.two[0], e.two[1], e.two[2], e.two[3]);
+        for (int j = 0; j < kInFlight; ++j)
+            to[j] = load_eight<Source::kWide>(p.weight + min(o, p.O - 1) * p.weight_stride,
+                                              (chunk + j * kWarps) * kChunk + pair * 8, p.I, o < p.O);
+    };
+    load_weights(right, warp);
+    if (!p.late) release_next();
+    wait_for_previous();  // the rows, not the weights, come from the kernel before
+    if (p.late) release_next();
+    // What the thread's output needs besides comes while the product is computed.
+    static_assert(kRows * kOutputs <= kThreads);
+    const int row = static_cast<int>(threadIdx.x) / kOutputs, column = threadIdx.x % kOutputs;
+    const int b = b0 + row, o = o0 + column;
+    const bool is_mine = row < kRows && b < p.B && o < p.O;
+    typename Finish::Ahead ahead{};
+    if (is_mine) ahead = finish.fetch(b, o);
+
+    float sum[4] = {}, squares[2] = {};
+    for (int chunk = warp; chunk * kChunk < p.I; chunk += kWarps * kInFlight) {
+        load_weights(coming, chunk + kWarps * kInFlight);
+        Eight upper[kInFlight], lower[kInFlight];
+#pragma unroll
+        for (int j = 0; j < kInFlight; ++j) {
+            const int k = (chunk + j * kWarps) * kChunk + pair * 8;
+            upper[j] = source.load(b0 + group, k, p, squares[0]);
+            lower[j] = source.load(b0 + group + 8, k, p, squares[1]);
         }
+#pragma unroll
+        for (int j = 0; j < kInFlight; ++j)
+#pragma unroll
+            for (int half = 0; half < 4; half += 2)
+                mma_16x8x16(
+                    sum,
+                    {upper[j].two[half], lower[j].two[half], upper[j].two[half + 1], lower[j].two[half + 1]},
+                    {right[j].two[half], right[j].two[half + 1]});
+#pragma unroll
+        for (int j = 0; j < kInFlight; ++j) right[j] = coming[j];
     }
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-        const float of_warp = warp_sum<4>(squares[half]);
-        if (pair == 0) square_room[warp][group + half * 8] = of_warp;
+        float* const to = room[warp][group + half * 8];
+        to[pair * 2] = sum[half * 2], to[pair * 2 + 1] = sum[half * 2 + 1];
+        if constexpr (Source::kNormed) {
+            const float of_warp = warp_sum<4>(squares[half]);
+            if (pair == 0) square_room[warp][group + half * 8] = of_warp;
+        }
     }
     __syncthreads();
-    const int row = threadIdx.x, b = blockIdx.y * kRows + row;
-    if (row >= kRows || b >= p.B) return;
-    float total = square_room[0][row];
+    if (!is_mine) return;
+    float total = room[0][row][column];
 #pragma unroll
-    for (int w = 1; w < kWarps; ++w) total += square_room[w][row];
-    scale[b] = 1 / sqrtf(total / static_cast<float>(p.I) + source.eps);
+    for (int w = 1; w < kWarps; ++w) total += room[w][row][column];
+    if constexpr (Source::kNormed) {
+        float all = square_room[0][row];
+#pragma unroll
+        for (int w = 1; w < kWarps; ++w) all += square_room[w][row];
+        total *= 1 / sqrtf(all / static_cast<float>(p.I) + source.eps);
+    } else if (source.scale) {
+        total *= source.scale[b];
+    }
+    finish(b, o, total, ahead);
 }
 
-template <int kTiles, int kN, class Source, class Finish>
-void start(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish) {
-    const dim3 grid(blocks(ceil_div(p.O, kN * kOutputs)),
-                    static_cast<unsigned>(ceil_div(p.B, kTiles * kRows)));
-    launch_early(stream, grid, kThreads, kSharedBytes<kTiles, kN>, product_kernel<Source, Finish, kTiles, kN>,
-                 p, source, finish);
+inline constexpr int kWeighWarps = 4;
+
+// The rows of a norm for products of many tiles, which then read two bytes an element. Mapping: warp = one
+// row; lane 4 w + i has what lane i of the row has in warp w of the product, and sums go in the same order,
+// so that both ways give the same bits.
+template <class Source>
+__global__ void __launch_bounds__(kWeighWarps* kWarp)
+    weigh_kernel(Problem p, Source source, bf16* rows, float* scale) {
+    const int lane = threadIdx.x % kWarp,
+              b = blockIdx.y * kWeighWarps + static_cast<int>(threadIdx.x) / kWarp;
+    release_next();
+    wait_for_previous();
+    if (b >= p.B) return;
+    float squares = 0;
+#pragma unroll 4
+    for (int k = lane * 8; k < p.I; k += kWarp * 8) {
+        const Eight e = source.load(b, k, p, squares);
+        *reinterpret_cast<uint4*>(rows + int64_t{b} * p.I + k) =
+            make_uint4(e.two[0], e.two[1], e.two[2], e.two[3]);
+    }
+    const float of_four = warp_sum<4>(squares);
+    float total = __shfl_sync(kFullWarp, of_four, 0);
+#pragma unroll
+    for (int w = 1; w < kWarps; ++w) total += __shfl_sync(kFullWarp, of_four, w * 4);
+    if (lane == 0) scale[b] = 1 / sqrtf(total / static_cast<float>(p.I) + source.eps);
+}
+
+template <class Source, class Finish>
+void start_product(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish) {
+    const dim3 grid(blocks(ceil_div(p.O, kOutputs)), static_cast<unsigned>(ceil_div(p.B, kRows)));
+    launch_step(stream, grid, kThreads, 0, product_kernel<Source, Finish>, p, source, finish);
 }
 
 inline constexpr int64_t kMultiprocessors = 132;
@@ -352,30 +133,6 @@ inline int64_t blocks_of(const Problem& p, int tiles, int n) {
 // The smallest tiles while they leave multiprocessors idle.
 inline bool takes_small_tiles(const Problem& p) {
     return p.B <= kRows || blocks_of(p, 1, 1) <= 2 * kMultiprocessors;
-}
-
-// Larger tiles read W and the rows less often.
-template <class Finish>
-void multiply_rows(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows, const Finish& finish) {
-    if (takes_small_tiles(p))
-        start<1, 1>(stream, p, rows, finish);
-    else if (p.B <= 4 * kRows && blocks_of(p, 4, 1) <= 2 * kMultiprocessors)
-        start<4, 1>(stream, p, rows, finish);
-    else if (blocks_of(p, 4, 4) >= kMultiprocessors)
-        start<4, 4>(stream, p, rows, finish);
-    else
-        start<2, 4>(stream, p, rows, finish);
-}
-
-// The same with the norm of the rows; room for (B,I) rows, aligned to 16 bytes, and (B) scales. One kernel
-// where blocks are few, two beyond.
-template <class Source, class Finish>
-void multiply_normed(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish,
-                     bf16* rows, float* scale) {
-    if (takes_small_tiles(p)) return start<1, 1>(stream, p, source, finish);
-    launch_early(stream, dim3(1, static_cast<unsigned>(ceil_div(p.B, kRows))), kThreads, 0,
-                 weigh_kernel<Source>, p, source, rows, scale);
-    multiply_rows(stream, p, {rows, p.I, scale}, finish);
 }
 
 }  // namespace adder::cuda::step

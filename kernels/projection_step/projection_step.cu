@@ -1,7 +1,7 @@
 // The products of step_product.cuh with a norm before them and the convolution's step behind them. While
 // blocks are few each norms the rows itself, 6 (in) or 4 (out) bytes an element from the second-level cache
 // instead of 2, which costs less than a kernel more.
-#include "kernels/gemm/step_product.cuh"
+#include "kernels/gemm/step_wide.cuh"
 #include "kernels/projection_step/projection_step_cuda.h"
 
 namespace adder::cuda {
@@ -22,7 +22,7 @@ bool aligned_or_absent(const TensorRef& t) {
 
 step::Problem problem(const TensorRef& x, const TensorRef& weight) {
     return {weight.as<const bf16, 2>("weight").data, weight.stride[0], static_cast<int>(x.size(0)),
-            static_cast<int>(x.size(2)), static_cast<int>(weight.size(0))};
+            static_cast<int>(x.size(2)), static_cast<int>(weight.size(0)), x.size(0) > step::kRows};
 }
 
 }  // namespace
@@ -52,7 +52,9 @@ void in_proj_step(Ctx& ctx, const InProjArgs& args, const InProjOut& out, const 
                               y.data,
                               y.stride[0],
                               static_cast<int>(args.first),
-                              static_cast<int>(args.conv_weight.size(0))};
+                              static_cast<int>(args.conv_weight.size(0)),
+                              step::in_fours(out.y) && step::in_fours(args.halo) && step::in_fours(out.halo_out) &&
+                                  args.first % 4 == 0 && args.conv_weight.size(0) % 4 == 0};
     const auto x = norm.x.as<const bf16, 3>("x");
     if (norm.weight) {
         const auto residual = norm.residual.as<const float, 3>("residual");
@@ -83,8 +85,8 @@ void out_proj_step(Ctx& ctx, const GatedNormArgs& norm, const TensorRef& weight,
     const step::GatedRows rows{x.data,      z.data,      norm.weight.ptr<const float>("norm weight"),
                                x.stride[0], z.stride[0], norm.eps};
     step::multiply_normed(ctx.gpu->stream(), problem(norm.x, weight), rows,
-                          step::Store{nullptr, out.data, false, out.stride[0]}, room.rows.ptr<bf16>("rows"),
-                          room.scale.ptr<float>("scale"));
+                          step::Store{nullptr, out.data, false, out.stride[0], step::in_fours(y)},
+                          room.rows.ptr<bf16>("rows"), room.scale.ptr<float>("scale"));
 }
 
 }  // namespace adder::cuda

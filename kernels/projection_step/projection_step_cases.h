@@ -1,5 +1,5 @@
 // The cases of projection_step.h. Sizes go round what the fused kernels take (four taps, multiples of eight)
-// and round their tiles of 16 to 64 rows and 8 or 32 outputs.
+// and round their tiles of 16 or 32 rows and 8 to 96 outputs.
 #pragma once
 #include <span>
 
@@ -56,7 +56,9 @@ struct InProjStepProblem {
             {kTest | kSelftest, 3, 32, 16, 0, 16, 4, 0},    {kTest, 2, 13, 10, 2, 5, 4, kAll},
             {kTest, 3, 24, 11, 3, 8, 3, kNorm | kResidual}, {kTest, 65, 16, 1070, 8, 1040, 4, kAll},
             {kTest, 67, 48, 2150, 5, 2100, 4, kBias},       {kTest, 33, 40, 3201, 1, 3000, 4, kBias},
-            {kTest, 66, 24, 2100, 5, 8, 4, kNorm},          {kBenchCuda, 1, 256, 1024, 0, 512, 4, kAll},
+            {kTest, 66, 24, 2100, 5, 8, 4, kNorm},          {kTest, 35, 40, 1500, 3, 700, 4, kAll},
+            {kTest, 65, 24, 700, 4, 600, 4, kAll},          {kTest, 33, 808, 2120, 8, 40, 4, kAll},
+            {kBenchCuda, 1, 256, 1024, 0, 512, 4, kAll},
             {kBenchCuda, 64, 256, 1024, 0, 512, 4, kAll},   {kBenchCuda, 1, 256, 1288, 512, 768, 4, kAll},
             {kBenchCuda, 64, 256, 1288, 512, 768, 4, kAll}, {kBenchCuda, 1, 768, 3072, 0, 1536, 4, kAll},
             {kBenchCuda, 128, 768, 3072, 0, 1536, 4, kAll},

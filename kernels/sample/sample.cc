@@ -28,7 +28,8 @@ void sample_on_cpu(const SampleArgs& args, const SampleRows& rows, uint16_t* ord
         if (at >= end[b]) continue;
         const double u = random.uniform(static_cast<uint64_t>(at), static_cast<uint32_t>(record[b]));
         const TensorRef logits = args.logits.slice(0, b, 1).reshape({V});
-        next[b] = draw_token(logits, args.allowed, args.rule, u, order);
+        const TensorRef allowed = args.allowed.slice(0, at % args.allowed.size(0), 1).reshape({V});
+        next[b] = draw_token(logits, allowed, args.rule, u, order);
         if (tokens) tokens(b, at % tokens.shape[1]) = next[b];
         new_position[b] = at + 1;
     }
@@ -58,7 +59,9 @@ void sample(Ctx& ctx, const SampleArgs& args, const SampleRows& rows) {
     const int64_t B = args.logits.size(0), V = args.logits.size(1);
     expect(op, "logits", args.logits, S, {B, V});
     if (V < 1 || V > kMostTokens) fail("[sample] logits: expected 1 to {} tokens, got {}", kMostTokens, describe(args.logits));
-    expect(op, "allowed", args.allowed, DType::u8, {V});
+    expect_rank(op, "allowed", args.allowed, 2);
+    expect(op, "allowed", args.allowed, DType::u8, {args.allowed.size(0), V});
+    if (args.allowed.size(0) < 1) fail("[sample] allowed: expected a row at least, got {}", describe(args.allowed));
     expect(op, "position", rows.position, DType::i64, {B});
     expect(op, "end", rows.end, DType::i64, {B});
     expect(op, "record", rows.record, DType::i64, {B});

@@ -25,7 +25,7 @@ struct SampleProblem {
     uint16_t *next, *tokens;  // tokens: null = not kept
     uint64_t* keys;           // in scratch, a row after another; null = in shared memory
     FaultWord* fault;
-    int64_t logits_stride, tokens_stride, capacity;
+    int64_t logits_stride, tokens_stride, capacity, allowed_rows;
     uint64_t seed;
     SampleRule rule;
     int V, places;  // of a row's keys: a power of two where they are sorted
@@ -161,11 +161,12 @@ __global__ void __launch_bounds__(kMostThreads) sample_kernel(SampleProblem p) {
     }
     uint64_t* keys = p.keys ? p.keys + b * p.places : dynamic_shared<uint64_t>();
     const float* logits = p.logits + b * p.logits_stride;
+    const uint8_t* allowed = p.allowed + position % p.allowed_rows * p.V;
     uint64_t best = kNotAllowed, bad = kNotAllowed;
     int mine = 0;
     for (int i = threadIdx.x; i < p.places; i += blockDim.x) {
         uint64_t key = kNotAllowed;
-        if (i < p.V && p.allowed[i]) {
+        if (i < p.V && allowed[i]) {
             key = key_of(logits[i], i);
             ++mine;
             if (!isfinite(logits[i]) && bad == kNotAllowed) bad = static_cast<uint64_t>(i);
@@ -215,6 +216,7 @@ void sample(Ctx& ctx, const SampleArgs& args, const SampleRows& rows, void* scra
     p.fault = ctx.gpu->fault_word();
     p.logits_stride = args.logits.stride[0];
     p.tokens_stride = rows.tokens.stride[0];
+    p.allowed_rows = args.allowed.size(0);
     p.capacity = rows.tokens ? rows.tokens.size(1) : 1;
     p.seed = args.seed;
     p.rule = args.rule;

@@ -25,7 +25,7 @@ void check(const SampleRule& rule);
 
 struct SampleArgs {
     TensorRef logits;   // (B,V) f32, on the CPU also f64; V up to 65,536
-    TensorRef allowed;  // (V) u8: 1 = may be drawn; one at least is
+    TensorRef allowed;  // (P,V) u8: row p % P is of the token at position p; 1 = may be drawn; one at least is
     SampleRule rule;
     uint64_t seed = 0;
 };

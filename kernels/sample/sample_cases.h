@@ -21,6 +21,7 @@ struct SampleProblem {
         int64_t top_k = 0;
         double top_p = 0;
         int64_t L = 1;
+        int64_t P = 1;  // rows of `allowed`
     };
 
     // Rows are ranked in shared memory up to 4,096 tokens. Half of the tokens may be drawn; the sizes are such that the
@@ -32,6 +33,7 @@ struct SampleProblem {
             {kTest | kSelftest, 65, 17, 0.8, 4, 0},
             {kTest, 33, 65, 1.3, 0, 0.9},
             {kTest, 33, 253, 0.7, 40, 0.5},
+            {kTest, 33, 247, 0.9, 20, 0.9, 1, 2},
             {kTest | kSelftest, 129, 261, 1, 0, 0},
             {kTest, 3, 4201, 2, 1000, 0.99},
             {kTest, 3, 4201, 1, 0, 0},
@@ -41,11 +43,13 @@ struct SampleProblem {
         return all;
     }
     static std::string name(const Case& c) {
-        return fmt::format("B{} V{} temperature {} top-k {} top-p {}", c.B, c.V, c.temperature, c.top_k, c.top_p);
+        const std::string name =
+            fmt::format("B{} V{} temperature {} top-k {} top-p {}", c.B, c.V, c.temperature, c.top_k, c.top_p);
+        return c.P > 1 ? name + fmt::format(" {} alphabets", c.P) : name;
     }
 
     static std::vector<ArraySpec> inputs(const Case& c) {
-        ArraySpec allowed = ArraySpec::parameter("allowed", {c.V}).of(DType::u8).fixed();
+        ArraySpec allowed = ArraySpec::parameter("allowed", {c.P, c.V}).of(DType::u8).fixed().open(0);
         allowed.fill = Fill::tokens;
         allowed.hi = 2;
         const auto number = [&](const char* name, double lo, double hi) {
@@ -70,7 +74,9 @@ struct SampleProblem {
             const View<const S, 1> row{&logits(b, 0), {c.V}, {1}};
             const double u = Philox(kSeed, Stream::sample)
                                  .uniform(static_cast<uint64_t>(position(b)), static_cast<uint32_t>(record(b)));
-            const S id = S(ref::draw_token<S>(row, a.template raw<uint8_t, 1>("allowed"), rule(c), u, order.data()));
+            const auto masks = a.template raw<uint8_t, 2>("allowed");
+            const View<const uint8_t, 1> allowed{&masks(position(b) % c.P, 0), {c.V}, {1}};
+            const S id = S(ref::draw_token<S>(row, allowed, rule(c), u, order.data()));
             a.template out<1>("next")(b) = id;
             a.template out<2>("tokens")(b, 0) = id;
             a.template out<1>("new_position")(b) = S(position(b) + 1);

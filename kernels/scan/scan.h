@@ -72,6 +72,8 @@ void scan_step(Ctx& ctx, const ScanArgs& args, const TensorRef& h, const TensorR
 struct LowRankStep {
     TensorRef x;       // (B,1,R) storage
     TensorRef weight;  // (D,R) storage
+    // The op before this one is the linear_step that made x, and h0 was there before that: it may be read at once.
+    bool settled = false;
 };
 // As scan_step with this dt_raw; that of args is not read and may be absent. On a GPU dt_raw may stay unrounded. args.h0 is
 // the state before, hT (B,D,N) S the state after the step, which may be args.h0 itself.

@@ -1,12 +1,14 @@
 // One step of the scan with the projection of its step sizes in front.
 //
 // Mapping: four lanes share a channel, four states and a quarter of the projection each; a warp has eight
-// neighbouring channels, so that its states are 512 bytes in a row. A thread walks kRows rows, whose numbers
-// are all loaded before the first is used; what belongs to the channel is loaded before the kernel before has
-// ended. Bytes: the state twice, 8 B D N, beside which the rest is small: bound by memory from about 16 rows
-// on, by the latency of one load below. Order of sums: the projection's quads of a lane, then the lanes by a
-// butterfly; states likewise. A row's bits depend on nothing outside the row. Needs N = 16, R <= 64 a
-// multiple of 4, rows of quads aligned.
+// neighbouring channels, so that its states are 512 bytes in a row. A warp walks rows in fours, whose states
+// are all under way at once; of a row of four, what belongs to a channel as a whole (step size, gate, output)
+// one lane does for the others. What belongs to the channel alone is loaded before the kernel before has
+// ended, and so are the first states where the caller says that they may be. Bytes: the state twice, 8 B D N,
+// beside which the rest is small: bound by memory from about 16 rows on, by the latency of one load below.
+// Order of sums: the projection's quads of a lane, then the lanes by a butterfly; states likewise. A row's
+// bits depend on nothing outside the row. Needs N = 16, R <= 64 a multiple of 4, rows of quads aligned.
+#include "kernels/common/launch_step.cuh"
 #include "kernels/scan/scan_kernels.cuh"
 
 namespace adder::cuda {
@@ -15,97 +17,169 @@ namespace {
 
 using namespace scan;
 
-constexpr int kThreads = 128, kLanes = 4, kQuad = 4, kRows = 4, kMostQuads = 4;  // quads of a lane: R <= 64
+constexpr int kThreads = 128, kLanes = 4, kQuad = 4, kMostQuads = 4;  // quads of a lane: R <= 64
 constexpr int kStateSize = kLanes * kQuad;
+constexpr int kMostRows = 8;                              // of a block
+constexpr int kProjection = kLanes * kQuad * kMostQuads;  // floats of x
+constexpr int kRowFloats = kProjection + 2 * kStateSize, kRowQuads = kRowFloats / kQuad;
+constexpr int kFewRows =
+    16;  // up to so many rows products let the next kernel start before their own input is there
 
+// Rows as addresses and strides, in elements.
 struct Problem {
-    Inputs<bf16> in;
-    View<const bf16, 3> x;       // (B,1,R)
-    View<const bf16, 2> weight;  // (D,R)
-    View<const float, 3> h0;
-    View<float, 3> hT;
-    View<bf16, 3> y;
-    int R;
+    const bf16 *x, *B, *C, *u, *z, *weight;
+    const float *A_log, *skip, *bias, *h0;
+    const uint8_t* start;
+    float* hT;
+    bf16* y;
+    int64_t x_stride, B_stride, C_stride, u_stride, z_stride, weight_stride, A_stride, start_stride;
+    int64_t h0_row, h0_channel, hT_row, hT_channel, y_stride;
+    int64_t n_batch;
+    int n_channels, R, rows;  // of a block
+    bool zoh, settled;
 };
 
-// What a thread needs of a row.
-struct Row {
-    float state[kQuad];
-    Packed<bf16, kQuad> B, C, x[kMostQuads];
-    bf16 u, z;
+// What belongs to a lane's channel alone.
+struct Channel {
+    Packed<bf16, kQuad> weight[kMostQuads] = {};
+    float A2[kQuad], skip, bias;
 
-    __device__ __forceinline__ void load_from(const Problem& p, int64_t b, int d, int lane) {
-        load<kQuad>(&p.h0(b, d, lane * kQuad), state);
-        B = load_packed<kQuad>(&p.in.B(b, 0, lane * kQuad));
-        C = load_packed<kQuad>(&p.in.C(b, 0, lane * kQuad));
+    __device__ __forceinline__ Channel(const Problem& p, int d, int lane) {
+        const bf16* const from = p.weight + d * p.weight_stride + lane * kQuad;
 #pragma unroll
-        for (int q = 0; q < kMostQuads; ++q) {
-            const int r = (q * kLanes + lane) * kQuad;
-            x[q] = Packed<bf16, kQuad>{};
-            if (r < p.R) x[q] = load_packed<kQuad>(&p.x(b, 0, r));
-        }
-        u = p.in.u(b, 0, d);
-        z = p.in.z ? p.in.z(b, 0, d) : bf16{};
+        for (int q = 0; q < kMostQuads; ++q)
+            if ((q * kLanes + lane) * kQuad < p.R) weight[q] = load_packed<kQuad>(from + q * kLanes * kQuad);
+        load<kQuad>(p.A_log + d * p.A_stride + lane * kQuad, A2);
+        skip = p.skip[d], bias = p.bias[d];
+    }
+    __device__ __forceinline__ void finish() {
+#pragma unroll
+        for (int i = 0; i < kQuad; ++i) A2[i] = -expf(A2[i]) * kLog2e;
     }
 };
 
-__global__ void __launch_bounds__(kThreads) step_rows(const Problem p) {
-    const Inputs<bf16>& in = p.in;
-    const int channel = (static_cast<int>(blockIdx.y) * kThreads + static_cast<int>(threadIdx.x)) / kLanes;
-    const int lane = static_cast<int>(threadIdx.x) % kLanes, d = min(channel, in.n_channels - 1);
-    float weight[kMostQuads][kQuad] = {}, A2[kQuad];
-#pragma unroll
-    for (int q = 0; q < kMostQuads; ++q) {
-        const int r = (q * kLanes + lane) * kQuad;
-        if (r < p.R) load<kQuad>(&p.weight(d, r), weight[q]);
+// x, B and C of rows [first, first + rows), as floats.
+__device__ __forceinline__ void load_shared(const Problem& p, int64_t first, int rows,
+                                            float (*room)[kRowFloats]) {
+    for (int i = static_cast<int>(threadIdx.x); i < rows * kRowQuads; i += kThreads) {
+        const int r = i / kRowQuads, k = i % kRowQuads * kQuad, n = k - kProjection;
+        const int64_t b = first + r;
+        float four[kQuad] = {};
+        if (n >= kStateSize)
+            load<kQuad>(p.C + b * p.C_stride + n - kStateSize, four);
+        else if (n >= 0)
+            load<kQuad>(p.B + b * p.B_stride + n, four);
+        else if (k < p.R)
+            load<kQuad>(p.x + b * p.x_stride + k, four);
+        store<kQuad>(&room[r][k], four);
     }
-    load<kQuad>(&in.A_log(d, lane * kQuad), A2);
-    const float skip = in.D(d), bias = in.dt_bias(d);
+}
+
+// Lane i of four gets the sum over the four of its row i, in the order of warp_sum<4>.
+__device__ __forceinline__ float sum_of_own_row(const float (&row)[kLanes], int lane) {
+    const bool upper = (lane & 2) != 0, odd = (lane & 1) != 0;
+    float pair[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        const float others = __shfl_xor_sync(kFullWarp, upper ? row[i] : row[i + 2], 2);
+        pair[i] = (upper ? row[i + 2] : row[i]) + others;
+    }
+    const float others = __shfl_xor_sync(kFullWarp, odd ? pair[0] : pair[1], 1);
+    return (odd ? pair[1] : pair[0]) + others;
+}
+
+__global__ void __launch_bounds__(kThreads, 6) step_rows(const Problem p) {
+    __shared__ __align__(16) float room[kMostRows][kRowFloats];
+    const int tid = static_cast<int>(threadIdx.x), lane = tid % kLanes;
+    const int channel = (static_cast<int>(blockIdx.y) * kThreads + tid) / kLanes,
+              d = min(channel, p.n_channels - 1);
+    const int64_t first = int64_t{blockIdx.x} * p.rows;
+    const int rows = static_cast<int>(min(p.n_batch - first, int64_t{p.rows}));
+    Channel own(p, d, lane);
+    const float* from = p.h0 + first * p.h0_row + d * p.h0_channel + lane * kQuad;
+    float* to = p.hT + first * p.hT_row + d * p.hT_channel + lane * kQuad;
+    // Of the lane's own row of four.
+    const bf16 *u_from = p.u + (first + lane) * p.u_stride + d,
+               *z_from = p.z + (first + lane) * p.z_stride + d;
+    bf16* y = p.y + (first + lane) * p.y_stride + d;
+    float state[kLanes][kQuad] = {};
+    const auto load_states = [&] {
+#pragma unroll
+        for (int i = 0; i < kLanes; ++i)
+            if (i < rows) load<kQuad>(from + i * p.h0_row, state[i]);
+    };
+    if (p.settled) load_states();
     release_next();
+    own.finish();
     wait_for_previous();
-#pragma unroll
-    for (int i = 0; i < kQuad; ++i) A2[i] = -expf(A2[i]) * kLog2e;
-
-    const int64_t first = int64_t{blockIdx.x} * kRows;
-    const int rows = static_cast<int>(min(in.n_batch - first, int64_t{kRows}));
-    Row row[kRows] = {};
-#pragma unroll
-    for (int i = 0; i < kRows; ++i)
-        if (i < rows && channel < in.n_channels) row[i].load_from(p, first + i, d, lane);
-#pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-        if (i >= rows) continue;
-        const int64_t b = first + i;
-        float raw = 0;
+    if (!p.settled) load_states();
+    bf16 u_next{}, z_next{};
+    const auto load_own = [&](int r) {
+        if (r >= rows) return;
+        u_next = *u_from;
+        if (p.z) z_next = *z_from;
+        u_from += kLanes * p.u_stride, z_from += kLanes * p.z_stride;
+    };
+    load_own(lane);
+    load_shared(p, first, rows, room);
+    __syncthreads();
+#pragma unroll 1
+    for (int r0 = 0; r0 < rows; r0 += kLanes) {
+        const float u = to_float(u_next), z = to_float(z_next);
+        load_own(r0 + kLanes + lane);
+        float sum[kLanes] = {};
 #pragma unroll
         for (int q = 0; q < kMostQuads; ++q) {
-            float x[kQuad];
-            unpack<bf16, kQuad>(row[i].x[q], x);
+            if (q * kLanes * kQuad >= p.R) continue;
+            float weight[kQuad];
+            unpack<bf16, kQuad>(own.weight[q], weight);
 #pragma unroll
-            for (int r = 0; r < kQuad; ++r) raw = fmaf(x[r], weight[q][r], raw);
-        }
-        const float dt = step_size(warp_sum<kLanes>(raw) + bias), u = to_float(row[i].u);
-        const bool start = in.start && in.start(b, 0) != 0;
-        float B[kQuad], C[kQuad], sum = 0;
-        unpack<bf16, kQuad>(row[i].B, B);
-        unpack<bf16, kQuad>(row[i].C, C);
+            for (int i = 0; i < kLanes; ++i) {
+                if (r0 + i >= rows) continue;
+                float x[kQuad];
+                load<kQuad>(&room[r0 + i][(q * kLanes + lane) * kQuad], x);
 #pragma unroll
-        for (int n = 0; n < kQuad; ++n) {
-            const float x2 = dt * A2[n], a = decay_of<bf16>(x2);
-            const float gain = in.zoh ? zoh_weight(dt, x2, a, A2[n]) : dt;
-            row[i].state[n] = fmaf(a, start ? 0.0f : row[i].state[n], gain * u * B[n]);
-            sum = fmaf(row[i].state[n], C[n], sum);
+                for (int k = 0; k < kQuad; ++k) sum[i] = fmaf(x[k], weight[k], sum[i]);
+            }
         }
-        sum = warp_sum<kLanes>(sum);
-        if (channel >= in.n_channels) continue;
-        store<kQuad>(&p.hT(b, d, lane * kQuad), row[i].state);
-        float out = fmaf(skip, u, sum);
-        if (in.z) {
-            const float z = to_float(row[i].z);
-            out *= z * logistic(z);
+        const float dt_own = step_size(sum_of_own_row(sum, lane) + own.bias);
+#pragma unroll
+        for (int i = 0; i < kLanes; ++i) {
+            sum[i] = 0;
+            if (r0 + i >= rows) continue;
+            float B[kQuad], C[kQuad];
+            load<kQuad>(&room[r0 + i][kProjection + lane * kQuad], B);
+            load<kQuad>(&room[r0 + i][kProjection + kStateSize + lane * kQuad], C);
+            const float dt = __shfl_sync(kFullWarp, dt_own, i, kLanes),
+                        u_now = __shfl_sync(kFullWarp, u, i, kLanes);
+            const float dt_u = dt * u_now;
+            if (p.start && p.start[(first + r0 + i) * p.start_stride] != 0)
+#pragma unroll
+                for (int n = 0; n < kQuad; ++n) state[i][n] = 0;
+#pragma unroll
+            for (int n = 0; n < kQuad; ++n) {
+                const float x2 = dt * own.A2[n], a = decay_of<bf16>(x2);
+                const float gain = p.zoh ? zoh_weight(dt, x2, a, own.A2[n]) * u_now : dt_u;
+                state[i][n] = fmaf(a, state[i][n], gain * B[n]);
+                sum[i] = fmaf(state[i][n], C[n], sum[i]);
+            }
+            if (channel < p.n_channels) store<kQuad>(to + i * p.hT_row, state[i]);
+            // The row four rows on takes its place.
+            if (r0 + kLanes + i < rows) load<kQuad>(from + (kLanes + i) * p.h0_row, state[i]);
         }
-        if (lane == 0) p.y(b, 0, d) = from_float<bf16>(out);
+        float out = fmaf(own.skip, u, sum_of_own_row(sum, lane));
+        if (p.z) out *= z * logistic(z);
+        if (r0 + lane < rows && channel < p.n_channels) *y = from_float<bf16>(out);
+        from += kLanes * p.h0_row, to += kLanes * p.hT_row, y += kLanes * p.y_stride;
     }
+}
+
+// Rows of a block: as few fours as keep all blocks on the GPU at once.
+int rows_of_block(int64_t B, int64_t channel_blocks) {
+    constexpr int64_t kResident = 6 * kMultiprocessors;
+    int rows = kLanes;
+    while (rows < kMostRows && ceil_div(B, rows) * channel_blocks > kResident) rows *= 2;
+    return rows;
 }
 
 // Rows can be read in quads.
@@ -129,16 +203,31 @@ bool scan_step_low_rank_fits(const ScanArgs& args, const LowRankStep& dt, const 
 
 void scan_step_low_rank(Ctx& ctx, const ScanArgs& args, const LowRankStep& dt, const TensorRef& hT,
                         const TensorRef& y) {
-    const Problem p{inputs_of<bf16>(args, Lanes(args.u.size(2), kStateSize, 1), {1, 1}),
-                    dt.x.as<const bf16, 3>("x"),
-                    dt.weight.as<const bf16, 2>("weight"),
-                    args.h0.as<const float, 3>("h0"),
-                    hT.as<float, 3>("hT"),
-                    y.as<bf16, 3>("y"),
-                    static_cast<int>(dt.weight.size(1))};
-    const dim3 grid(blocks(ceil_div(args.u.size(0), kRows)),
-                    static_cast<unsigned>(ceil_div(args.u.size(2) * kLanes, kThreads)));
-    launch_early(ctx.gpu->stream(), grid, kThreads, 0, step_rows, p);
+    const Inputs<bf16> in = inputs_of<bf16>(args, Lanes(args.u.size(2), kStateSize, 1), {1, 1});
+    const auto x = dt.x.as<const bf16, 3>("x");
+    const auto weight = dt.weight.as<const bf16, 2>("weight");
+    const auto h0 = args.h0.as<const float, 3>("h0");
+    const auto to = hT.as<float, 3>("hT");
+    const auto out = y.as<bf16, 3>("y");
+    const int64_t channel_blocks = ceil_div(int64_t{in.n_channels} * kLanes, kThreads);
+    Problem p{};
+    p.x = x.data, p.x_stride = x.stride[0];
+    p.B = in.B.data, p.B_stride = in.B.stride[0];
+    p.C = in.C.data, p.C_stride = in.C.stride[0];
+    p.u = in.u.data, p.u_stride = in.u.stride[0];
+    if (in.z) p.z = in.z.data, p.z_stride = in.z.stride[0];
+    p.weight = weight.data, p.weight_stride = weight.stride[0];
+    p.A_log = in.A_log.data, p.A_stride = in.A_log.stride[0];
+    p.skip = in.D.data, p.bias = in.dt_bias.data;
+    if (in.start) p.start = in.start.data, p.start_stride = in.start.stride[0];
+    p.h0 = h0.data, p.h0_row = h0.stride[0], p.h0_channel = h0.stride[1];
+    p.hT = to.data, p.hT_row = to.stride[0], p.hT_channel = to.stride[1];
+    p.y = out.data, p.y_stride = out.stride[0];
+    p.n_batch = in.n_batch, p.n_channels = in.n_channels, p.R = static_cast<int>(dt.weight.size(1));
+    p.rows = rows_of_block(in.n_batch, channel_blocks), p.zoh = in.zoh;
+    p.settled = dt.settled && in.n_batch > kFewRows;
+    const dim3 grid(blocks(ceil_div(in.n_batch, p.rows)), static_cast<unsigned>(channel_blocks));
+    launch_step(ctx.gpu->stream(), grid, kThreads, 0, step_rows, p);
 }
 
 }  // namespace adder::cuda

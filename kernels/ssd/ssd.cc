@@ -185,7 +185,7 @@ void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, 
            [a, states, grads](Ctx& c, void* scratch) { cpu::ssd_backward(c, a, states, grads, scratch); });
 }
 
-void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y) {
+void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y, bool settled) {
     constexpr const char* op = "ssd_step";
     const SsdSizes s = check_args(ctx, op, args);
     if (s.L != 1) fail("[{}] x: expected L = 1, got {}", op, describe(args.x));
@@ -193,7 +193,7 @@ void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef
     expect(op, "y", y, s.storage, {s.B, 1, s.H * s.P});
     const OpCall call = s.call(op, s.sequence_bytes() + 2 * s.state_bytes(), s.cells() * 5);
     if (ctx.device == Device::cuda) {
-        run_op(ctx, call, 0, [args, h, y](Ctx& c, void*) { cuda::ssd_step(c, args, h, y); });
+        run_op(ctx, call, 0, [=](Ctx& c, void*) { cuda::ssd_step(c, args, h, y, settled); });
         return;
     }
     if (s.storage == DType::f64) {

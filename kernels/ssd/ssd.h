@@ -67,6 +67,8 @@ void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, 
 // One step for each of B independent rows: L = 1, h0 ignored, `h` (B,H,P,N) updated in place. A row's bits do
 // not depend on the other rows. On a GPU A_log, D and dt_bias are read before the kernels before have ended: none of them may
 // write those.
-void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y);
+// `settled`: the op before this one is the in_proj_step (projection_step.h) that made the arguments, and h was there before
+// that: it may be read at once.
+void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y, bool settled = false);
 
 }  // namespace adder

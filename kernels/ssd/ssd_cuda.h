@@ -14,6 +14,6 @@ int64_t ssd_backward_scratch_bytes(const SsdArgs& args);
 void ssd_backward(Ctx& ctx, const SsdArgs& args, const TensorRef& chunk_states, const SsdGrads& grads, void* scratch);
 
 // `h` (B,H,P,N) f32 is updated in place.
-void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y);
+void ssd_step(Ctx& ctx, const SsdArgs& args, const TensorRef& h, const TensorRef& y, bool settled);
 
 }  // namespace adder::cuda

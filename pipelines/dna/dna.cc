@@ -77,7 +77,7 @@ std::vector<uint16_t> read_prompt(const std::string& text_or_file, const DataOpt
     return ids;
 }
 
-std::vector<uint16_t> alphabet(const DataOptions& options, bool every_letter) {
+std::vector<uint16_t> alphabet(const DataOptions& options, bool every_letter, int64_t) {
     const int64_t end = make_tokenizer(options.dna)->vocabulary() - (every_letter ? 0 : 1);  // N is the last one
     std::vector<uint16_t> ids;
     for (int64_t id = kA; id < end; ++id) ids.push_back(static_cast<uint16_t>(id));
@@ -105,6 +105,7 @@ constinit const Domain kDomain{
     .read_prompt = read_prompt,
     .alphabet = alphabet,
     .append_sample = append_sample,
+    .signal = nullptr,
     .reverse = reverse,
     .symbol_settings = symbol_settings,
     .packed = &kPacked,

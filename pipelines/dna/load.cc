@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "datasets/fasta.h"
+#include "datasets/fasta_index.h"
 #include "datasets/inputs.h"
 #include "datasets/labels.h"
 #include "datasets/reads.h"
@@ -35,6 +36,7 @@ double percent(int64_t part, int64_t whole) {
 // What one file gives: records at the end of `records`, what was counted on the way, and how to say so.
 struct Reading {
     const DnaOptions& options;
+    const std::vector<std::string>& only;  // DataOptions::only
     std::vector<TokenRecord>& records;
     StoredParts& parts;
     BaseCounts counts = {};
@@ -60,36 +62,85 @@ void check_letters(const std::string& path, const BaseCounts& counts) {
 
 ReadFilter read_filter(const DnaOptions& o) { return {o.min_length, o.min_quality, o.min_base_quality}; }
 
+// Whether a record is asked for, by its name or as "file:name".
+bool is_wanted(std::string_view name, const std::vector<std::string>& only) {
+    return only.empty() || std::any_of(only.begin(), only.end(), [&](std::string_view wanted) {
+               return wanted.ends_with(name) && (wanted.size() == name.size() || wanted[wanted.size() - name.size() - 1] == ':');
+           });
+}
+
+// What FASTA adds to a Reading, record by record.
+class FastaRecords {
+  public:
+    explicit FastaRecords(Reading& to) : to_(to) {}
+
+    void add_run(std::string_view letters) { encode(letters, buffer_.room(), own_); }
+    void end_record(const std::string& name, int64_t skipped) {
+        skipped_ += skipped;
+        all_ += own_;
+        TokenRecord record{.name = name, .symbols = buffer_.take()};
+        const BaseCounts own = std::exchange(own_, {});
+        if (own.bases < to_.options.min_length) {
+            ++n_short_;
+            return;
+        }
+        to_.counts += own;
+        ++to_.counts.records;
+        to_.records.push_back(std::move(record));
+    }
+    void end_file(const std::string& path, int64_t n_unread) {
+        check_letters(path, all_);
+        to_.summary = fmt::format("{} records, {} bases", to_.counts.records, to_.counts.bases);
+        if (skipped_ > 0) to_.summary += fmt::format(", {} '-' and '*' skipped", skipped_);
+        if (n_short_ > 0)
+            to_.summary += fmt::format(", {} records shorter than {} left out", n_short_, to_.options.min_length);
+        if (n_unread > 0) to_.summary += fmt::format(", {} records that are not asked for", n_unread);
+    }
+
+  private:
+    Reading& to_;
+    SymbolBuffer buffer_;
+    BaseCounts own_, all_;  // of the present record; with those that are left out
+    int64_t n_short_ = 0, skipped_ = 0;
+};
+
+// Some records of a file that has an index; the others are not read.
+void read_indexed(const FastaIndex& index, const std::string& path, Reading& to) {
+    FastaRecords records(to);
+    int64_t n_unread = 0;
+    for (const FaiFile::Sequence& s : index.sequences()) {
+        if (!is_wanted(s.name, to.only)) {
+            ++n_unread;
+            continue;
+        }
+        index.read(s, 0, s.length, [&](std::string_view run) { records.add_run(run); });
+        records.end_record(s.name, 0);
+    }
+    records.end_file(path, n_unread);
+}
+
 void read_fasta(InputFile file, Reading& to) {
-    if (read_filter(to.options).needs_qualities())
-        to.warnings.push_back(file.path() + ": FASTA has no qualities, so that no quality is asked of it");
     const std::string path = file.path();
+    if (read_filter(to.options).needs_qualities())
+        to.warnings.push_back(path + ": FASTA has no qualities, so that no quality is asked of it");
+    if (!to.only.empty())
+        if (const auto index = FastaIndex::of(path)) return read_indexed(*index, path, to);
     FastaReader reader(std::move(file));
-    SymbolBuffer buffer;
+    FastaRecords records(to);
     std::unordered_set<std::string> names;
-    BaseCounts all;  // with the records that are left out
-    int64_t n_short = 0, skipped = 0;
+    int64_t n_unread = 0;
     for (FastaRecord record; reader.next_header(record);) {
         if (!names.insert(record.name).second)
             fail("[dna] {}: two records are called {}; hint: rename one, the first word of a header is its name", path,
                  record.name);
-        BaseCounts own;
-        for (std::string_view run; !(run = reader.next_letters()).empty();) encode(run, buffer.room(), own);
-        skipped += reader.skipped();
-        all += own;
-        TokenRecord out{.name = record.name, .symbols = buffer.take()};
-        if (own.bases < to.options.min_length) {
-            ++n_short;
+        if (!is_wanted(record.name, to.only)) {
+            ++n_unread;
             continue;
         }
-        to.counts += own;
-        ++to.counts.records;
-        to.records.push_back(std::move(out));
+        for (std::string_view run; !(run = reader.next_letters()).empty();) records.add_run(run);
+        records.end_record(record.name, reader.skipped());
     }
-    check_letters(path, all);
-    to.summary = fmt::format("{} records, {} bases", to.counts.records, to.counts.bases);
-    if (skipped > 0) to.summary += fmt::format(", {} '-' and '*' skipped", skipped);
-    if (n_short > 0) to.summary += fmt::format(", {} records shorter than {} left out", n_short, to.options.min_length);
+    records.end_file(path, n_unread);
 }
 
 void read_reads(InputFile file, Reading& to) {
@@ -207,14 +258,14 @@ void report_bases(const char* role, const BaseCounts& total, const DnaOptions& o
 }
 
 // Reads one list of inputs to the end of `data.records` and reports it.
-void read(const std::vector<std::string>& inputs, const char* role, const DnaOptions& options, Dataset& data,
+void read(const std::vector<std::string>& inputs, const char* role, const DataOptions& options, Dataset& data,
           StoredParts& parts) {
     BaseCounts total;
     const size_t first_record = data.records.size();
     for (const std::string& file : sequence_inputs(inputs)) {
         const size_t first = data.records.size(), first_held_out = parts.held_out.size();
         const auto first_file = static_cast<int32_t>(data.files.size());
-        Reading reading{options, data.records, parts};
+        Reading reading{options.dna, options.only, data.records, parts};
         read_file(file, reading);
         for (size_t i = first; i < data.records.size(); ++i) {
             const auto n = static_cast<int64_t>(data.records[i].symbols.size());
@@ -231,7 +282,7 @@ void read(const std::vector<std::string>& inputs, const char* role, const DnaOpt
         total += reading.counts;
     }
     qualify_names(std::span(data.records).subspan(first_record), data.files);
-    report_bases(role, total, options, data);
+    report_bases(role, total, options.dna, data);
 }
 
 void report_parts(const Split& split, Dataset& data) {
@@ -252,7 +303,7 @@ void report_parts(const Split& split, Dataset& data) {
 void read_held_out(const DataOptions& options, Dataset& data, StoredParts& parts) {
     StoredParts none;
     std::vector<TokenRecord> inputs = std::exchange(data.records, {});
-    read(options.valid, "held-out input", options.dna, data, none);
+    read(options.valid, "held-out input", options, data, none);
     if (!none.split_by.empty())
         fail("[split] {}: holds parts of its own, so that it cannot be held out; hint: prepare it without a split",
              none.split_by);
@@ -275,7 +326,7 @@ Dataset load(const DataOptions& options) {
     Dataset data;
     data.tokenizer = make_tokenizer(options.dna);
     StoredParts parts;
-    read(options.input, "input", options.dna, data, parts);
+    read(options.input, "input", options, data, parts);
     data.digest = digest_of(data.records);
     if (options.splits() && !options.valid.empty())
         fail("[split] give either held-out files or a split of the input, not both");

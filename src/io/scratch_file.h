@@ -1,4 +1,5 @@
-// A file without a name, for what does not fit into memory: it is gone when it is closed, however the process ends.
+// A file without a name, for what does not fit into memory: it is gone when it is closed, however the process
+// ends.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -7,7 +8,8 @@ namespace adder {
 
 class ScratchFile {
   public:
-    // In the folder of `path`, where the result will stand and thus has room. Errors name the folder and the reason.
+    // In the folder of `path`, where the result will stand and thus has room. Errors name the folder and the
+    // reason.
     explicit ScratchFile(const std::string& path);
     ~ScratchFile();
     ScratchFile(const ScratchFile&) = delete;

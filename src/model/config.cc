@@ -64,6 +64,54 @@ int64_t ModelConfig::padded_vocab() const {
     return (vocab_size + pad_vocab_size_multiple - 1) / pad_vocab_size_multiple * pad_vocab_size_multiple;
 }
 
+// Fills in the lists of a U-Net and those numbers of its mixers that stages have in common.
+void ModelConfig::resolve_stages() {
+    if (stage_pools.empty()) stage_pools = {4, 4};
+    if (stage_pools.size() > 8) fail("[model] stage_pools: {} pools are more than 8", stage_pools.size());
+    if (expand_width.empty()) expand_width = {2};
+    if (expand_width.size() == 1) expand_width.assign(stage_pools.size(), expand_width[0]);
+    if (stage_mixers.empty()) stage_mixers.assign(stage_pools.size() + 1, mixer);
+    if (expand_width.size() != stage_pools.size())
+        fail("[model] expand_width: {} numbers for {} pools; expected one for all or one a pool", expand_width.size(),
+             stage_pools.size());
+    if (stage_mixers.size() != stage_pools.size() + 1)
+        fail("[model] stage_mixers: {} mixers for {} stages; expected one a stage", stage_mixers.size(),
+             stage_pools.size() + 1);
+    for (int64_t p : stage_pools) in_range("stage_pools", p, 2, 1024);
+    for (int64_t e : expand_width) in_range("expand_width", e, 1, 16);
+    mixer = stage_mixers[0];
+    bool alike = true, heads = false, low_rank = false;
+    int64_t width = d_model, widest_head = 64;
+    for (size_t i = 0; i < stage_mixers.size(); ++i) {
+        const MixerEntry& entry = find_mixer(stage_mixers[i]);
+        alike = alike && entry.default_d_state == find_mixer(mixer).default_d_state;
+        if (entry.uses_heads && !heads) widest_head = std::min<int64_t>(64, expand * width);
+        (entry.uses_heads ? heads : low_rank) = true;
+        if (i < stage_pools.size()) width *= expand_width[i];
+    }
+    if (d_state == 0 && alike) d_state = find_mixer(mixer).default_d_state;
+    if (headdim == 0 && heads) headdim = widest_head;
+    if (dt_rank == 0 && low_rank) dt_rank = (d_model + 15) / 16;
+    for (int64_t i = 0; i < n_stages(); ++i) stage(i);
+}
+
+ModelConfig ModelConfig::stage(int64_t i) const {
+    CHECK(backbone == "unet" && i >= 0 && i < n_stages());
+    ModelConfig s = *this;
+    for (int64_t k = 0; k < i; ++k) s.d_model *= expand_width[static_cast<size_t>(k)];
+    s.dt_rank = dt_rank * (s.d_model / d_model);
+    s.mixer = stage_mixers[static_cast<size_t>(i)];
+    s.backbone = "flat";
+    s.stage_pools.clear();
+    s.classes.clear();
+    s.expand_width.clear();
+    s.stage_mixers.clear();
+    // All stages but the innermost are passed on the way in and on the way out.
+    if (i + 1 < n_stages()) s.n_layer *= 2;
+    s.resolve();
+    return s;
+}
+
 void ModelConfig::resolve() {
     const MixerEntry& entry = find_mixer(mixer);
     find_backbone(backbone);
@@ -77,6 +125,10 @@ void ModelConfig::resolve() {
     for (const std::string& name : classes)
         if (name.empty() || std::count(classes.begin(), classes.end(), name) != 1)
             fail("[model] classes: \"{}\" is {}", name, name.empty() ? "no name" : "there twice");
+    if (backbone == "unet") return resolve_stages();
+    if (!stage_pools.empty() || !expand_width.empty() || !stage_mixers.empty())
+        fail("[model] {}: belongs to backbone unet, not to {}",
+             !stage_pools.empty() ? "stage_pools" : !expand_width.empty() ? "expand_width" : "stage_mixers", backbone);
     if (d_state == 0) d_state = entry.default_d_state;
     in_range("d_state", d_state, 1, 256);
     if (entry.uses_heads) {
@@ -93,15 +145,15 @@ void ModelConfig::resolve() {
 
 Json to_json(const ModelConfig& c) {
     const MixerEntry& entry = find_mixer(c.mixer);
+    const bool unet = c.backbone == "unet";
     Json ssm = {{"layer", entry.layer_name}, {"d_state", c.d_state}, {"d_conv", c.d_conv}, {"expand", c.expand},
                 {"conv_bias", c.conv_bias}, {"dt_min", c.dt_min}, {"dt_max", c.dt_max},
                 {"dt_init_floor", c.dt_init_floor}};
-    if (entry.uses_heads) {
+    if (entry.uses_heads || (unet && c.headdim > 0)) {
         ssm["headdim"] = c.headdim;
         ssm["ngroups"] = c.ngroups;
-    } else {
-        ssm["dt_rank"] = c.dt_rank;
     }
+    if (!entry.uses_heads || (unet && c.dt_rank > 0)) ssm["dt_rank"] = c.dt_rank;
     // Written only where it differs: the reference implementation has no such field and must refuse, not ignore it.
     if (c.discretization == Discretization::zoh) ssm["discretization"] = "zoh";
     Json json = {{"d_model", c.d_model}, {"d_intermediate", 0}, {"n_layer", c.n_layer}, {"vocab_size", c.vocab_size},
@@ -113,6 +165,11 @@ Json to_json(const ModelConfig& c) {
         json["classes"] = c.classes;
         json["pool"] = name_of(c.pool);
     }
+    if (!unet) return json;
+    json["stage_pools"] = c.stage_pools;
+    json["expand_width"] = c.expand_width;
+    json["stage_layers"] = Json::array();
+    for (const std::string& name : c.stage_mixers) json["stage_layers"].push_back(find_mixer(name).layer_name);
     return json;
 }
 
@@ -126,6 +183,11 @@ ModelConfig model_config_from_json(const Json& json, const std::string& source) 
     top.get("pad_vocab_size_multiple", c.pad_vocab_size_multiple);
     top.get("tie_embeddings", c.tie_embeddings);
     top.get("backbone", c.backbone);
+    top.get("stage_pools", c.stage_pools);
+    top.get("expand_width", c.expand_width);
+    std::vector<std::string> stage_layers;
+    top.get("stage_layers", stage_layers);
+    for (const std::string& name : stage_layers) c.stage_mixers.push_back(mixer_of_layer(name, source + ": stage_layers"));
     top.get("ssm_cfg", ssm);
     top.get("classes", c.classes);
     std::string pool = name_of(c.pool);
@@ -144,7 +206,7 @@ ModelConfig model_config_from_json(const Json& json, const std::string& source) 
     Reader s(ssm, source + ": ssm_cfg");
     std::string layer = "Mamba1", discretization = "euler";
     s.get("layer", layer);
-    c.mixer = mixer_of_layer(layer, source);
+    c.mixer = mixer_of_layer(layer, source + ": ssm_cfg.layer");
     s.get("d_state", c.d_state);
     s.get("d_conv", c.d_conv);
     s.get("expand", c.expand);

@@ -9,7 +9,8 @@ namespace {
 constexpr size_t kLetters = 2;
 }  // namespace
 
-// Page-locked memory of a tile on its way to a GPU and of its outputs on their way back, and where they stand until then.
+// Page-locked memory of a tile on its way to a GPU and of its outputs on their way back, and where they stand
+// until then.
 struct Embedder::Letter {
     PinnedMemory ids, start, outputs;
     Tensor on_device;
@@ -39,9 +40,16 @@ class Embedder::Tap final : public LayerTap {
     std::function<void(int64_t, const TensorRef&)> give_;
 };
 
-Embedder::Embedder(LanguageModel& model, const Compute& compute, int64_t B, int64_t T, EmbedderOutputs outputs, Take take)
-    : model_(model), compute_(compute), B_(B), T_(T), outputs_(std::move(outputs)), take_(std::move(take)),
-      scratch_(compute.device, "scratch"), ctx_(compute.context(scratch_)),
+Embedder::Embedder(LanguageModel& model, const Compute& compute, int64_t B, int64_t T,
+                   EmbedderOutputs outputs, Take take)
+    : model_(model),
+      compute_(compute),
+      B_(B),
+      T_(T),
+      outputs_(std::move(outputs)),
+      take_(std::move(take)),
+      scratch_(compute.device, "scratch"),
+      ctx_(compute.context(scratch_)),
       state_(model.backbone().state_spec(B), compute.accum(), 1, compute.device) {
     const int64_t blocks = model.backbone().shown_blocks();
     for (const int64_t k : outputs_.streams)
@@ -64,7 +72,8 @@ Embedder::Embedder(LanguageModel& model, const Compute& compute, int64_t B, int6
         l.start = PinnedMemory(start_.ref().bytes());
         if (!take_) continue;
         const TensorRef last = output(l, outputs_.count() - 1, 1, T, true);
-        const int64_t bytes = static_cast<char*>(last.data) - static_cast<char*>(l.outputs.data()) + last.bytes();
+        const int64_t bytes =
+            static_cast<char*>(last.data) - static_cast<char*>(l.outputs.data()) + last.bytes();
         l.outputs = PinnedMemory(bytes);
         l.on_device = Tensor(DType::u8, {bytes}, compute.device, "embeddings of a tile");
     }
@@ -87,15 +96,21 @@ int64_t Embedder::bytes() const {
     return n;
 }
 
-void Embedder::reset() { state_.zero(ctx_, 0); }
+void Embedder::reset() {
+    state_.zero(ctx_, 0);
+}
 
 // Where output `index` of a tile stands among the outputs of the largest.
-TensorRef Embedder::output(const Letter& letter, int64_t index, int64_t count, int64_t n, bool on_host) const {
+TensorRef Embedder::output(const Letter& letter, int64_t index, int64_t count, int64_t n,
+                           bool on_host) const {
     const bool normed = outputs_.normed && index + 1 == outputs_.count();
     const int64_t M = model_.config().d_model;
     auto* base = static_cast<char*>(on_host ? letter.outputs.data() : letter.on_device.ref().data);
     base += index * T_ * M * size_of(compute_.accum());
-    return {base, normed ? compute_.storage : compute_.accum(), {count, n, M}, on_host ? Device::cpu : compute_.device};
+    return {base,
+            normed ? compute_.storage : compute_.accum(),
+            {count, n, M},
+            on_host ? Device::cpu : compute_.device};
 }
 
 // A shape that was not seen before may take another path inside an op, which needs more scratch.
@@ -123,13 +138,13 @@ void Embedder::compute_tile(const TokenRows& in, const TensorRef& ids, const Ten
     if (ctx_.dry_run) t0 = kPlanningPosition;
     const State state = state_row(state_[0], 0, row_slots_, in.count);
     const TensorRef x = ctx_.scratch->alloc(compute_.storage, shape);
-    const bool to_the_end =
-        outputs_.normed || outputs_.streams.back() == model_.backbone().shown_blocks();
+    const bool to_the_end = outputs_.normed || outputs_.streams.back() == model_.backbone().shown_blocks();
     const TensorRef y = to_the_end ? ctx_.scratch->alloc(compute_.storage, shape) : TensorRef{};
     model_.embed(ctx_, ids, x);
     Ctx tapped = ctx_;
     if (!outputs_.streams.empty()) tapped.tap = &tap;
-    model_.backbone().forward(tapped, {{in.count, in.n}, t0, in.start ? start : TensorRef{}}, x, y, state, state, nullptr);
+    model_.backbone().forward(tapped, {{in.count, in.n}, t0, in.start ? start : TensorRef{}}, x, y, state,
+                              state, nullptr);
     if (y) tap.normed(ctx_, y);
 }
 
@@ -166,7 +181,8 @@ void Embedder::run_on_gpu(const TokenRows& in, int64_t tile) {
     Tap tap(outputs_, [&](int64_t index, const TensorRef& values) {
         if (take_) copy(ctx_, values, output(letter, index, in.count, in.n, false));
     });
-    graphs_.run(ctx_, {in.count, in.n, in.start != nullptr, place}, [&] { compute_tile(in, ids, start, tap); });
+    graphs_.run(ctx_, {in.count, in.n, in.start != nullptr, place},
+                [&] { compute_tile(in, ids, start, tap); });
     letter.computed.record(stream);
     CUstream_st* back = take_ ? ctx_.gpu->copy_stream() : stream;
     if (take_) {
@@ -188,7 +204,8 @@ void Embedder::deliver(Letter& letter) {
     letter.done.synchronize();
     if (!letter.full) return;
     letter.full = false;
-    for (int64_t i = 0; i < outputs_.count(); ++i) take_(letter.tile, i, output(letter, i, letter.count, letter.n, true));
+    for (int64_t i = 0; i < outputs_.count(); ++i)
+        take_(letter.tile, i, output(letter, i, letter.count, letter.n, true));
 }
 
 void Embedder::finish() {

@@ -1,4 +1,4 @@
-// Sampling sequences: prefill = tiles of the prompt, then single steps.
+// Sampling sequences: prefill = tiles of the prompt, then single steps. Memory does not grow with the length of a record.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -20,13 +20,20 @@ struct GenerateOptions {
     SamplerOptions sampler;
 };
 
-// Gives the prompt of record k (may be empty: then the first token is drawn uniformly from the allowed ones).
+// Gives the prompt of record k (may be empty: then the first token is drawn uniformly from the allowed ones). The tokens
+// live until the record is complete.
 using PromptOf = std::function<std::span<const uint16_t>(int64_t record)>;
+// Receives the tokens of record k from `first` on, prompt included: a record piece by piece in order, a few hundred drawn
+// tokens at a time; the pieces of the records of a batch alternate. A record is complete when n_tokens have come.
+using PieceSink = std::function<void(int64_t record, int64_t first, std::span<const uint16_t> tokens)>;
 // Receives record k whole, in order of k.
 using RecordSink = std::function<void(int64_t record, std::span<const uint16_t> tokens)>;
 
 // Record k depends on (seed, k, its prompt) alone. Throws Error when a prompt is longer than n_tokens, Interrupted when
 // `stop` (optional) is set.
+void generate_pieces(LanguageModel& model, const Compute& compute, const GenerateOptions& options,
+                     const PromptOf& prompt_of, const PieceSink& sink, const std::atomic<bool>* stop = nullptr);
+// The same with the records of a batch held in memory.
 void generate(LanguageModel& model, const Compute& compute, const GenerateOptions& options, const PromptOf& prompt_of,
               const RecordSink& sink, const std::atomic<bool>* stop = nullptr);
 

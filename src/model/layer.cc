@@ -25,7 +25,8 @@ void Layer::step_normed(Ctx& ctx, const AddNormArgs& norm, const TensorRef& resi
     ArenaScope scope(*ctx.scratch);
     const TensorRef normed = ctx.scratch->alloc(norm.x.dtype, norm.x.shape);
     add_norm_forward(ctx, norm, residual_out, normed);
-    step(ctx, normed, y, state);
+    CHECK(stride() == 1);
+    step(ctx, normed, y, state, 0);
 }
 
 }  // namespace adder

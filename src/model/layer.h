@@ -84,6 +84,8 @@ class Layer {
   public:
     virtual ~Layer() = default;
     virtual void visit(ParamVisitor& visitor) = 0;
+    // Tiles and packed members begin at multiples of it; only the last tile of a sequence may end elsewhere.
+    virtual int64_t stride() const { return 1; }
     virtual StateSpec state_spec(int64_t B) const = 0;
     // Blocks of a backbone after which ctx.tap is called, and before the first; 0 = it is not.
     virtual int64_t shown_blocks() const { return 0; }
@@ -91,13 +93,14 @@ class Layer {
     // `in` stays valid and unchanged until this tile's backward has run.
     virtual void forward(Ctx& ctx, const Tile& tile, const TensorRef& x, const TensorRef& y, State in, State out,
                          Saved* saved) = 0;
-    // dy (B,T,M) in; dx (B,T,M), =. `d_state` holds the gradient of the state at t1 on entry, at t0 on return.
+    // dy (B,T,M) in; dx (B,T,M), =: a mixer's in the storage type, a backbone's in either. `d_state` holds the gradient of
+    // the state at t1 on entry, at t0 on return.
     virtual void backward(Ctx& ctx, const Tile& tile, const TensorRef& x, const TensorRef& dy, const TensorRef& dx,
                           State in, State d_state, Saved& saved) = 0;
     // One step for each of B independent rows; x, y (B,1,M); the state is updated in place. A row's bits do not depend
-    // on the other rows.
-    virtual void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state) = 0;
-    // The step on the norm of a residual stream, for layers that can do both at once: residual_out = norm.residual +
+    // on the other rows. `phase`: the rows' steps before this one, modulo stride().
+    virtual void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state, int64_t phase) = 0;
+    // The step on the norm of a residual stream, for mixers that can do both at once: residual_out = norm.residual +
     // norm.x, which it must not overlap, and y = step(the norm of that).
     virtual void step_normed(Ctx& ctx, const AddNormArgs& norm, const TensorRef& residual_out, const TensorRef& y,
                              State state);

@@ -4,6 +4,7 @@
 #include "model/mixers/mamba1.h"
 #include "model/mixers/mamba2.h"
 #include "model/stack.h"
+#include "model/unet.h"
 
 namespace adder {
 
@@ -16,6 +17,7 @@ constexpr MixerEntry kMixers[] = {
 
 constexpr BackboneEntry kBackbones[] = {
     {"flat", make_stack},
+    {"unet", make_unet},
 };
 
 template <class Table, class Key>
@@ -42,7 +44,7 @@ const BackboneEntry& find_backbone(const std::string& name) {
 }
 
 std::string mixer_of_layer(const std::string& layer_name, const std::string& source) {
-    return find(kMixers, layer_name, [](const MixerEntry& e) { return e.layer_name; }, source + ": ssm_cfg.layer").name;
+    return find(kMixers, layer_name, [](const MixerEntry& e) { return e.layer_name; }, source).name;
 }
 
 }  // namespace adder

@@ -8,13 +8,15 @@
 namespace adder {
 
 struct SamplerOptions : SampleRule {
-    std::vector<uint8_t> allowed;  // (V) 1 = may be drawn
+    // (V), or (P,V) for vocabularies whose tokens alternate: row p % P is of the token at position p. 1 = may be drawn.
+    std::vector<uint8_t> allowed;
 };
 
 // Throws Error naming the option and its range, or when nothing may be drawn.
 void check(const SamplerOptions& options, int64_t V);
 
-// logits: V values, f32 or f64 contiguous. `u` uniform in [0, 1). `order` is working memory.
-uint16_t sample(const TensorRef& logits, const SamplerOptions& options, double u, std::vector<uint16_t>& order);
+// The token at `position`. logits: V values, f32 or f64 contiguous. `u` uniform in [0, 1). `order` is working memory.
+uint16_t sample(const TensorRef& logits, const SamplerOptions& options, int64_t position, double u,
+                std::vector<uint16_t>& order);
 
 }  // namespace adder

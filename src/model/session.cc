@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/ceil_div.h"
+
 namespace adder {
 
 namespace {
@@ -13,7 +15,7 @@ constexpr size_t kLetters = 2;
 GraphCache::Key key_of(const TokenRows& in, bool scored) {
     return {in.first, in.count, in.n, (scored ? 2 : 0) + (in.start ? 1 : 0)};
 }
-constexpr GraphCache::Key kStepKey{-1, 0, 0, 0};
+GraphCache::Key step_key(int64_t phase) { return {-1, phase, 0, 0}; }
 
 template <class T>
 void copy_rows(const T* from, int64_t stride, const TensorRef& to) {
@@ -25,24 +27,24 @@ void copy_rows(const T* from, int64_t stride, const TensorRef& to) {
 }  // namespace
 
 Session::Session(LanguageModel& model, const Compute& compute, int64_t B, int64_t T, int64_t at_once)
-    : model_(model), compute_(compute), B_(B), T_(T), at_once_(std::min(at_once, B)),
-      scratch_(compute.device, "scratch"), ctx_(compute.context(scratch_)),
+    : model_(model), compute_(compute), B_(B), stride_(model.backbone().stride()), T_(ceil_div(T, stride_) * stride_),
+      at_once_(std::min(at_once, B)), phases_(static_cast<size_t>(B)), scratch_(compute.device, "scratch"), ctx_(compute.context(scratch_)),
       state_(model.backbone().state_spec(B), compute.accum(), 1, compute.device),
       logits_(compute.accum(), {B, 1, model.vocab()}, compute.device, "logits"),
       step_ids_(DType::u16, {B, 1}, compute.device, "a step's tokens"), sums_(DType::f64, {2}, compute.device) {
     TokenRows largest;
     largest.count = at_once_;
-    largest.n = T;
+    largest.n = T_;
     const uint8_t flag = 0;
     largest.start = &flag;
     ctx_.dry_run = true;
-    give_step();
+    give_step(stride_ - 1);  // all stages
     ctx_.dry_run = false;
     plan(largest, false);
     plan(largest, true);
     if (compute.device == Device::cpu) return;
-    tokens_ = Tensor(DType::u8, {TokenTile::bytes(at_once_, T)}, compute.device, "a tile's tokens");
-    nats_ = Tensor(DType::f64, {at_once_, T}, compute.device, "a tile's scores");
+    tokens_ = Tensor(DType::u8, {TokenTile::bytes(at_once_, T_)}, compute.device, "a tile's tokens");
+    nats_ = Tensor(DType::f64, {at_once_, T_}, compute.device, "a tile's scores");
     letters_.resize(kLetters);
     for (Letter& l : letters_) {
         l.tokens = PinnedMemory(tokens_.ref().bytes());
@@ -70,11 +72,25 @@ void Session::plan(const TokenRows& in, bool scored) {
 
 void Session::reset(int64_t row) {
     for (const TensorRef& slot : state_row(state_[0], row, row_slots_)) fill_zero(ctx_, slot);
+    phases_[static_cast<size_t>(row)] = 0;
 }
 
 void Session::copy_row(int64_t from, int64_t to) {
     const State a = state_row(state_[0], from, row_slots_), b = state_row(state_[0], to, other_slots_);
     for (size_t i = 0; i < a.size(); ++i) copy(ctx_, a[i], b[i]);
+    phases_[static_cast<size_t>(to)] = phases_[static_cast<size_t>(from)];
+}
+
+int64_t Session::phase() const {
+    for (int64_t p : phases_) CHECK(p == phases_[0]);
+    return phases_[0];
+}
+
+void Session::advance(int64_t first, int64_t rows, int64_t tokens) {
+    for (int64_t b = first; b < first + rows; ++b) {
+        int64_t& p = phases_[static_cast<size_t>(b)];
+        p = (p + tokens) % stride_;
+    }
 }
 
 void Session::compute_tile(const TokenRows& in, const TokenTile& tokens, const TensorRef& nats) {
@@ -94,6 +110,8 @@ void Session::compute_tile(const TokenRows& in, const TokenTile& tokens, const T
 
 void Session::run_tile(const TokenRows& in, double* nats) {
     CHECK(in.n >= 1 && in.n <= T_ && in.count >= 1 && in.count <= at_once_ && in.first + in.count <= B_);
+    for (int64_t b = in.first; b < in.first + in.count; ++b) CHECK(phases_[static_cast<size_t>(b)] == 0);
+    advance(in.first, in.count, in.n);
     plan(in, nats != nullptr);
     if (compute_.device == Device::cuda) return run_on_gpu(in, nats);
     const auto wrap = [&](const void* p, DType dtype) {
@@ -149,20 +167,22 @@ void Session::read(const TokenRows& in) { run_tile(in, nullptr); }
 
 void Session::score(const TokenRows& in, double* nats) { run_tile(in, nats); }
 
-void Session::give_step() {
+void Session::give_step(int64_t phase) {
     ArenaScope scope(*ctx_.scratch);
     const Shape shape{B_, 1, model_.config().d_model};
     const TensorRef x = ctx_.scratch->alloc(compute_.storage, shape), y = ctx_.scratch->alloc(compute_.storage, shape);
     model_.embed(ctx_, step_ids_, x);
-    model_.backbone().step(ctx_, x, y, state_[0]);
+    model_.backbone().step(ctx_, x, y, state_[0], phase);
     model_.logits_step(ctx_, y, logits_);
 }
 
 TensorRef Session::step(const uint16_t* ids) {
     const auto bytes = static_cast<size_t>(step_ids_.ref().bytes());
+    const int64_t at = phase();
+    advance(0, B_, 1);
     if (compute_.device == Device::cpu) {
         std::memcpy(step_ids_.ref().data, ids, bytes);
-        give_step();
+        give_step(at);
         return logits();
     }
     Letter& letter = letters_[next_letter_];
@@ -170,7 +190,7 @@ TensorRef Session::step(const uint16_t* ids) {
     deliver(letter);
     std::memcpy(letter.ids.data(), ids, bytes);
     copy_async(step_ids_.ref().data, letter.ids.data(), step_ids_.ref().bytes(), ctx_.gpu->stream());
-    graphs_.run(ctx_, kStepKey, [&] { give_step(); });
+    graphs_.run(ctx_, step_key(at), [&] { give_step(at); });
     letter.done.record(ctx_.gpu->stream());
     return logits();
 }

@@ -27,11 +27,14 @@ struct TokenRows {
 
 class Session {
   public:
-    // Memory is planned for B rows, tiles of at most T tokens of at most `at_once` rows, and freed with the session.
+    // Memory is planned for B rows, tiles of at most T tokens (rounded up to a multiple of the model's stride) of at most
+    // `at_once` rows, and freed with the session.
     Session(LanguageModel& model, const Compute& compute, int64_t B, int64_t T, int64_t at_once = 1);
 
     int64_t rows() const { return B_; }
     int64_t tile() const { return T_; }
+    // Tokens of a row are read from multiples of it on, and starts stand there; single steps may go on from anywhere.
+    int64_t stride() const { return stride_; }
     // Back to the zero state.
     void reset(int64_t row);
     // Gives row `to` the state of row `from`.
@@ -45,19 +48,21 @@ class Session {
     void score(const TokenRows& in, double* nats);
     void finish();
 
-    // One step of all rows: ids (B). Returns logits (B,V) in the accumulation type, on the device, valid until the next
+    // One step of all rows, which have read as many tokens modulo stride(): ids (B). Returns logits (B,V) in the accumulation type, on the device, valid until the next
     // call.
     TensorRef step(const uint16_t* ids);
     // `count` times one step, then `after`, recorded together on a GPU: ids (B) u16 are read from `step_ids`, logits (B,V) left
     // in `logits`. `after` is the same at every call.
     template <class After>
     void steps_and(int64_t count, After after) {
-        graphs_.run(ctx_, {-2, count, 0, 0}, [&] {
+        const int64_t first = phase();
+        graphs_.run(ctx_, {-2, count, first, 0}, [&] {
             for (int64_t i = 0; i < count; ++i) {
-                give_step();
+                give_step((first + i) % stride_);
                 after();
             }
         });
+        advance(0, B_, count);
     }
     TensorRef step_ids() const { return step_ids_.ref().reshape({B_}); }
     TensorRef logits() const { return logits_.ref().reshape({B_, model_.vocab()}); }
@@ -70,7 +75,9 @@ class Session {
         double* to = nullptr;  // where the scores go; null: nothing is on its way
         int64_t count = 0, n = 0, stride = 0;
     };
-    void give_step();
+    int64_t phase() const;  // of all rows
+    void advance(int64_t first, int64_t rows, int64_t tokens);
+    void give_step(int64_t phase);
     void plan(const TokenRows& in, bool scored);
     void run_tile(const TokenRows& in, double* nats);
     void run_on_gpu(const TokenRows& in, double* nats);
@@ -79,7 +86,8 @@ class Session {
 
     LanguageModel& model_;
     Compute compute_;
-    int64_t B_, T_, at_once_;
+    int64_t B_, stride_, T_, at_once_;
+    std::vector<int64_t> phases_;  // of each row: tokens read, modulo the stride
     Arena scratch_;
     Ctx ctx_;
     StateStore state_;

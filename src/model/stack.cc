@@ -7,124 +7,127 @@
 
 namespace adder {
 
-namespace {
+Stack::Stack(const ModelConfig& c, int64_t n_blocks) : M_(c.d_model), eps_(static_cast<float>(c.norm_epsilon)) {
+    const MixerEntry& entry = find_mixer(c.mixer);
+    for (int64_t i = 0; i < n_blocks; ++i) blocks_.push_back({entry.make(c), {}});
+    slots_ = blocks_[0].mixer->state_spec(1).size();
+}
 
-class Stack final : public Layer {
-  public:
-    explicit Stack(const ModelConfig& c) : M_(c.d_model), eps_(static_cast<float>(c.norm_epsilon)) {
-        const MixerEntry& entry = find_mixer(c.mixer);
-        for (int64_t i = 0; i < c.n_layer; ++i) blocks_.push_back({entry.make(c), {}});
-        slots_ = blocks_[0].mixer->state_spec(1).size();
+void Stack::visit(ParamVisitor& v) {
+    const Init ones{Init::Kind::constant, 1};
+    for (size_t i = 0; i < blocks_.size(); ++i)
+        v.nested("layers." + std::to_string(i) + ".", [&] {
+            v("norm.weight", blocks_[i].norm, {M_}, ones, kVector);
+            v.nested("mixer.", [&] { blocks_[i].mixer->visit(v); });
+        });
+    v("norm_f.weight", norm_f_, {M_}, ones, kVector);
+}
+
+StateSpec Stack::state_spec(int64_t B) const {
+    StateSpec all;
+    for (size_t i = 0; i < blocks_.size(); ++i)
+        for (StateSlot& slot : blocks_[i].mixer->state_spec(B))
+            all.push_back({"layers." + std::to_string(i) + "." + slot.name, slot.shape});
+    return all;
+}
+
+void Stack::forward(Ctx& ctx, const Tile& tile, const TensorRef& x, const TensorRef& y, State in, State out, Saved* saved) {
+    forward_stream(ctx, tile, {x, {}}, y, {}, in, out, saved);
+}
+
+TensorRef Stack::forward_stream(Ctx& ctx, const Tile& tile, const Stream& from, const TensorRef& y, const TensorRef& sum,
+                                State in, State out, Saved* saved) {
+    ArenaScope scope(*ctx.scratch);
+    const Shape shape{tile.shape.B, tile.shape.T, M_};
+    const DType storage = from.x.dtype, accum = accum_of(storage);
+    const TensorRef hidden = ctx.scratch->alloc(storage, shape);
+    // Without `saved` the residual stream is updated in place.
+    TensorRef residual, normed, last = from.x;
+    if (!saved) {
+        residual = sum ? sum : ctx.scratch->alloc(accum, shape);
+        normed = ctx.scratch->alloc(storage, shape);
     }
-
-    void visit(ParamVisitor& v) override {
-        const Init ones{Init::Kind::constant, 1};
-        for (size_t i = 0; i < blocks_.size(); ++i)
-            v.nested("layers." + std::to_string(i) + ".", [&] {
-                v("norm.weight", blocks_[i].norm, {M_}, ones, kVector);
-                v.nested("mixer.", [&] { blocks_[i].mixer->visit(v); });
-            });
-        v("norm_f.weight", norm_f_, {M_}, ones, kVector);
-    }
-
-    StateSpec state_spec(int64_t B) const override {
-        StateSpec all;
-        for (size_t i = 0; i < blocks_.size(); ++i)
-            for (StateSlot& slot : blocks_[i].mixer->state_spec(B))
-                all.push_back({"layers." + std::to_string(i) + "." + slot.name, slot.shape});
-        return all;
-    }
-
-    int64_t shown_blocks() const override { return static_cast<int64_t>(blocks_.size()); }
-
-    void forward(Ctx& ctx, const Tile& tile, const TensorRef& x, const TensorRef& y, State in, State out,
-                 Saved* saved) override {
-        ArenaScope scope(*ctx.scratch);
-        const Shape shape{tile.shape.B, tile.shape.T, M_};
-        const DType accum = accum_of(x.dtype);
-        const TensorRef hidden = ctx.scratch->alloc(x.dtype, shape);
-        // Without `saved` the residual stream is updated in place.
-        TensorRef residual, normed, last = x;
-        if (!saved) {
-            residual = ctx.scratch->alloc(accum, shape);
-            normed = ctx.scratch->alloc(x.dtype, shape);
+    TensorRef before = from.residual;
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+        if (saved) {
+            residual = saved->arena.alloc(accum, shape);
+            normed = saved->arena.alloc(storage, shape);
         }
-        TensorRef before;
-        for (size_t i = 0; i < blocks_.size(); ++i) {
-            if (saved) {
-                residual = saved->arena.alloc(accum, shape);
-                normed = saved->arena.alloc(x.dtype, shape);
-            }
-            add_norm_forward(ctx, {last, before, blocks_[i].norm.value, eps_}, residual, normed);
-            before = residual;
-            if (ctx.tap && !ctx.tap->take(ctx, static_cast<int64_t>(i), residual) && !y) return;
-            const bool wanted = y || i + 1 < blocks_.size();
-            blocks_[i].mixer->forward(ctx, tile, normed, wanted ? hidden : TensorRef{}, part(in, i), part(out, i), saved);
-            if (saved) {
-                saved->push(residual);
-                saved->push(normed);
-            }
-            last = hidden;
+        add_norm_forward(ctx, {last, before, blocks_[i].norm.value, eps_}, residual, normed);
+        before = residual;
+        if (ctx.tap && !ctx.tap->take(ctx, static_cast<int64_t>(i), residual) && !y) return {};
+        const bool wanted = y || i + 1 < blocks_.size();
+        blocks_[i].mixer->forward(ctx, tile, normed, wanted ? hidden : TensorRef{}, part(in, i), part(out, i), saved);
+        if (saved) {
+            saved->push(residual);
+            saved->push(normed);
         }
-        if (!y) return;
-        if (saved) residual = saved->push(accum, shape);
-        add_norm_forward(ctx, {last, before, norm_f_.value, eps_}, residual, y);
-        if (ctx.tap) ctx.tap->take(ctx, shown_blocks(), residual);
+        last = hidden;
     }
+    if (!y) return {};
+    if (saved) residual = saved->push(accum, shape);
+    add_norm_forward(ctx, {last, before, norm_f_.value, eps_}, residual, y);
+    if (ctx.tap) ctx.tap->take(ctx, shown_blocks(), residual);
+    return residual;
+}
 
-    void backward(Ctx& ctx, const Tile& tile, const TensorRef&, const TensorRef& dy, const TensorRef& dx, State in,
-                  State d_state, Saved& saved) override {
-        ArenaScope scope(*ctx.scratch);
-        const Shape shape{tile.shape.B, tile.shape.T, M_};
-        // dx carries the gradient of the residual stream through all blocks.
-        fill_zero(ctx, dx);
-        // Mixers read it in the storage type.
-        const bool narrow = dy.dtype != dx.dtype;
-        const TensorRef rounded = narrow ? ctx.scratch->alloc(dy.dtype, shape) : TensorRef{};
-        add_norm_backward(ctx, norm_args(norm_f_), saved.pop(), dy, dx, norm_f_.grad, rounded);
-        const TensorRef d_normed = ctx.scratch->alloc(dy.dtype, shape);
-        for (size_t i = blocks_.size(); i-- > 0;) {
-            const TensorRef normed = saved.pop(), residual = saved.pop();
-            const TensorRef& d_hidden = narrow ? rounded : dx;
-            blocks_[i].mixer->backward(ctx, tile, normed, d_hidden, d_normed, part(in, i), part(d_state, i), saved);
-            add_norm_backward(ctx, norm_args(blocks_[i].norm), residual, d_normed, dx, blocks_[i].norm.grad,
-                              i > 0 ? rounded : TensorRef{});
-        }
+void Stack::backward(Ctx& ctx, const Tile& tile, const TensorRef&, const TensorRef& dy, const TensorRef& dx, State in,
+                     State d_state, Saved& saved) {
+    ArenaScope scope(*ctx.scratch);
+    const DType accum = accum_of(dy.dtype);
+    // What carries the gradient of the residual stream through all blocks.
+    const TensorRef d_stream = dx.dtype == accum ? dx : ctx.scratch->alloc(accum, dx.shape);
+    fill_zero(ctx, d_stream);
+    backward_stream(ctx, tile, dy, d_stream, dx.dtype == accum ? TensorRef{} : dx, in, d_state, saved);
+}
+
+void Stack::backward_stream(Ctx& ctx, const Tile& tile, const TensorRef& dy, const TensorRef& d_stream, const TensorRef& d_x,
+                            State in, State d_state, Saved& saved) {
+    ArenaScope scope(*ctx.scratch);
+    const Shape shape{tile.shape.B, tile.shape.T, M_};
+    // Mixers read it in the storage type.
+    const bool narrow = dy.dtype != d_stream.dtype;
+    const TensorRef rounded = narrow ? ctx.scratch->alloc(dy.dtype, shape) : TensorRef{};
+    add_norm_backward(ctx, norm_args(norm_f_), saved.pop(), dy, d_stream, norm_f_.grad, rounded);
+    const TensorRef d_normed = ctx.scratch->alloc(dy.dtype, shape);
+    for (size_t i = blocks_.size(); i-- > 0;) {
+        const TensorRef normed = saved.pop(), residual = saved.pop();
+        const TensorRef& d_hidden = narrow ? rounded : d_stream;
+        blocks_[i].mixer->backward(ctx, tile, normed, d_hidden, d_normed, part(in, i), part(d_state, i), saved);
+        add_norm_backward(ctx, norm_args(blocks_[i].norm), residual, d_normed, d_stream, blocks_[i].norm.grad,
+                          i > 0 ? rounded : narrow ? d_x : TensorRef{});
     }
+}
 
-    void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state) override {
-        ArenaScope scope(*ctx.scratch);
-        const TensorRef hidden = ctx.scratch->alloc(x.dtype, x.shape);
-        const DType accum = accum_of(x.dtype);
-        // The residual stream goes to and fro between two places.
-        TensorRef residual = ctx.scratch->alloc(accum, x.shape), other = ctx.scratch->alloc(accum, x.shape);
-        TensorRef before, last = x;
-        for (size_t i = 0; i < blocks_.size(); ++i) {
-            blocks_[i].mixer->step_normed(ctx, {last, before, blocks_[i].norm.value, eps_}, residual, hidden, part(state, i));
-            before = residual;
-            last = hidden;
-            std::swap(residual, other);
-        }
-        add_norm_forward(ctx, {last, before, norm_f_.value, eps_}, residual, y);
+void Stack::step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state, int64_t) {
+    ArenaScope scope(*ctx.scratch);
+    step_stream(ctx, {x, {}}, y, ctx.scratch->alloc(accum_of(x.dtype), x.shape), state);
+}
+
+void Stack::step_stream(Ctx& ctx, const Stream& from, const TensorRef& y, const TensorRef& sum, State state) {
+    ArenaScope scope(*ctx.scratch);
+    const Shape& shape = from.x.shape;
+    const DType accum = accum_of(from.x.dtype);
+    const TensorRef hidden = ctx.scratch->alloc(from.x.dtype, shape);
+    // The residual stream goes to and fro between two places.
+    TensorRef residual = ctx.scratch->alloc(accum, shape), other = ctx.scratch->alloc(accum, shape);
+    TensorRef before = from.residual, last = from.x;
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+        blocks_[i].mixer->step_normed(ctx, {last, before, blocks_[i].norm.value, eps_}, residual, hidden, part(state, i));
+        before = residual;
+        last = hidden;
+        std::swap(residual, other);
     }
+    add_norm_forward(ctx, {last, before, norm_f_.value, eps_}, sum, y);
+}
 
-  private:
-    struct Block {
-        std::unique_ptr<Layer> mixer;
-        Param norm;
-    };
-    State part(State all, size_t i) const { return all.subspan(i * slots_, slots_); }
-    AddNormArgs norm_args(const Param& norm) const { return {{}, {}, norm.value, eps_}; }
+void Stack::norm_rows(Ctx& ctx, const TensorRef& sum, const TensorRef& y) const {
+    ArenaScope scope(*ctx.scratch);
+    const TensorRef nothing = ctx.scratch->alloc(y.dtype, y.shape);
+    fill_zero(ctx, nothing);
+    add_norm_forward(ctx, {nothing, sum, norm_f_.value, eps_}, sum, y);
+}
 
-    int64_t M_;
-    float eps_;
-    std::vector<Block> blocks_;
-    Param norm_f_;
-    size_t slots_;
-};
-
-}  // namespace
-
-std::unique_ptr<Layer> make_stack(const ModelConfig& config) { return std::make_unique<Stack>(config); }
+std::unique_ptr<Layer> make_stack(const ModelConfig& config) { return std::make_unique<Stack>(config, config.n_layer); }
 
 }  // namespace adder

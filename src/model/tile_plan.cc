@@ -95,8 +95,16 @@ TileCost dry_run(LanguageModel& model, const Compute& compute, TileShape shape, 
 
 }  // namespace
 
+int64_t whole_tile(const LanguageModel& model, int64_t T) {
+    const int64_t stride = model.backbone().stride();
+    return std::max(stride, T - T % stride);
+}
+
 MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const TileOptions& want,
                          const Roofline* roofline) {
+    if (want.T < want.L && std::max<int64_t>(want.T, 1) % model.backbone().stride() != 0)
+        fail("[plan] tiles of {}: this model's pools need multiples of {}; hint: --tile {}", want.T,
+             model.backbone().stride(), whole_tile(model, want.T));
     BindShapes shapes(compute);
     model.visit(shapes);
     const bool gpu = compute.device == Device::cuda;
@@ -147,10 +155,10 @@ MemoryPlan choose_tiles(LanguageModel& model, const Compute& compute, const Tile
     };
     MemoryPlan p = with_keep(want.T > 0 ? want.T : want.L);
     if (want.T == 0) {
-        constexpr int64_t kSmallestTile = 16;
+        const int64_t smallest = std::max<int64_t>(16, model.backbone().stride());
         int64_t T = 1;
         while (T * 2 < want.L) T *= 2;
-        for (; p.total_bytes() > memory_bytes && T >= kSmallestTile; T /= 2) p = with_keep(T);
+        for (; p.total_bytes() > memory_bytes && T >= smallest; T /= 2) p = with_keep(whole_tile(model, T));
     }
     if (p.total_bytes() > memory_bytes)
         fail("[plan] {} bytes of memory are too little: a tile of {} of {} x {} tokens needs {} bytes; "

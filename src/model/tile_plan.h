@@ -37,7 +37,10 @@ struct MemoryPlan {
     }
 };
 
-// The plan for exactly these tiles (T >= 1, keep >= 0 are clamped to what the length allows).
+// The largest length of a tile that is not above T (but at least one stride of the model) and that can follow another.
+int64_t whole_tile(const LanguageModel& model, int64_t T);
+// The plan for exactly these tiles (T >= 1, keep >= 0 are clamped to what the length allows). Throws Error for tiles that do
+// not begin at multiples of the model's stride.
 MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const TileOptions& tiles,
                          const Roofline* roofline = nullptr);
 // Fills in T and keep where they are open: one tile if that fits into `memory_bytes`, else the longest power of two that

@@ -44,7 +44,9 @@ std::vector<TokenRecord> records_of(const std::vector<int64_t>& lengths) {
     return records;
 }
 
-std::vector<Segment> whole(const std::vector<TokenRecord>& records) { return whole_records(records); }
+std::vector<Segment> whole(const std::vector<TokenRecord>& records) {
+    return whole_records(records);
+}
 
 struct Options {
     EmbedPool pool = EmbedPool::mean;
@@ -63,9 +65,11 @@ Rows embedded(ToyModel& toy, const std::vector<TokenRecord>& records, const std:
     const Scratch scratch;
     ThreadPool pool(o.threads);
     EmbedTargets targets{records, segments, o.on_reverse, segments.size() == records.size()};
-    for (size_t i = 0; i < segments.size(); ++i) targets.whole_records &= segments[i].record == static_cast<int64_t>(i);
+    for (size_t i = 0; i < segments.size(); ++i)
+        targets.whole_records &= segments[i].record == static_cast<int64_t>(i);
     const EmbedSettings settings{o.pool, o.outputs, o.strands, o.tile, o.packed};
-    const int64_t n = o.pool == EmbedPool::none ? targets.offsets().back() : static_cast<int64_t>(segments.size());
+    const int64_t n =
+        o.pool == EmbedPool::none ? targets.offsets().back() : static_cast<int64_t>(segments.size());
     const int64_t width = o.outputs.count() * toy.model.config().d_model;
     const int64_t columns = o.strands == BothStrands::concat ? 2 * width : width;
     EmbeddingFile file(scratch.path("e.h5"), n, width, o.strands, rows_in_order(targets, settings));
@@ -73,7 +77,8 @@ Rows embedded(ToyModel& toy, const std::vector<TokenRecord>& records, const std:
     file.commit(std::vector<std::string>(segments.size(), "x"), {}, {{"pool", "x"}});
     const std::vector<float> flat = Hdf5Reader(scratch.path("e.h5")).read_all<float>("embedding");
     Rows rows;
-    for (int64_t i = 0; i < n; ++i) rows.emplace_back(flat.begin() + i * columns, flat.begin() + (i + 1) * columns);
+    for (int64_t i = 0; i < n; ++i)
+        rows.emplace_back(flat.begin() + i * columns, flat.begin() + (i + 1) * columns);
     return rows;
 }
 
@@ -91,7 +96,8 @@ TokenRecord reversed(const TokenRecord& record) {
 }
 
 // By the model's outputs at every position of a record alone, pooled by plain loops.
-Rows by_hand(ToyModel& toy, const TokenRecord& record, const std::vector<Segment>& segments, const Options& o) {
+Rows by_hand(ToyModel& toy, const TokenRecord& record, const std::vector<Segment>& segments,
+             const Options& o) {
     const auto n = static_cast<int64_t>(record.symbols.size());
     std::vector<uint16_t> ids;
     for (uint8_t s : record.symbols) ids.push_back(static_cast<uint16_t>(7 + s));
@@ -137,27 +143,34 @@ TEST_P(EmbeddingOfEveryMixer, equals_untiled_outputs_pooled_by_hand_at_every_til
     for (DType dtype : {DType::f64, DType::f32}) {
         ToyModel toy(GetParam(), dtype);
         for (EmbedPool pool : kPools)
-            for (const EmbedderOutputs& outputs : {EmbedderOutputs{}, EmbedderOutputs{{1}, true}, EmbedderOutputs{{0, 2}, false}}) {
+            for (const EmbedderOutputs& outputs :
+                 {EmbedderOutputs{}, EmbedderOutputs{{1}, true}, EmbedderOutputs{{0, 2}, false}}) {
                 Options o{.pool = pool, .outputs = outputs};
                 Rows expected;
                 for (const TokenRecord& r : records)
-                    for (auto& row : by_hand(toy, r, {{0, 0, static_cast<int64_t>(r.symbols.size())}}, o)) expected.push_back(row);
-                for (std::optional<int64_t> tile : {std::optional<int64_t>(), std::optional<int64_t>(7), std::optional<int64_t>(64)})
+                    for (auto& row : by_hand(toy, r, {{0, 0, static_cast<int64_t>(r.symbols.size())}}, o))
+                        expected.push_back(row);
+                for (std::optional<int64_t> tile :
+                     {std::optional<int64_t>(), std::optional<int64_t>(7), std::optional<int64_t>(64)})
                     for (bool packed : {false, true}) {
                         o.tile = tile;
                         o.packed = packed;
-                        EXPECT_LE(relative_rms(flat(embedded(toy, records, whole(records), o)), flat(expected)),
-                                  dtype == DType::f64 ? 1e-7 : 1e-5)
+                        EXPECT_LE(
+                            relative_rms(flat(embedded(toy, records, whole(records), o)), flat(expected)),
+                            dtype == DType::f64 ? 1e-7 : 1e-5)
                             << static_cast<int>(pool) << " tile " << tile.value_or(0) << packed;
                     }
             }
     }
 }
 
-TEST_P(EmbeddingOfEveryMixer, a_record_has_the_same_bits_whatever_stands_with_it_and_at_every_thread_and_tile) {
-    std::vector<int64_t> lengths{1, 2, 15, 16, 17, 100, 192, 192, 200, 255, 256, 257, 300, 1023, 1024, 1025, 1500, 2500, 5000};
+TEST_P(EmbeddingOfEveryMixer,
+       a_record_has_the_same_bits_whatever_stands_with_it_and_at_every_thread_and_tile) {
+    std::vector<int64_t> lengths{1,   2,   15,  16,   17,   100,  192,  192,  200, 255,
+                                 256, 257, 300, 1023, 1024, 1025, 1500, 2500, 5000};
     const auto records = records_of(lengths);
-    ToyModel toy(GetParam(), DType::f32, 64);  // wide enough for a product's bits to follow from the number of its rows
+    ToyModel toy(GetParam(), DType::f32,
+                 64);  // wide enough for a product's bits to follow from the number of its rows
     for (EmbedPool pool : {EmbedPool::mean, EmbedPool::none}) {
         Options o{.pool = pool, .outputs = {{1}, true}, .strands = BothStrands::concat};
         const Rows together = embedded(toy, records, whole(records), o);
@@ -180,19 +193,21 @@ TEST_P(EmbeddingOfEveryMixer, a_record_has_the_same_bits_whatever_stands_with_it
 
 TEST_P(EmbeddingOfEveryMixer, regions_are_pooled_from_the_stream_of_their_record_in_any_order) {
     const auto records = records_of({700, 90, 2000});
-    const std::vector<Segment> regions{{2, 1000, 1200}, {0, 0, 700}, {2, 100, 1100}, {0, 699, 700}, {0, 300, 400},
-                                       {2, 1000, 1200}, {2, 3, 4}, {0, 63, 64}};
+    const std::vector<Segment> regions{{2, 1000, 1200}, {0, 0, 700},     {2, 100, 1100}, {0, 699, 700},
+                                       {0, 300, 400},   {2, 1000, 1200}, {2, 3, 4},      {0, 63, 64}};
     ToyModel toy(GetParam(), DType::f32);
     for (EmbedPool pool : kPools) {
         Options o{.pool = pool};
         Rows expected;
         for (const Segment& s : regions)
-            for (auto& row : by_hand(toy, records[static_cast<size_t>(s.record)], {s}, o)) expected.push_back(row);
+            for (auto& row : by_hand(toy, records[static_cast<size_t>(s.record)], {s}, o))
+                expected.push_back(row);
         for (int64_t tile : {4096, 1024, 50, 1})
             for (bool packed : {false, true}) {
                 o.tile = tile;
                 o.packed = packed;
-                EXPECT_LE(relative_rms(flat(embedded(toy, records, regions, o)), flat(expected)), 1e-5) << tile << packed;
+                EXPECT_LE(relative_rms(flat(embedded(toy, records, regions, o)), flat(expected)), 1e-5)
+                    << tile << packed;
             }
     }
 }
@@ -203,7 +218,8 @@ TEST_P(EmbeddingOfEveryMixer, a_region_has_the_same_bits_whatever_other_regions_
     ToyModel toy(GetParam(), DType::f32, 64);
     const Options o{.strands = BothStrands::concat};
     const Rows together = embedded(toy, records, regions, o);
-    for (size_t i = 0; i < regions.size(); ++i) EXPECT_EQ(embedded(toy, records, {regions[i]}, o)[0], together[i]) << i;
+    for (size_t i = 0; i < regions.size(); ++i)
+        EXPECT_EQ(embedded(toy, records, {regions[i]}, o)[0], together[i]) << i;
     EXPECT_EQ(embedded(toy, records, {{0, 0, 3333}}, o), embedded(toy, records, whole(records), o));
 }
 
@@ -223,10 +239,12 @@ TEST_P(EmbeddingOfEveryMixer, both_strands_are_those_of_the_sequence_and_of_its_
             Rows side_by_side = forward, mean = forward;
             for (size_t i = 0; i < forward.size(); ++i) {
                 side_by_side[i].insert(side_by_side[i].end(), backward[i].begin(), backward[i].end());
-                for (size_t c = 0; c < mean[i].size(); ++c) mean[i][c] = 0.5f * (forward[i][c] + backward[i][c]);
+                for (size_t c = 0; c < mean[i].size(); ++c)
+                    mean[i][c] = 0.5f * (forward[i][c] + backward[i][c]);
             }
             o.strands = BothStrands::concat;
-            EXPECT_LE(relative_rms(flat(embedded(toy, records, whole(records), o)), flat(side_by_side)), 1e-6);
+            EXPECT_LE(relative_rms(flat(embedded(toy, records, whole(records), o)), flat(side_by_side)),
+                      1e-6);
             o.strands = BothStrands::mean;
             EXPECT_LE(relative_rms(flat(embedded(toy, records, whole(records), o)), flat(mean)), 1e-6);
         }
@@ -261,10 +279,12 @@ TEST(Embedding, what_is_not_finite_is_an_error_that_names_the_record) {
     for (auto& r : records)
         for (uint8_t& s : r.symbols) s &= 3;
     records[1].symbols[7] = 4;
-    for (int64_t c = 0; c < kWidth; ++c) ToyModel::add(toy.params.masters(), 11 * kWidth + c, std::numeric_limits<double>::quiet_NaN());
+    for (int64_t c = 0; c < kWidth; ++c)
+        ToyModel::add(toy.params.masters(), 11 * kWidth + c, std::numeric_limits<double>::quiet_NaN());
     toy.params.refresh_copies();
     for (EmbedPool pool : kPools)
-        EXPECT_THAT(error_of([&] { embedded(toy, records, whole(records), {.pool = pool}); }), HasSubstr("r1: the embedding"));
+        EXPECT_THAT(error_of([&] { embedded(toy, records, whole(records), {.pool = pool}); }),
+                    HasSubstr("r1: the embedding"));
 }
 
 TEST(Embedding, a_killed_or_failed_run_leaves_no_file) {
@@ -276,8 +296,8 @@ TEST(Embedding, a_killed_or_failed_run_leaves_no_file) {
     const std::atomic<bool> stop{true};
     {
         EmbeddingFile file(scratch.path("e.h5"), 2, kWidth, BothStrands::mean, false);
-        EXPECT_THROW(embed(toy.model, {.pool = &pool}, letters(), {records, segments, {}, true}, {.strands = BothStrands::mean},
-                           file, {}, &stop),
+        EXPECT_THROW(embed(toy.model, {.pool = &pool}, letters(), {records, segments, {}, true},
+                           {.strands = BothStrands::mean}, file, {}, &stop),
                      Interrupted);
     }
     EXPECT_EQ(scratch.n_files(), 0);

@@ -40,12 +40,12 @@ class Golden : public testing::TestWithParam<const char*> {
     const Dataset data_ = sequences();
     ThreadPool pool_{2};
 };
-INSTANTIATE_TEST_SUITE_P(Checkpoints, Golden, testing::Values("mamba1", "mamba1_zoh", "mamba2", "mamba2_zoh"));
+INSTANTIATE_TEST_SUITE_P(Checkpoints, Golden, testing::Values("mamba1", "mamba1_zoh", "mamba2", "mamba2_zoh", "unet"));
 
 TEST_P(Golden, every_record_has_the_nats_of_the_independent_program) {
     LoadedModel loaded(kFolder + GetParam(), false);
     // Tiles that end inside records, and one that holds them all.
-    for (const int64_t T : {13, 4096}) {
+    for (const int64_t T : {13, 4096}) {  // rounded up to whole groups of pools
         SegmentScorer scorer(loaded.model, {.pool = &pool_}, *data_.tokenizer, T);
         const std::vector<Segment> whole = whole_records(data_.records);
         const LossSums sums = scorer.score(data_.records, whole, [&](size_t i, const LossSums& own) {

@@ -28,9 +28,11 @@ if ! run "$ADDER" eval --device cuda --checkpoint "$W/none" --input "$W/none" ||
 fi
 
 options=(--domain dna --input "$phage" --d-model 16 --layers 1 --d-state 8 --length 128 --batch 2 --seed 3)
-for mixer in mamba1 mamba2; do
+for mixer in mamba1 mamba2 unet; do
+    model=(--mixer $mixer)
+    [ $mixer = unet ] && model=(--backbone unet --mixer mamba1)
     # bf16 on the GPU unless something else is asked for; the CPU in f32 is close, the GPU in f32 closer.
-    train=(train "${options[@]}" --mixer $mixer --steps 6 --valid-fraction 0.05 --eval-every 3)
+    train=(train "${options[@]}" "${model[@]}" --steps 6 --valid-fraction 0.05 --eval-every 3)
     succeeds "$ADDER" "${train[@]}" --out "$W/$mixer"
     logs '^device cuda: '
     logs 'CUDA and its libraries'
@@ -83,7 +85,7 @@ for mixer in mamba1 mamba2; do
     same "$W/one.fa" "$W/cpu.fa"
 done
 golden=$ADDER_SOURCE_DIR/tests/golden
-for name in mamba1 mamba1_zoh mamba2 mamba2_zoh; do
+for name in mamba1 mamba1_zoh mamba2 mamba2_zoh unet; do
     succeeds "$ADDER" eval --checkpoint "$golden/$name" --input "$golden/sequence.fa" --json --dtype f32
     close "$(json nats_per_token)" "$(sed -n 's/.*"nats_per_token": \([^,]*\).*/\1/p' "$golden/$name/expected.json")" 1e-5
 done

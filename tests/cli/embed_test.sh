@@ -4,7 +4,8 @@
 
 golden=$ADDER_SOURCE_DIR/tests/golden
 run=$golden/mamba2
-fasta=$golden/sequence.fa
+fasta=$W/sequence.fa  # an index may be written beside it
+cp "$golden/sequence.fa" "$fasta"
 
 # embed OUT ARGUMENTS...
 embed() {

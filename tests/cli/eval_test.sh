@@ -50,7 +50,7 @@ close "$(json nats_per_token)" \
 
 # Context models on the same split.
 succeeds "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --valid-fraction 0.1 --baselines 0,2 --json
-says '"baselines":\{"order_0":1\.9[0-9]*,"order_2":1\.9[0-9]*\}'
+says '"baselines":\{"order_0":2\.0[0-9]*,"order_2":1\.9[0-9]*\},"best_baseline":"order_2"'
 refused 2 '--baselines' "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --baselines 2
 refused 2 '--baselines' "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --valid-fraction 0.1 --baselines two
 refused 1 'cuda' "$ADDER" eval --checkpoint "$W/none" --input "$W/none.fa" --device cuda

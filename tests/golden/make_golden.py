@@ -44,6 +44,11 @@ kCheckpoints = {
         "d_model": 18, "n_layer": 2, "pad_vocab_size_multiple": 16,
         "ssm_cfg": {"layer": "Mamba2", "d_state": 5, "d_conv": 3, "expand": 2, "headdim": 6, "ngroups": 3,
                     "conv_bias": False, "discretization": "zoh"}},
+    "unet": {
+        "backbone": "unet", "d_model": 10, "n_layer": 1, "pad_vocab_size_multiple": 8, "stage_pools": [3, 2],
+        "expand_width": [2, 1], "stage_layers": ["Mamba1", "Mamba2", "Mamba1"],
+        "ssm_cfg": {"layer": "Mamba1", "d_state": 5, "d_conv": 4, "expand": 2, "dt_rank": 2, "headdim": 8,
+                    "ngroups": 1, "conv_bias": True}},
 }
 
 
@@ -71,11 +76,29 @@ def shapes_and_ranges(config):
     The ranges keep every part of the model at work: decays exp(dt A) from 0.99 down to 0.01, so that states
     are felt over long and short spans; norms and D away from 1; activations of order one.
     """
-    cfg = config["ssm_cfg"]
-    width, n, taps = config["d_model"], cfg["d_state"], cfg["d_conv"]
-    inner, multiple = cfg["expand"] * width, config["pad_vocab_size_multiple"]
+    width, multiple = config["d_model"], config["pad_vocab_size_multiple"]
     rows = -(-config["vocab_size"] // multiple) * multiple
-    first = cfg["layer"] == "Mamba1"
+    tensors = [("backbone.embedding.weight", (rows, width), -0.5, 0.5)]
+    if config.get("backbone") != "unet":
+        return sorted(tensors + stack("backbone.", config, config["ssm_cfg"]["layer"], width))
+    for i, layer in enumerate(config["stage_layers"]):
+        prefix = f"backbone.stages.{i}."
+        if i == len(config["stage_pools"]):
+            tensors += stack(prefix, config, layer, width)
+            continue
+        wide, inner = config["stage_pools"][i] * width, config["expand_width"][i] * width
+        tensors += stack(prefix + "down.", config, layer, width) + stack(prefix + "up.", config, layer, width)
+        tensors += [(prefix + "pool.weight", (inner, wide), -0.5, 0.5), (prefix + "pool.bias", (inner,), -0.5, 0.5),
+                    (prefix + "unpool.weight", (wide, inner), -0.5, 0.5), (prefix + "unpool.bias", (wide,), -0.5, 0.5)]
+        width = inner
+    return sorted(tensors)
+
+
+def stack(prefix, config, layer, width):
+    """The tensors of blocks of one width and of the norm after them."""
+    cfg = config["ssm_cfg"]
+    n, taps, inner = cfg["d_state"], cfg["d_conv"], cfg["expand"] * width
+    first = layer == "Mamba1"
     heads = 0 if first else inner // cfg["headdim"]
     convolved = inner if first else inner + 2 * cfg["ngroups"] * n
     fused = 2 * inner if first else inner + convolved + heads
@@ -85,20 +108,18 @@ def shapes_and_ranges(config):
     if cfg["conv_bias"]:
         mixer.append(("conv1d.bias", (convolved,), -0.5, 0.5))
     if first:
-        rank = cfg["dt_rank"] if cfg["dt_rank"] != "auto" else -(-width // 16)
+        rank = cfg["dt_rank"] * width // config["d_model"] if cfg["dt_rank"] != "auto" else -(-width // 16)
         mixer += [("x_proj.weight", (rank + 2 * n, inner), -0.5, 0.5),
                   ("dt_proj.weight", (inner, rank), -0.5, 0.5), ("dt_proj.bias", (inner,), -4.0, 0.5),
                   ("A_log", (inner, n), -2.0, 1.5), ("D", (inner,), -1.0, 1.5)]
     else:
         mixer += [("dt_bias", (heads,), -4.0, 0.5), ("A_log", (heads,), -2.0, 1.5),
                   ("D", (heads,), -1.0, 1.5), ("norm.weight", (inner,), 0.25, 1.75)]
-    tensors = [("backbone.embedding.weight", (rows, width), -0.5, 0.5),
-               ("backbone.norm_f.weight", (width,), 0.25, 1.75)]
+    tensors = [(prefix + "norm_f.weight", (width,), 0.25, 1.75)]
     for i in range(config["n_layer"]):
-        prefix = f"backbone.layers.{i}."
-        tensors.append((prefix + "norm.weight", (width,), 0.25, 1.75))
-        tensors += [(prefix + "mixer." + name, *rest) for name, *rest in mixer]
-    return sorted(tensors)
+        tensors.append((f"{prefix}layers.{i}.norm.weight", (width,), 0.25, 1.75))
+        tensors += [(f"{prefix}layers.{i}.mixer.{name}", *rest) for name, *rest in mixer]
+    return tensors
 
 
 def safetensors_bytes(tensors):

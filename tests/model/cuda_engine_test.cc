@@ -43,20 +43,21 @@ class EngineOnGpu : public testing::TestWithParam<std::string> {
 
     std::unique_ptr<Gpu> gpu_;
 };
-INSTANTIATE_TEST_SUITE_P(CudaMixers, EngineOnGpu, testing::ValuesIn(mixer_names()));
+INSTANTIATE_TEST_SUITE_P(CudaModels, EngineOnGpu, testing::ValuesIn(model_names()));
 
 TEST_P(EngineOnGpu, equals_the_cpu) {
     ToyModel here(GetParam(), DType::f32);
     ToyModel there = toy(DType::f32), narrow = toy(DType::bf16);
     EXPECT_EQ(there.values(), here.values());
     EXPECT_EQ(narrow.values(), here.values());
-    const Batch batch = next_token_batch(2, 75, {0, 33, 34});
+    const Batch batch = next_token_batch(2, 75, {0, 33, 34}, 1, here.stride());
     const ToyRun a = run_tiles(here, batch, 75, 1), b = run(there, batch, {75}), c = run(narrow, batch, {75});
     EXPECT_LE(relative_rms(b.gradients, a.gradients), 1e-5);
     EXPECT_NEAR(b.sums.loss, a.sums.loss, 1e-6 * a.sums.loss);
     EXPECT_EQ(b.sums.weight, a.sums.weight);
-    // A model of eight channels averages little of the rounding away.
-    EXPECT_LE(relative_rms(c.gradients, a.gradients), 4e-2);
+    // A model of eight channels averages little of the rounding away, and less the deeper it is: the U-Net has five blocks in
+    // a row, a flat model of as many 0.16.
+    EXPECT_LE(relative_rms(c.gradients, a.gradients), here.stride() > 1 ? 0.16 : 4e-2);
     EXPECT_NEAR(c.sums.loss, a.sums.loss, 2e-2 * a.sums.loss);
     EXPECT_EQ(c.sums.weight, a.sums.weight);
 }
@@ -67,9 +68,10 @@ TEST_P(EngineOnGpu, tiled_equals_untiled) {
         const int64_t L = 23;
         for (const std::vector<int64_t>& starts :
              {std::vector<int64_t>{0}, {0, 1, 2, 9, 10, 21, 22}, {0, 6, 13}}) {
-            const Batch batch = next_token_batch(3, L, starts);
+            const Batch batch = next_token_batch(3, L, starts, 1, model.stride());
             const ToyRun whole = run(model, batch, {L});
             for (int64_t T : {1, 2, 3, 7, 16, 22}) {
+                T = model.tile(T);
                 const ToyRun tiled = run(model, batch, {T});
                 const double tolerance = dtype == DType::f32 ? 1e-5 : 2e-2;
                 EXPECT_LE(relative_rms(tiled.gradients, whole.gradients), tolerance) << name_of(dtype) << " T=" << T;
@@ -82,10 +84,10 @@ TEST_P(EngineOnGpu, tiled_equals_untiled) {
 
 TEST_P(EngineOnGpu, packed_members_equal_separate_sequences) {
     ToyModel model = toy(DType::f32);
-    const std::vector<int64_t> starts{0, 1, 4, 20};
-    const int64_t L = 31;
+    const int64_t s = model.stride(), L = 30 * s + 1;
+    const std::vector<int64_t> starts{0, s, 4 * s, 20 * s};
     const Batch packed = next_token_batch(1, L, starts);
-    const ToyRun together = run(model, packed, {7});
+    const ToyRun together = run(model, packed, {7 * s});
     LossSums sums;
     std::vector<double> gradients(together.gradients.size());
     for (size_t m = 0; m < starts.size(); ++m) {
@@ -107,10 +109,10 @@ TEST_P(EngineOnGpu, packed_members_equal_separate_sequences) {
 TEST_P(EngineOnGpu, keep_graphs_and_repetition_change_no_bit) {
     for (DType dtype : {DType::f32, DType::bf16}) {
         ToyModel model = toy(dtype);
-        const Batch batch = next_token_batch(2, 75, {0, 17, 50});
-        const ToyRun none = run(model, batch, {16, 0, false, 3});
+        const Batch batch = next_token_batch(2, 75, {0, 17, 50}, 1, model.stride());
+        const ToyRun none = run(model, batch, {model.tile(16), 0, false, 3});
         for (int64_t keep : {0, 1, 2, 99}) {
-            const ToyRun with = run(model, batch, {16, keep, true, 3});
+            const ToyRun with = run(model, batch, {model.tile(16), keep, true, 3});
             EXPECT_EQ(with.gradients, none.gradients) << name_of(dtype) << " keep " << keep;
             EXPECT_EQ(with.sums.loss, none.sums.loss);
         }
@@ -123,20 +125,21 @@ TEST_P(EngineOnGpu, a_classifier_equals_the_cpu_and_its_tiles) {
     for (PoolKind pool : kPoolKinds) {
         const ModelConfig config = ToyModel::classifier(GetParam(), pool);
         ToyModel here(config, DType::f32), there(config, DType::f32, Device::cuda);
-        const Batch batch = member_batch(2, 75, {0, 33, 34, 60}, 9);
+        const Batch batch = member_batch(2, 75, {0, 33, 34, 60}, 9, here.stride());
         const ToyRun a = run_tiles(here, batch, 75, 1), b = run(there, batch, {75});
         EXPECT_LE(relative_rms(b.gradients, a.gradients), 1e-5) << name_of(pool);
         EXPECT_NEAR(b.sums.loss, a.sums.loss, 1e-6 * a.sums.loss);
         EXPECT_EQ(b.sums.weight, a.sums.weight);
         for (int64_t T : {1, 7, 32, 64}) {
-            const ToyRun tiled = run(there, batch, {T});
+            const ToyRun tiled = run(there, batch, {there.tile(T)});
             EXPECT_LE(relative_rms(tiled.gradients, b.gradients), 1e-5) << name_of(pool) << " T=" << T;
         }
-        const ToyRun none = run(there, batch, {16, 0, false, 3});
+        const int64_t short_tile = there.tile(16);
+        const ToyRun none = run(there, batch, {short_tile, 0, false, 3});
         for (int64_t keep : {0, 2, 99})
-            EXPECT_EQ(run(there, batch, {16, keep, true, 3}).gradients, none.gradients) << name_of(pool) << keep;
+            EXPECT_EQ(run(there, batch, {short_tile, keep, true, 3}).gradients, none.gradients) << name_of(pool) << keep;
         ToyModel head(config, DType::f32, Device::cuda, true);
-        for (int64_t T : {16, 75}) {
+        for (int64_t T : {short_tile, int64_t{75}}) {
             const ToyRun frozen = run(head, batch, {T, 1, true, 3}), whole = run(there, batch, {T, 1, false, 3});
             const size_t n = 3 * 8 + 3, before = frozen.gradients.size() - n;  // the head's come last
             std::vector<double> of_head(whole.gradients.begin() + static_cast<int64_t>(before), whole.gradients.end());
@@ -148,10 +151,11 @@ TEST_P(EngineOnGpu, a_classifier_equals_the_cpu_and_its_tiles) {
 
 TEST_P(EngineOnGpu, columns_that_are_not_filled_are_not_computed) {
     ToyModel model(ToyModel::classifier(GetParam(), PoolKind::mean), DType::f32, Device::cuda);
-    Batch batch = member_batch(1, 60, {0, 5, 11}, 40);
-    const ToyRun whole = run(model, batch, {8, 2, true, 3});
-    batch.filled = 20;
-    const ToyRun part = run(model, batch, {8, 2, true, 3});
+    Batch batch = member_batch(1, 60, {0, 5, 11}, 42, model.stride());
+    const int64_t T = model.tile(8);
+    const ToyRun whole = run(model, batch, {T, 2, true, 3});
+    batch.filled = 18;
+    const ToyRun part = run(model, batch, {T, 2, true, 3});
     EXPECT_LE(relative_rms(part.gradients, whole.gradients), 1e-6);
     EXPECT_EQ(part.sums.weight, whole.sums.weight);
 }

@@ -19,7 +19,7 @@ class SessionOnGpu : public testing::TestWithParam<std::string> {
     Compute compute(DType storage) const { return {Device::cuda, storage, nullptr, gpu.get()}; }
     std::unique_ptr<Gpu> gpu;
 };
-INSTANTIATE_TEST_SUITE_P(CudaMixers, SessionOnGpu, testing::ValuesIn(mixer_names()));
+INSTANTIATE_TEST_SUITE_P(CudaModels, SessionOnGpu, testing::ValuesIn(model_names()));
 
 std::vector<double> nats_by_tiles(ToyModel& toy, const Compute& compute, const Batch& batch, int64_t T) {
     Session session(toy.model, compute, batch.B, T, batch.B);
@@ -27,8 +27,8 @@ std::vector<double> nats_by_tiles(ToyModel& toy, const Compute& compute, const B
     // Twice: the second time from recorded work.
     for (int time = 0; time < 2; ++time) {
         for (int64_t b = 0; b < batch.B; ++b) session.reset(b);
-        for (int64_t t = 0; t < batch.L; t += T)
-            session.score({0, batch.B, std::min(T, batch.L - t), t, batch.L, batch.ids.ref().ptr<uint16_t>("ids") + t,
+        for (int64_t t = 0; t < batch.L; t += session.tile())
+            session.score({0, batch.B, std::min(session.tile(), batch.L - t), t, batch.L, batch.ids.ref().ptr<uint16_t>("ids") + t,
                            batch.targets.ref().ptr<uint16_t>("targets") + t,
                            batch.weights.ref().ptr<float>("weights") + t, batch.start.ref().ptr<uint8_t>("start") + t},
                           nats.data() + t);
@@ -40,7 +40,7 @@ std::vector<double> nats_by_tiles(ToyModel& toy, const Compute& compute, const B
 TEST_P(SessionOnGpu, scores_equal_those_of_the_cpu_at_any_tile) {
     ThreadPool pool(1);
     ToyModel here(GetParam(), DType::f32);
-    const Batch batch = toy_batch(2, 70, {0, 30, 31});
+    const Batch batch = toy_batch(2, 70, {0, 30, 31}, 1, here.stride());
     const std::vector<double> exact = nats_by_tiles(here, {.pool = &pool}, batch, 70);
     for (DType storage : {DType::f32, DType::bf16}) {
         ToyModel there = toy(storage);
@@ -96,11 +96,33 @@ TEST_P(SessionOnGpu, a_generated_record_depends_on_seed_and_number_alone) {
         o.sampler.temperature = 2;
         const auto alone = generated(model, compute(storage), o);
         for (const auto& record : alone) EXPECT_EQ(record.size(), 40u);
-        o.batch = 3;
-        EXPECT_EQ(generated(model, compute(storage), o), alone) << name_of(storage);
+        for (int64_t batch : {3, 4, 17}) {
+            o.batch = batch;
+            EXPECT_EQ(generated(model, compute(storage), o), alone) << name_of(storage) << " " << batch;
+        }
         o.seed = 6;
         EXPECT_NE(generated(model, compute(storage), o), alone);
     }
+}
+
+TEST_P(SessionOnGpu, alphabets_take_turns) {
+    ToyModel model = toy(DType::f32);
+    const auto V = static_cast<size_t>(model.model.vocab());
+    GenerateOptions o;
+    o.n_tokens = 40;
+    o.n_records = 3;
+    o.batch = 3;
+    o.sampler.temperature = 5;
+    o.sampler.allowed.assign(2 * V, 0);
+    for (size_t id : {1, 2, 3}) o.sampler.allowed[id] = 1;
+    for (size_t id : {5, 6}) o.sampler.allowed[V + id] = 1;
+    const std::vector<std::vector<uint16_t>> prompts{{}, {2, 5, 1, 6, 2}, {3, 6}};
+    generate(
+        model.model, compute(DType::f32), o,
+        [&](int64_t k) { return std::span<const uint16_t>(prompts[static_cast<size_t>(k)]); },
+        [&](int64_t, std::span<const uint16_t> tokens) {
+            for (size_t t = 0; t < tokens.size(); ++t) EXPECT_EQ(o.sampler.allowed[t % 2 * V + tokens[t]], 1) << t;
+        });
 }
 
 TEST_P(SessionOnGpu, a_long_record_comes_back_whole) {

@@ -1,4 +1,4 @@
-// The promise that everything rests on: tiled = untiled = packed, values and gradients, for every mixer of the registry.
+// The promise that everything rests on: tiled = untiled = packed, values and gradients, for every backbone and mixer of the registries.
 #include "model/tile_engine.h"
 
 #include <gmock/gmock.h>
@@ -11,14 +11,14 @@
 namespace adder {
 namespace {
 
-class TilesOfEveryMixer : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Mixers, TilesOfEveryMixer, testing::ValuesIn(mixer_names()));
+class TilesOfEveryModel : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Models, TilesOfEveryModel, testing::ValuesIn(model_names()));
 
-TEST_P(TilesOfEveryMixer, gradient_equals_central_differences) {
+TEST_P(TilesOfEveryModel, gradient_equals_central_differences) {
     for (Discretization d : {Discretization::euler, Discretization::zoh}) {
         ToyModel toy(GetParam(), DType::f64, 4, 2, d);
-        const Batch batch = toy_batch(2, 11, {0, 4, 5});
-        const ToyRun run = run_tiles(toy, batch, 3, 1);
+        const Batch batch = toy_batch(2, 11, {0, 4, 5}, 1, toy.stride());
+        const ToyRun run = run_tiles(toy, batch, toy.tile(3), 1);
         const double h = 1e-5;
         int64_t k = 0;
         double difference = 0, scale = 0;
@@ -41,15 +41,15 @@ TEST_P(TilesOfEveryMixer, gradient_equals_central_differences) {
     }
 }
 
-TEST_P(TilesOfEveryMixer, tiled_equals_untiled_for_every_tile_length) {
+TEST_P(TilesOfEveryModel, tiled_equals_untiled_for_every_tile_length) {
     for (DType dtype : {DType::f64, DType::f32}) {
         ToyModel toy(GetParam(), dtype);
         const int64_t L = 23;
         for (const std::vector<int64_t>& starts :
              {std::vector<int64_t>{0}, {}, {0, 1, 2, 9, 10, 21, 22}, {0, 6, 13}}) {
-            const Batch batch = toy_batch(3, L, starts);
+            const Batch batch = toy_batch(3, L, starts, 1, toy.stride());
             const ToyRun whole = run_tiles(toy, batch, L, 1);
-            for (int64_t T = 1; T < L; ++T) {
+            for (int64_t T = toy.stride(); T < L; T += toy.stride()) {
                 const ToyRun tiled = run_tiles(toy, batch, T, 1);
                 const double tolerance = dtype == DType::f64 ? 1e-12 : 1e-5;
                 EXPECT_LE(relative_rms(tiled.gradients, whole.gradients), tolerance) << name_of(dtype) << " T=" << T;
@@ -60,53 +60,53 @@ TEST_P(TilesOfEveryMixer, tiled_equals_untiled_for_every_tile_length) {
     }
 }
 
-TEST_P(TilesOfEveryMixer, tiled_equals_untiled_across_chunks) {
+TEST_P(TilesOfEveryModel, tiled_equals_untiled_across_chunks) {
     ToyModel toy(GetParam(), DType::f32);
-    const Batch batch = toy_batch(1, 1500, {0, 700, 1023});
+    const Batch batch = toy_batch(1, 1500, {0, 700, 1023}, 1, toy.stride());
     const ToyRun whole = run_tiles(toy, batch, 1500, 1, 2);
     for (int64_t T : {64, 100, 256, 1024}) {
-        const ToyRun tiled = run_tiles(toy, batch, T, 2, 2);
+        const ToyRun tiled = run_tiles(toy, batch, toy.tile(T), 2, 2);
         EXPECT_LE(relative_rms(tiled.gradients, whole.gradients), 1e-5) << "T=" << T;
     }
 }
 
-TEST_P(TilesOfEveryMixer, f32_gradient_is_close_to_f64) {
+TEST_P(TilesOfEveryModel, f32_gradient_is_close_to_f64) {
     ToyModel exact(GetParam(), DType::f64), single(GetParam(), DType::f32);
     for (size_t e = 0; e < exact.params.entries().size(); ++e)
         for (int64_t k = 0; k < exact.params.entries()[e].spec.shape.numel(); ++k) {
             const TensorRef a = exact.params.entries()[e].param->value, b = single.params.entries()[e].param->value;
             ToyModel::add(a, k, ToyModel::get(b, k) - ToyModel::get(a, k));
         }
-    const Batch batch = toy_batch(2, 300, {0, 100});
+    const Batch batch = toy_batch(2, 300, {0, 100}, 1, exact.stride());
     const ToyRun a = run_tiles(exact, batch, 300, 1), b = run_tiles(single, batch, 300, 1);
     EXPECT_LE(relative_rms(b.gradients, a.gradients), 1e-5);
     EXPECT_GT(relative_rms(b.gradients, a.gradients), 1e-12);  // really two precisions
 }
 
-TEST_P(TilesOfEveryMixer, keep_changes_no_bit) {
+TEST_P(TilesOfEveryModel, keep_changes_no_bit) {
     ToyModel toy(GetParam(), DType::f32);
-    const Batch batch = toy_batch(2, 330, {0, 65, 200});
-    const ToyRun none = run_tiles(toy, batch, 64, 0);
+    const Batch batch = toy_batch(2, 330, {0, 65, 200}, 1, toy.stride());
+    const ToyRun none = run_tiles(toy, batch, toy.tile(64), 0);
     for (int64_t keep : {1, 2, 3, 6, 99}) {
-        const ToyRun run = run_tiles(toy, batch, 64, keep);
+        const ToyRun run = run_tiles(toy, batch, toy.tile(64), keep);
         EXPECT_EQ(run.gradients, none.gradients) << "keep " << keep;
         EXPECT_EQ(run.sums.loss, none.sums.loss);
     }
 }
 
-TEST_P(TilesOfEveryMixer, threads_change_no_bit) {
+TEST_P(TilesOfEveryModel, threads_change_no_bit) {
     ToyModel toy(GetParam(), DType::f32, 24, 2);
-    const Batch batch = toy_batch(2, 700, {0, 65});
+    const Batch batch = toy_batch(2, 700, {0, 65}, 1, toy.stride());
     const ToyRun one = run_tiles(toy, batch, 300, 1, 1);
     for (int threads : {2, 3, 7}) EXPECT_EQ(run_tiles(toy, batch, 300, 1, threads).gradients, one.gradients);
 }
 
-TEST_P(TilesOfEveryMixer, packed_members_equal_separate_sequences) {
+TEST_P(TilesOfEveryModel, packed_members_equal_separate_sequences) {
     ToyModel toy(GetParam(), DType::f64);
-    const std::vector<int64_t> starts{0, 1, 4, 20};
-    const int64_t L = 31;
+    const int64_t s = toy.stride(), L = 30 * s + 1;
+    const std::vector<int64_t> starts{0, s, 4 * s, 20 * s};
     const Batch packed = toy_batch(1, L, starts);
-    const ToyRun together = run_tiles(toy, packed, 7, 1);
+    const ToyRun together = run_tiles(toy, packed, 7 * s, 1);
     LossSums sums;
     std::vector<double> gradients(together.gradients.size());
     for (size_t m = 0; m < starts.size(); ++m) {
@@ -125,30 +125,32 @@ TEST_P(TilesOfEveryMixer, packed_members_equal_separate_sequences) {
     EXPECT_LE(relative_rms(gradients, together.gradients), 1e-12);
 }
 
-TEST_P(TilesOfEveryMixer, what_lies_before_a_start_changes_nothing_after_it) {
+TEST_P(TilesOfEveryModel, what_lies_before_a_start_changes_nothing_after_it) {
     ToyModel toy(GetParam(), DType::f32);
-    Batch a = toy_batch(1, 40, {0, 17});
-    std::fill_n(a.weights.ref().ptr<float>("w"), 17, 0.0f);
-    Batch b = toy_batch(1, 40, {0, 17});
-    std::fill_n(b.weights.ref().ptr<float>("w"), 17, 0.0f);
-    for (int64_t t = 0; t < 17; ++t) b.ids.ref().ptr<uint16_t>("ids")[t] = 11;
-    for (int64_t T : {16, 17, 18, 40}) {
+    const int64_t s = toy.stride(), cut = 17 * s, L = 39 * s + 1;
+    Batch a = toy_batch(1, L, {0, cut});
+    std::fill_n(a.weights.ref().ptr<float>("w"), cut, 0.0f);
+    Batch b = toy_batch(1, L, {0, cut});
+    std::fill_n(b.weights.ref().ptr<float>("w"), cut, 0.0f);
+    for (int64_t t = 0; t < cut; ++t) b.ids.ref().ptr<uint16_t>("ids")[t] = 11;
+    for (int64_t T : {cut - s, cut, cut + s, L}) {
         const ToyRun x = run_tiles(toy, a, T, 1), y = run_tiles(toy, b, T, 1);
         EXPECT_EQ(x.sums.loss, y.sums.loss);
         EXPECT_EQ(x.gradients, y.gradients);
     }
 }
 
-TEST_P(TilesOfEveryMixer, memory_at_a_fixed_tile_grows_only_by_borders_and_tokens) {
+TEST_P(TilesOfEveryModel, memory_at_a_fixed_tile_grows_only_by_borders_and_tokens) {
     ToyModel toy(GetParam(), DType::f32, 16, 2);
-    const MemoryPlan small = plan_training(toy.model, {}, {1, 1 << 12, 1024, 1});
-    const MemoryPlan large = plan_training(toy.model, {}, {1, 1 << 20, 1024, 1});
+    const int64_t T = toy.tile(1024);
+    const MemoryPlan small = plan_training(toy.model, {}, {1, 4 * T, T, 1});
+    const MemoryPlan large = plan_training(toy.model, {}, {1, 1024 * T, T, 1});
     EXPECT_EQ(small.scratch_bytes, large.scratch_bytes);
     EXPECT_EQ(small.saved_bytes, large.saved_bytes);
     EXPECT_EQ(large.batch_bytes, small.batch_bytes * 256);
     const int64_t state = state_bytes(toy.model.backbone().state_spec(1), DType::f32);
     EXPECT_EQ(large.border_bytes - small.border_bytes, state * (1024 - 4));
-    EXPECT_GT(plan_training(toy.model, {}, {1, 1 << 20, 1 << 20, 1}).total_bytes(), 20 * large.total_bytes());
+    EXPECT_GT(plan_training(toy.model, {}, {1, 1024 * T, 1024 * T, 1}).total_bytes(), 20 * large.total_bytes());
 }
 
 TEST(ChooseTiles, takes_one_tile_when_it_fits_and_the_longest_power_of_two_when_not) {

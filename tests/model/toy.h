@@ -11,10 +11,25 @@
 
 namespace adder {
 
+// Every backbone of the registry with every mixer of its own: "flat mamba1".
+inline std::vector<std::string> model_names() {
+    std::vector<std::string> names;
+    for (const BackboneEntry& b : backbones())
+        for (const MixerEntry& m : mixers()) names.push_back(std::string(b.name) + " " + m.name);
+    return names;
+}
+
+inline std::vector<std::string> mixer_names() {
+    std::vector<std::string> names;
+    for (const MixerEntry& m : mixers()) names.emplace_back(m.name);
+    return names;
+}
+
 struct ToyModel {
-    ToyModel(const std::string& mixer, DType storage_, int64_t d_model = 8, int64_t n_layer = 2,
+    // `name`: a mixer, of a flat model, or one of model_names.
+    ToyModel(const std::string& name, DType storage_, int64_t d_model = 8, int64_t n_layer = 2,
              Discretization discretization = Discretization::euler, Device device = Device::cpu)
-        : ToyModel(config(mixer, d_model, n_layer, discretization), storage_, device) {}
+        : ToyModel(config(name, d_model, n_layer, discretization), storage_, device) {}
 
     explicit ToyModel(const ModelConfig& config, DType storage_, Device device = Device::cpu, bool frozen = false)
         : storage(storage_), model(config), params([&](ParamVisitor& v) {
@@ -33,9 +48,11 @@ struct ToyModel {
         params.refresh_copies();
     }
 
-    static ModelConfig config(const std::string& mixer, int64_t d_model, int64_t n_layer, Discretization d) {
+    static ModelConfig config(const std::string& name, int64_t d_model, int64_t n_layer, Discretization d) {
         ModelConfig c;
-        c.mixer = mixer;
+        const size_t space = name.find(' ');
+        c.mixer = name.substr(space == std::string::npos ? 0 : space + 1);
+        if (space != std::string::npos) c.backbone = name.substr(0, space);
         c.d_model = d_model;
         c.n_layer = n_layer;
         c.vocab_size = 12;
@@ -43,8 +60,17 @@ struct ToyModel {
         c.headdim = 4;
         c.ngroups = 2;
         c.discretization = d;
+        if (c.backbone == "unet") {
+            c.n_layer = 1;
+            c.stage_pools = {3, 2};
+            c.expand_width = {2, 1};
+        }
         return c;
     }
+    // Where tiles and members may begin.
+    int64_t stride() const { return model.backbone().stride(); }
+    // The longest tile that is not above T.
+    int64_t tile(int64_t T) const { return whole_tile(model, T); }
 
     // A classifier of three classes.
     static ModelConfig classifier(const std::string& mixer, PoolKind pool, int64_t d_model = 8) {
@@ -81,9 +107,8 @@ struct ToyModel {
     ParamStore params;
 };
 
-// Random tokens and weights; a start wherever `starts` says, for every row, and at the places of `rows_differ` for odd
-// rows too.
-inline Batch toy_batch(int64_t B, int64_t L, const std::vector<int64_t>& starts, uint64_t seed = 1) {
+// Random tokens and weights; in row b a start b steps behind those of `starts`, or at the multiple of `every` before.
+inline Batch toy_batch(int64_t B, int64_t L, const std::vector<int64_t>& starts, uint64_t seed = 1, int64_t every = 1) {
     Batch batch(B, L);
     const Philox random(seed, Stream::test);
     auto* ids = batch.ids.ref().ptr<uint16_t>("ids");
@@ -98,13 +123,14 @@ inline Batch toy_batch(int64_t B, int64_t L, const std::vector<int64_t>& starts,
     }
     for (int64_t b = 0; b < B; ++b)
         for (int64_t t : starts)
-            if (t + b < L) start[b * L + t + b] = 1;
+            if (t + b < L) start[b * L + (t + b) / every * every] = 1;
     return batch;
 }
 
 // The same, where every target is the next token of its row: what a packed batch can hold.
-inline Batch next_token_batch(int64_t B, int64_t L, const std::vector<int64_t>& starts, uint64_t seed = 1) {
-    Batch batch = toy_batch(B, L, starts, seed);
+inline Batch next_token_batch(int64_t B, int64_t L, const std::vector<int64_t>& starts, uint64_t seed = 1,
+                              int64_t every = 1) {
+    Batch batch = toy_batch(B, L, starts, seed, every);
     const auto* ids = batch.ids.ref().ptr<uint16_t>("ids");
     auto* targets = batch.targets.ref().ptr<uint16_t>("targets");
     for (int64_t i = 0; i + 1 < B * L; ++i)
@@ -114,8 +140,9 @@ inline Batch next_token_batch(int64_t B, int64_t L, const std::vector<int64_t>& 
 
 // Members from start to start, each with a class at its last position; one in eight is not counted. The first row's last
 // `padding` columns are a member of their own that is not counted.
-inline Batch member_batch(int64_t B, int64_t L, const std::vector<int64_t>& starts, int64_t padding = 0) {
-    Batch batch = toy_batch(B, L, starts);
+inline Batch member_batch(int64_t B, int64_t L, const std::vector<int64_t>& starts, int64_t padding = 0,
+                          int64_t every = 1) {
+    Batch batch = toy_batch(B, L, starts, 1, every);
     const Philox random(5, Stream::test);
     auto* targets = batch.targets.ref().ptr<uint16_t>("targets");
     auto* weights = batch.weights.ref().ptr<float>("weights");
@@ -181,12 +208,6 @@ inline double relative_rms(const std::vector<double>& a, const std::vector<doubl
         scale += b[i] * b[i];
     }
     return std::sqrt(difference / scale);
-}
-
-inline std::vector<std::string> mixer_names() {
-    std::vector<std::string> names;
-    for (const MixerEntry& m : mixers()) names.emplace_back(m.name);
-    return names;
 }
 
 }  // namespace adder

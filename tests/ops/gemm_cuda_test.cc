@@ -25,23 +25,24 @@ class CudaLinear : public test::OnGpu {};
 TEST_F(CudaLinear, a_row_of_a_step_has_the_same_bits_in_any_batch) {
     ThreadPool pool(1);
     for (const DType storage : {DType::f32, DType::bf16})
-        for (const int64_t I : {16, 83, 264, 1600})
-            for (const int64_t O : {8, 43}) {
-                const OpCase whole = case_of(70, 1, I, O, true);
-                const Bag<double> numbers = make_inputs(whole, storage);
-                Instance all(whole, numbers, on(storage));
-                all.step(pool);
-                const std::vector<double> want = all.values("y");
-                for (const auto& [b, B] : {std::pair<int64_t, int64_t>{0, 1}, {7, 2}, {33, 16}, {50, 20}})
-                    for (const Layout layout : {Layout::contiguous, Layout::strided}) {
-                        const OpCase part = whole.part(B, 1, false);
-                        Instance some(part, slice_bag(whole, part, numbers, b, 0), on(storage), layout);
-                        some.step(pool);
-                        const std::vector<double> got = some.values("y");
-                        EXPECT_TRUE(std::equal(got.begin(), got.end(), want.begin() + b * O))
-                            << name_of(storage) << " I " << I << " rows " << b << " to " << b + B;
-                    }
-            }
+        // One group of outputs and several; wider tiles; the widest, whose queue begins anew.
+        for (const auto& [I, O] :
+             {std::pair<int64_t, int64_t>{16, 8}, {83, 43}, {264, 43}, {1600, 8}, {264, 300}, {840, 430}}) {
+            const OpCase whole = case_of(70, 1, I, O, true);
+            const Bag<double> numbers = make_inputs(whole, storage);
+            Instance all(whole, numbers, on(storage));
+            all.step(pool);
+            const std::vector<double> want = all.values("y");
+            for (const auto& [b, B] : {std::pair<int64_t, int64_t>{0, 1}, {7, 2}, {33, 16}, {50, 20}})
+                for (const Layout layout : {Layout::contiguous, Layout::strided}) {
+                    const OpCase part = whole.part(B, 1, false);
+                    Instance some(part, slice_bag(whole, part, numbers, b, 0), on(storage), layout);
+                    some.step(pool);
+                    const std::vector<double> got = some.values("y");
+                    EXPECT_TRUE(std::equal(got.begin(), got.end(), want.begin() + b * O))
+                        << name_of(storage) << " I " << I << " rows " << b << " to " << b + B;
+                }
+        }
 }
 
 TEST_F(CudaLinear, logits_are_f32_whatever_the_storage) {
@@ -105,7 +106,8 @@ TEST_F(CudaLinear, time_may_run_backwards) {
         for (const char* name : {"y", "d_x", "d_weight"}) all.push_back(run.values(name));
         return all;
     };
-    const auto forwards = results(false, false), backwards = results(true, false), crossed = results(false, true);
+    const auto forwards = results(false, false), backwards = results(true, false),
+               crossed = results(false, true);
     for (size_t i = 0; i < 3; ++i) EXPECT_LT(errors_of(backwards[i], forwards[i]).peak, 3e-6) << i;
     EXPECT_GT(errors_of(crossed[2], forwards[2]).peak, 0.1);
     for (const double x : crossed[2]) EXPECT_TRUE(std::isfinite(x));

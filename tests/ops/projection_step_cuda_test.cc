@@ -34,14 +34,17 @@ class CudaProjectionStep : public test::OnGpu {
     }
 };
 
-// The batches of 70 take the norm as a kernel of its own, and larger tiles.
+// The batches of 70 take the norm as a kernel of its own, and each of the larger tiles.
 TEST_F(CudaProjectionStep, a_row_has_the_same_bits_in_any_batch) {
     constexpr unsigned kAll =
         InProjStepProblem::kNorm | InProjStepProblem::kResidual | InProjStepProblem::kBias;
+    expect_rows_of<InProjStepProblem>({kTest, 70, 40, 690, 3, 500, 4, kAll});
+    expect_rows_of<InProjStepProblem>({kTest, 70, 40, 1000, 4, 500, 4, kAll});
     expect_rows_of<InProjStepProblem>({kTest, 70, 264, 1288, 512, 768, 4, kAll});
     expect_rows_of<InProjStepProblem>({kTest, 70, 40, 2400, 0, 1200, 4, kAll});
     expect_rows_of<OutProjStepProblem>({kTest, 70, 264, 1100});
     expect_rows_of<LowRankStepProblem>({kTest, 70, 40, 16, 20, true, false});
+    expect_rows_of<LowRankStepProblem>({kTest, 70, 4000, 16, 20, true, true});
 }
 
 }  // namespace

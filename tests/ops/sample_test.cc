@@ -15,7 +15,7 @@ constexpr int64_t kB = 3, kV = 7, kC = 4;
 template <class Make>
 struct Rows {
     explicit Rows(Make make)
-        : logits(make(DType::f32, {kB, kV}, numbers(kB * kV))), allowed(make(DType::u8, {kV}, {1, 1, 0, 1, 1, 1, 0})),
+        : logits(make(DType::f32, {kB, kV}, numbers(kB * kV))), allowed(make(DType::u8, {1, kV}, {1, 1, 0, 1, 1, 1, 0})),
           position(make(DType::i64, {kB}, {0, 9, 5})), end(make(DType::i64, {kB}, {100, 12, 5})),
           record(make(DType::i64, {kB}, {0, 1, 4000000000.0})), next(make(DType::u16, {kB}, {6, 6, 6})),
           tokens(make(DType::u16, {kB, kC}, std::vector<double>(kB * kC, 9))) {}
@@ -56,7 +56,7 @@ TEST(Sample, rows_go_on_to_their_end_and_wrap_around_their_ring) {
         std::vector<uint16_t> order(kV);
         const double u = Philox(42, Stream::sample).uniform(static_cast<uint64_t>(9 + i), 1);
         const TensorRef row = r.logits.ref().slice(0, 1, 1).reshape({kV});
-        EXPECT_EQ(at(static_cast<size_t>(i), 1), draw_token(row, r.allowed, r.args().rule, u, order.data()));
+        EXPECT_EQ(at(static_cast<size_t>(i), 1), draw_token(row, r.allowed.ref().reshape({kV}), r.args().rule, u, order.data()));
     }
 }
 

@@ -94,9 +94,11 @@ TEST(ContextModel, every_order_matches_counting_with_strings) {
 }
 
 TEST(ContextModel, both_strands_are_learned) {
-    const ContextModel model = learned(3, {"GATTACAGATTACAGATTACA"});
-    EXPECT_LT(scored(model, "TGTAATCTGTAATC")[3].per_base(), 1.3);
-    EXPECT_NEAR(scored(model, "TGTAATC")[3].bits, scored(learned(3, {"TGTAATCTGTAATCTGTAATC"}), "TGTAATC")[3].bits, 1e-12);
+    std::string repeat;
+    for (int i = 0; i < 100; ++i) repeat += "GATTACA";
+    const ContextModel model = learned(3, {repeat});
+    EXPECT_LT(scored(model, "TGTAATCTGTAATC")[3].per_base(), 1.9);  // only the other strand has these
+    EXPECT_GT(scored(model, "TGAAGTCTGAAGTC")[3].per_base(), 2.1);
 }
 
 TEST(ContextModel, probabilities_of_the_four_bases_add_up_to_one) {

@@ -293,9 +293,9 @@ TEST(DnaDomain, is_found_by_name_and_unknown_names_list_the_known) {
     EXPECT_THROW(find_domain("rna"), UsageError);
     EXPECT_THAT(error_of([] { find_domain("rna"); }), HasSubstr("the domains are dna"));
     for (const Domain* d : domains()) {
-        EXPECT_TRUE(d->load && d->evaluate && d->read_prompt && d->alphabet && d->append_sample && d->reverse);
+        EXPECT_TRUE(d->load && d->evaluate && d->read_prompt && d->alphabet && (d->append_sample || d->signal) && d->reverse);
         EXPECT_TRUE(d->defaults().is_object());
-        for (const uint16_t id : d->alphabet({}, true)) EXPECT_LT(id, d->make_tokenizer({})->vocabulary());
+        for (const uint16_t id : d->alphabet({}, true, 0)) EXPECT_LT(id, d->make_tokenizer({})->vocabulary());
     }
 }
 

@@ -125,6 +125,26 @@ TEST(MemberSampler, batches_depend_on_seed_step_and_micro_batch_alone) {
     EXPECT_NE(text(x), text(y));
 }
 
+TEST(MemberSampler, records_begin_at_multiples_of_the_stride) {
+    const auto tokens = tokenizer();
+    const std::vector<TokenRecord> records = records_of(lengths_of(40, 90));
+    MemberSampler sampler(records, labels_of(records), *tokens, {.batch = 25, .seed = 2, .stride = 16});
+    Batch batch(sampler.rows(), sampler.length());
+    EXPECT_EQ(sampler.length() % 16, 0);
+    for (int64_t step = 0; step < 8; ++step) {
+        sampler.fill(step, 0, batch);
+        EXPECT_EQ(batch.filled % 16, 0);
+        int64_t begun = 0, counted = 0;
+        for (int64_t i = 0; i < batch.B * batch.L; ++i) {
+            EXPECT_TRUE(batch.start.ref().ptr<uint8_t>("start")[i] == 0 || i % batch.L % 16 == 0);
+            begun += batch.start.ref().ptr<uint8_t>("start")[i];
+            counted += batch.weights.ref().ptr<float>("weights")[i] > 0;
+        }
+        EXPECT_EQ(counted, 25);
+        EXPECT_LE(begun, 25 + batch.B);  // and the padding at the end of a row
+    }
+}
+
 TEST(MemberSampler, any_batch_fits_and_is_as_wide_as_its_records_ask_for) {
     const auto tokens = tokenizer();
     for (int64_t n : {1, 2, 3, 7, 60})

@@ -93,24 +93,28 @@ TEST(WindowSampler, every_position_is_seen_exactly_once_an_epoch) {
         for (const TokenRecord& r : records) {
             for (size_t i = 0; i + 1 < r.symbols.size(); ++i, ++n) ++want[{r.symbols[i], r.symbols[i + 1]}];
         }
-        const WindowSampler sampler(records, segments, tokenizer(), {{{100, c.L, c.B}}, 1, 5, 0});
-        ASSERT_EQ(sampler.n_positions(), n);
-        const int64_t n_windows = sampler.n_windows(c.L), n_epochs = c.B;  // so that epochs end with batches
-        std::map<std::pair<int, int>, int64_t> got;
-        for (int64_t step = 0; step < n_windows; ++step) {
-            Batch batch = batch_at(sampler, step);
-            for (int64_t i = 0; i < c.B * c.L; ++i) {
-                const BatchRow at = row_of(batch, 0) + i;
-                if (*at.ids == kTestPad) {
-                    EXPECT_EQ(*at.weights, 0);
-                    continue;
+        for (auto& [pair, count] : want) count *= c.B;
+        for (int64_t stride : {1, 4, 16}) {
+            if (c.L % stride != 0) continue;
+            const WindowSampler sampler(records, segments, tokenizer(), {{{100, c.L, c.B}}, 1, 5, 0, stride});
+            ASSERT_EQ(sampler.n_positions(), n);
+            const int64_t n_windows = sampler.n_windows(c.L);  // steps of as many epochs as B, so that epochs end with batches
+            std::map<std::pair<int, int>, int64_t> got;
+            for (int64_t step = 0; step < n_windows; ++step) {
+                Batch batch = batch_at(sampler, step);
+                for (int64_t i = 0; i < c.B * c.L; ++i) {
+                    const BatchRow at = row_of(batch, 0) + i;
+                    EXPECT_TRUE(*at.start == 0 || i % c.L % stride == 0);
+                    if (*at.ids == kTestPad) {
+                        EXPECT_EQ(*at.weights, 0);
+                        continue;
+                    }
+                    EXPECT_EQ(*at.weights, *at.targets <= 200 ? 1 : 0);
+                    ++got[{*at.ids, *at.targets}];
                 }
-                EXPECT_EQ(*at.weights, *at.targets <= 200 ? 1 : 0);
-                ++got[{*at.ids, *at.targets}];
             }
+            EXPECT_EQ(got, want);
         }
-        for (auto& [pair, count] : want) count *= n_epochs;
-        EXPECT_EQ(got, want);
     }
 }
 

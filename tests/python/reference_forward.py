@@ -10,7 +10,8 @@ prints {"nats_per_token", "bits_per_token", "tokens"}; with --per-record also
 their sum. Damaged or unsupported input is one line on stderr and exit code 1.
 
 Sources: selective state spaces, arXiv 2312.00752 (algorithm 2, section 3.4, equation 4); state space duality,
-arXiv 2405.21060 (sections 6 and 7.1); RMSNorm, arXiv 1910.07467; the tensor names, the order of the fused
+arXiv 2405.21060 (sections 6 and 7.1); pools and shifted unpools of a U-Net, arXiv 2202.09729 (section 3.2); RMSNorm,
+arXiv 1910.07467; the tensor names, the order of the fused
 projections and the configuration keys are those of the public state-spaces/mamba checkpoints; safetensors:
 its format page.
 """
@@ -276,6 +277,77 @@ kInert = {"A_init_range", "chunk_size", "conv_init", "dt_init", "dt_init_floor",
           "dt_scale", "use_fast_path", "use_mem_eff_path"}
 
 
+class Stack:
+    """Blocks on a residual stream, and a norm after them."""
+
+    def __init__(self, weights, prefix, mixer, width, layers, options):
+        self.layers = []
+        for i in range(layers):
+            norm = weights.vector(f"{prefix}layers.{i}.norm.weight", width)
+            self.layers.append((norm, mixer(weights, f"{prefix}layers.{i}.mixer.", width, options)))
+        self.final_norm = weights.vector(prefix + "norm_f.weight", width)
+
+    def begin(self):
+        for _, mixer in self.layers:
+            mixer.begin()
+
+    def streams(self, x):
+        """The stream after 0, 1, ... blocks, and the last one after the norm."""
+        found = [x]
+        for norm, mixer in self.layers:
+            found.append([r + v for r, v in zip(found[-1], mixer.step(rms_norm(found[-1], norm)))])
+        return found + [rms_norm(found[-1], self.final_norm)]
+
+
+class Stage:
+    """A stage of a U-Net and those below: p rows side by side make one row of the next stage, whose output is added to
+    the p rows after them."""
+
+    def __init__(self, weights, config, ssm_cfg, i, width):
+        self.pool = config["stage_pools"][i]
+        self.width, self.inner_width = width, width * config["expand_width"][i]
+        prefix, layers = f"backbone.stages.{i}.", config["n_layer"]
+        mixer, options = mixer_and_options(config["stage_layers"][i], ssm_cfg, width // config["d_model"])
+        self.down = Stack(weights, prefix + "down.", mixer, width, layers, options)
+        self.up = Stack(weights, prefix + "up.", mixer, width, layers, options)
+        self.into = weights.matrix(prefix + "pool.weight", self.inner_width, self.pool * width)
+        self.into_bias = weights.vector(prefix + "pool.bias", self.inner_width)
+        self.back = weights.matrix(prefix + "unpool.weight", self.pool * width, self.inner_width)
+        self.back_bias = weights.vector(prefix + "unpool.bias", self.pool * width)
+        if i + 1 < len(config["stage_pools"]):
+            self.inner = Stage(weights, config, ssm_cfg, i + 1, self.inner_width)
+        else:
+            mixer, options = mixer_and_options(config["stage_layers"][i + 1], ssm_cfg, self.inner_width // config["d_model"])
+            self.inner = Stack(weights, f"backbone.stages.{i + 1}.", mixer, self.inner_width, layers, options)
+
+    def begin(self):
+        for part in (self.down, self.inner, self.up):
+            part.begin()
+        self.group = []
+        self.before = [0.0] * self.inner_width
+
+    def streams(self, x):
+        stream, normed = self.down.streams(x)[-2:]
+        row = len(self.group) * self.width
+        added = [dot(weights, self.before) + bias for weights, bias in
+                 zip(self.back[row:row + self.width], self.back_bias[row:row + self.width])]
+        self.group.append(normed)
+        if len(self.group) == self.pool:
+            together = sum(self.group, [])
+            self.before = self.inner.streams([v + b for v, b in zip(matvec(self.into, together), self.into_bias)])[-1]
+            self.group = []
+        return self.up.streams([r + v for r, v in zip(stream, added)])[-1:]
+
+
+def mixer_and_options(layer, ssm_cfg, times_wider):
+    """The class of the layers and what they need of the configuration; a given rank grows with the width."""
+    mixer = {"Mamba1": Mamba1, "Mamba2": Mamba2}[layer]
+    options = {**mixer.kKeys, **{key: value for key, value in ssm_cfg.items() if key in mixer.kKeys}}
+    if options.get("dt_rank", "auto") != "auto":
+        options["dt_rank"] *= times_wider
+    return mixer, options
+
+
 class Model:
     """A language model: `begin` sets the zero state, `step` feeds a token and gives a logit per row."""
 
@@ -288,39 +360,38 @@ class Model:
         layer = ssm_cfg.pop("layer", "Mamba1")
         if layer not in ("Mamba1", "Mamba2"):
             raise BadInput(f"ssm_cfg.layer: expected Mamba1 or Mamba2, got {layer}")
-        mixer = {"Mamba1": Mamba1, "Mamba2": Mamba2}[layer]
-        unknown = sorted(set(ssm_cfg) - set(mixer.kKeys) - kInert)
+        layers = config.get("stage_layers", [layer])
+        known = set().union(*({"Mamba1": Mamba1, "Mamba2": Mamba2}[name].kKeys for name in layers))
+        unknown = sorted(set(ssm_cfg) - known - kInert)
         if unknown:
-            raise BadInput(f"ssm_cfg: {', '.join(unknown)}: not supported for {layer}")
-        options = {**mixer.kKeys, **ssm_cfg}
-        if options["discretization"] not in ("euler", "zoh"):
-            raise BadInput(f"ssm_cfg.discretization: expected euler or zoh, got {options['discretization']}")
+            raise BadInput(f"ssm_cfg: {', '.join(unknown)}: not supported for {', '.join(layers)}")
+        if ssm_cfg.get("discretization", "euler") not in ("euler", "zoh"):
+            raise BadInput(f"ssm_cfg.discretization: expected euler or zoh, got {ssm_cfg['discretization']}")
+        backbone = config.get("backbone", "flat")
+        if backbone not in ("flat", "unet"):
+            raise BadInput(f"backbone: expected flat or unet, got {backbone}")
 
         width = config["d_model"]
         multiple = config.get("pad_vocab_size_multiple", 8)
         rows = -(-config["vocab_size"] // multiple) * multiple
         weights = Weights(tensors)
         self.embedding = weights.matrix("backbone.embedding.weight", rows, width)
-        self.layers = []
-        for i in range(config["n_layer"]):
-            prefix = f"backbone.layers.{i}."
-            norm = weights.vector(prefix + "norm.weight", width)
-            self.layers.append((norm, mixer(weights, prefix + "mixer.", width, options)))
-        self.final_norm = weights.vector("backbone.norm_f.weight", width)
+        if backbone == "unet":
+            self.backbone = Stage(weights, config, ssm_cfg, 0, width)
+        else:
+            mixer, options = mixer_and_options(layer, ssm_cfg, 1)
+            self.backbone = Stack(weights, "backbone.", mixer, width, config["n_layer"], options)
         tied = config.get("tie_embeddings", True)
         self.head = self.embedding if tied else weights.matrix("lm_head.weight", rows, width)
         weights.require_all_used()
 
     def begin(self):
-        for _, mixer in self.layers:
-            mixer.begin()
+        self.backbone.begin()
 
     def streams(self, token):
-        """Feeds a token; the residual stream after 0, 1, ... blocks, and the last one after the final norm."""
-        found = [self.embedding[token]]
-        for norm, mixer in self.layers:
-            found.append([r + v for r, v in zip(found[-1], mixer.step(rms_norm(found[-1], norm)))])
-        return found + [rms_norm(found[-1], self.final_norm)]
+        """Feeds a token; the residual stream after 0, 1, ... blocks, and the last one after the final norm. Of a U-Net only the
+        latter."""
+        return self.backbone.streams(self.embedding[token])
 
     def step(self, token):
         return matvec(self.head, self.streams(token)[-1])

@@ -58,12 +58,12 @@ namespace {
 
 TEST(Allocation, none_between_the_second_and_the_third_step) {
     if (!ADDER_COUNTS_ALLOCATIONS) GTEST_SKIP() << "sanitizers bring an allocator of their own";
-    for (const std::string& mixer : mixer_names()) {
+    for (const std::string& mixer : model_names()) {
         ToyModel toy(mixer, DType::f32, 32);
         ThreadPool pool(2);
-        const MemoryPlan plan = plan_training(toy.model, {}, {2, 600, 256, 1});
+        const MemoryPlan plan = plan_training(toy.model, {}, {2, 600, toy.tile(256), 1});
         Trainer trainer(toy.model, toy.params, {}, {.pool = &pool}, plan);
-        const Batch data = toy_batch(2, 600, {0, 99});
+        const Batch data = toy_batch(2, 600, {0, 99}, 1, toy.stride());
         const FillBatch fill = [&](int64_t, int64_t, Batch& batch) {
             copy(data.ids, batch.ids);
             copy(data.targets, batch.targets);
@@ -102,15 +102,16 @@ int64_t peak_of_one_step(const std::string& mixer, const TileOptions& tiles) {
 
 TEST(Allocation, peak_memory_at_a_fixed_tile_grows_by_border_states_and_tokens_alone) {
     if (!ADDER_COUNTS_ALLOCATIONS) GTEST_SKIP() << "sanitizers bring an allocator of their own";
-    for (const std::string& mixer : mixer_names()) {
-        const int64_t T = 256, short_length = 1 << 11, long_length = 1 << 15;
+    for (const std::string& mixer : model_names()) {
+        ToyModel toy(mixer, DType::f32, 16);
+        const int64_t T = toy.tile(256), short_length = 8 * T, long_length = 128 * T;
         const int64_t small = peak_of_one_step(mixer, {1, short_length, T, 1});
         const int64_t large = peak_of_one_step(mixer, {1, long_length, T, 1});
-        ToyModel toy(mixer, DType::f32, 16);
-        const int64_t state = state_bytes(toy.model.backbone().state_spec(1), DType::f32);
+        const StateSpec spec = toy.model.backbone().state_spec(1);
+        const int64_t state = state_bytes(spec, DType::f32) + 256 * std::ssize(spec);
         // A border also costs its handles and a loss sum; a token its id, target, weight and flag.
         const int64_t borders = (long_length - short_length) / T;
-        const int64_t allowed = borders * (state + 1024) + 9 * (long_length - short_length);
+        const int64_t allowed = borders * state + 9 * (long_length - short_length);
         EXPECT_LE(large - small, allowed) << mixer;
         EXPECT_GT(peak_of_one_step(mixer, {1, long_length, long_length, 1}), 4 * large) << mixer;
     }

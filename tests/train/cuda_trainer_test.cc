@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 void fill(int64_t step, int64_t micro, Batch& batch) {
-    copy_batch(next_token_batch(batch.B, batch.L, {0, 9}, static_cast<uint64_t>(100 * step + micro)), batch);
+    copy_batch(next_token_batch(batch.B, batch.L, {0, 12}, static_cast<uint64_t>(100 * step + micro), 6), batch);
 }
 
 // A trainer on the CPU or, given a GPU, there.
@@ -40,7 +40,7 @@ class OnGpu : public testing::Test {
     }
     // Losses of both, step by step; the GPU's are collected one step late.
     void expect_same_losses(const std::string& mixer, int64_t steps, double tolerance) const {
-        AnyTrainer here(nullptr, mixer, DType::f32, {2, 40, 16, 1}), there(gpu.get(), mixer, DType::f32, {2, 40, 16, 1});
+        AnyTrainer here(nullptr, mixer, DType::f32, {2, 40, 18, 1}), there(gpu.get(), mixer, DType::f32, {2, 40, 18, 1});
         for (int64_t step = 0; step < steps; ++step) {
             there.trainer.submit(step, 2, 1e-3, fill);
             if (step == 0) continue;
@@ -57,11 +57,11 @@ using CudaTrainerSlow = OnGpu;
 using CudaLoop = OnGpu;
 
 TEST_F(CudaTrainer, learns_what_the_cpu_learns) {
-    for (const std::string& mixer : mixer_names()) expect_same_losses(mixer, 20, 1e-3);
+    for (const std::string& mixer : model_names()) expect_same_losses(mixer, 20, 1e-3);
 }
 
 TEST_F(CudaTrainerSlow, learns_what_the_cpu_learns_over_two_hundred_steps) {
-    for (const std::string& mixer : mixer_names()) expect_same_losses(mixer, 200, 1e-3);
+    for (const std::string& mixer : model_names()) expect_same_losses(mixer, 200, 1e-3);
 }
 
 TEST_F(CudaTrainer, submitting_ahead_and_length_warm_up_change_no_bit) {

@@ -195,7 +195,7 @@ TEST(Checkpoint, a_file_that_does_not_fit_is_refused_with_every_mismatch) {
 }
 
 TEST(Checkpoint, config_round_trips_and_refuses_what_it_does_not_know) {
-    for (const std::string& mixer : mixer_names())
+    for (const std::string& mixer : model_names())
         for (Discretization d : {Discretization::euler, Discretization::zoh}) {
             LanguageModel model(ToyModel::config(mixer, 8, 2, d));
             const nlohmann::json json = to_json(model.config());

@@ -11,8 +11,9 @@
 namespace adder {
 namespace {
 
+// Starts where every model may have them.
 void fill(int64_t step, int64_t micro, Batch& batch) {
-    const Batch made = toy_batch(batch.B, batch.L, {0, 9}, static_cast<uint64_t>(100 * step + micro));
+    const Batch made = toy_batch(batch.B, batch.L, {0, 12}, static_cast<uint64_t>(100 * step + micro), 6);
     copy(made.ids, batch.ids);
     copy(made.targets, batch.targets);
     copy(made.weights, batch.weights);
@@ -28,11 +29,11 @@ struct ToyTrainer {
     Trainer trainer;
 };
 
-class TrainerOfEveryMixer : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Mixers, TrainerOfEveryMixer, testing::ValuesIn(mixer_names()));
+class TrainerOfEveryModel : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Models, TrainerOfEveryModel, testing::ValuesIn(model_names()));
 
-TEST_P(TrainerOfEveryMixer, learns_one_batch_by_heart) {
-    ToyTrainer t(GetParam(), {2, 32, 16, 1}, 2, 16);
+TEST_P(TrainerOfEveryModel, learns_one_batch_by_heart) {
+    ToyTrainer t(GetParam(), {2, 32, 18, 1}, 2, 16);
     const FillBatch same = [](int64_t, int64_t, Batch& batch) { fill(0, 0, batch); };
     double first = 0, last = 0;
     for (int64_t step = 0; step < 300; ++step) {
@@ -44,10 +45,10 @@ TEST_P(TrainerOfEveryMixer, learns_one_batch_by_heart) {
     EXPECT_LT(last, 0.2);
 }
 
-TEST_P(TrainerOfEveryMixer, ten_steps_have_the_same_bits_at_any_thread_count) {
+TEST_P(TrainerOfEveryModel, ten_steps_have_the_same_bits_at_any_thread_count) {
     std::vector<double> one;
     for (int threads : {1, 2, 3, 7}) {
-        ToyTrainer t(GetParam(), {3, 300, 130, 1}, threads, 24);
+        ToyTrainer t(GetParam(), {3, 300, 132, 1}, threads, 24);
         for (int64_t step = 0; step < 10; ++step) t.trainer.step(step, 1, 1e-2, fill);
         if (threads == 1) one = t.toy.values();
         EXPECT_EQ(t.toy.values(), one) << threads;
@@ -55,7 +56,7 @@ TEST_P(TrainerOfEveryMixer, ten_steps_have_the_same_bits_at_any_thread_count) {
 }
 
 // The classifier's first update is one of a rate for each element: Adam's m / sqrt(v) is 1 there.
-TEST_P(TrainerOfEveryMixer, a_head_has_a_rate_of_its_own_and_a_frozen_backbone_stays) {
+TEST_P(TrainerOfEveryModel, a_head_has_a_rate_of_its_own_and_a_frozen_backbone_stays) {
     for (bool freeze : {false, true}) {
         ToyModel toy(ToyModel::classifier(GetParam(), PoolKind::mean), DType::f32, Device::cpu, freeze);
         ThreadPool pool(1);
@@ -63,9 +64,11 @@ TEST_P(TrainerOfEveryMixer, a_head_has_a_rate_of_its_own_and_a_frozen_backbone_s
         options.weight_decay = 0;
         options.clip = 0;
         options.head_rate = 10;
-        Trainer trainer(toy.model, toy.params, options, {.pool = &pool}, plan_training(toy.model, {}, {2, 40, 16, 1}));
+        Trainer trainer(toy.model, toy.params, options, {.pool = &pool}, plan_training(toy.model, {}, {2, 40, toy.tile(16), 1}));
         const std::vector<double> before = toy.values();
-        const auto fill_members = [](int64_t, int64_t, Batch& batch) { copy_batch(member_batch(2, 40, {0, 7, 30}), batch); };
+        const auto fill_members = [&](int64_t, int64_t, Batch& batch) {
+            copy_batch(member_batch(2, 40, {0, 7, 30}, 0, toy.stride()), batch);
+        };
         const StepResult r = trainer.step(0, 1, 1e-4, fill_members);
         EXPECT_TRUE(r.updated);
         const std::vector<double> after = toy.values();
@@ -78,9 +81,9 @@ TEST_P(TrainerOfEveryMixer, a_head_has_a_rate_of_its_own_and_a_frozen_backbone_s
     }
 }
 
-TEST_P(TrainerOfEveryMixer, accumulated_micro_batches_equal_one_large_batch) {
+TEST_P(TrainerOfEveryModel, accumulated_micro_batches_equal_one_large_batch) {
     ToyTrainer small(GetParam(), {1, 40, 40, 1}), large(GetParam(), {3, 40, 40, 1});
-    const Batch all = toy_batch(3, 40, {0, 9}, 4);
+    const Batch all = toy_batch(3, 40, {0, 12}, 4, 6);
     auto row = [&](int64_t, int64_t micro, Batch& batch) {
         copy(all.ids.ref().slice(0, micro, 1), batch.ids);
         copy(all.targets.ref().slice(0, micro, 1), batch.targets);

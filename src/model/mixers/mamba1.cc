@@ -101,7 +101,7 @@ class Mamba1 final : public Layer {
         linear_backward_weight(ctx, {x, {}, {}, tile.t0}, d_xz, in_proj_.grad, {});
     }
 
-    void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state) override {
+    void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state, int64_t) override {
         step_normed(ctx, {x, {}, {}, 0}, {}, y, state);
     }
 
@@ -118,7 +118,7 @@ class Mamba1 final : public Layer {
         const TensorRef u = uz.slice(2, 0, D_);
         linear_step(ctx, {u, x_proj_.value, {}, 0}, x_dbl);
         const ScanArgs args = scan_args(Tile{{B, 1}, 0, {}}, uz, u, x_dbl, {}, state);
-        scan_step_low_rank(ctx, args, {x_dbl.slice(2, 0, R_), dt_proj_.value}, state[1], y_scan);
+        scan_step_low_rank(ctx, args, {x_dbl.slice(2, 0, R_), dt_proj_.value, true}, state[1], y_scan);
         linear_step(ctx, {y_scan, out_proj_.value, {}, 0}, y);
     }
 

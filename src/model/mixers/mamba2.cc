@@ -95,7 +95,7 @@ class Mamba2 final : public Layer {
         linear_backward_weight(ctx, {x, {}, {}, tile.t0}, d_zxbcdt, in_proj_.grad, {});
     }
 
-    void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state) override {
+    void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state, int64_t) override {
         step_normed(ctx, {x, {}, {}, 0}, {}, y, state);
     }
 
@@ -110,7 +110,7 @@ class Mamba2 final : public Layer {
                      {residual_out, state[0], zxbcdt});
         SsdArgs args = ssd_args(Tile{{B, 1}, 0, {}}, zxbcdt, zxbcdt.slice(2, D_, C_), state);
         args.h0 = {};
-        ssd_step(ctx, args, state[1], y_ssd);
+        ssd_step(ctx, args, state[1], y_ssd, true);
         out_proj_step(ctx, norm_args(zxbcdt, y_ssd), out_proj_.value, y);
     }
 

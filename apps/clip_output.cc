@@ -1,0 +1,132 @@
+#include "apps/clip_output.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <regex>
+
+#include "core/error.h"
+
+namespace adder {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+void write_to_stdout(std::span<const int16_t> samples) {
+    static_assert(std::endian::native == std::endian::little);
+    const char* data = reinterpret_cast<const char*>(samples.data());
+    for (size_t left = samples.size_bytes(); left > 0;) {
+        const ssize_t n = ::write(STDOUT_FILENO, data, left);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) fail("standard output: {}", std::strerror(errno));
+        data += n;
+        left -= static_cast<size_t>(n);
+    }
+}
+
+// --overwrite takes the place of a folder of clips, not of whatever folder it is pointed at.
+void check_replaceable(const std::string& folder) {
+    std::error_code ignored;
+    if (!fs::is_directory(folder, ignored)) fail("{}: is no folder; hint: another --out", folder);
+    static const std::regex ours("[0-9]{4,}\\.(wav|png)|listen\\.html");
+    for (const auto& entry : fs::directory_iterator(folder)) {
+        const std::string name = entry.path().filename().string();
+        if (!entry.is_regular_file() || !std::regex_match(name, ours))
+            fail("{}: holds {}, which is no generated clip, and --overwrite would remove it; hint: another --out",
+                 folder, name);
+    }
+}
+
+}  // namespace
+
+ClipOutput::ClipOutput(const ClipPlace& place) : place_(place), streams_(place.out == "-") {
+    const std::string& out = place.out;
+    const bool is_file = out.ends_with(".wav") || out.ends_with(".flac");
+    if (is_file && place.n_records > 1)
+        throw UsageError(
+            fmt::format("--out {}: a file of one record, --num and --class ask for {}; hint: a folder, "
+                        "a name without .wav or .flac",
+                        out, place.n_records));
+    constexpr int64_t kMostWavBytes = (int64_t{1} << 32) - 1024;  // sizes in its header have 32 bits
+    if (!streams_ && type() == AudioFileType::wav && place.n_samples > kMostWavBytes / 2)
+        fail("{}: a WAV file holds at most {} samples, {} are asked for; hint: --out ending in .flac, or -",
+             out, kMostWavBytes / 2, place.n_samples);
+    if (streams_) {
+        if (::isatty(STDOUT_FILENO) == 1)
+            fail("standard output is a terminal, which cannot play audio; hint: append  | {}", player());
+        return;
+    }
+    std::vector<std::string> taken{out};
+    if (is_file && place.spectrogram) taken.push_back(fs::path(out).replace_extension(".png").string());
+    std::error_code ignored;
+    for (const std::string& path : taken)
+        if (!place.overwrite && fs::exists(path, ignored))
+            fail("{}: exists; hint: another --out, or --overwrite", path);
+    if (is_file) {
+        file_.emplace(out);
+        return;
+    }
+    if (fs::exists(out, ignored)) check_replaceable(out);
+    folder_.emplace(out, place.overwrite);
+}
+
+ClipOutput::~ClipOutput() = default;
+
+AudioFileType ClipOutput::type() const {
+    return place_.out.ends_with(".flac") ? AudioFileType::flac : AudioFileType::wav;
+}
+
+std::string ClipOutput::player() const {
+    return fmt::format("aplay -q -t raw -f S16_LE -c 1 -r {} -", place_.rate_hz);
+}
+
+void ClipOutput::write(int64_t record, std::span<const float> samples) {
+    if (streams_) {
+        block_.clear();
+        for (const float x : samples) block_.push_back(as_pcm16(x));
+        return write_to_stdout(block_);
+    }
+    Clip& clip = open_[record];
+    if (!clip.writer)
+        clip.writer = std::make_unique<AudioWriter>(path_of(record), type(), place_.rate_hz);
+    clip.writer->write(samples);
+    clip.n += std::ssize(samples);
+    CHECK(clip.n <= place_.n_samples);
+    if (clip.n < place_.n_samples) return;
+    clip.writer->finish();
+    open_.erase(record);
+}
+
+std::string ClipOutput::name_of(int64_t record) const {
+    return file_ ? fs::path(place_.out).filename().string() : fmt::format("{:04}.wav", record);
+}
+
+std::string ClipOutput::path_of(int64_t record) const {
+    return file_ ? file_->temporary() : in_folder(name_of(record));
+}
+
+std::string ClipOutput::in_folder(const std::string& name) const { return folder_->temporary() + "/" + name; }
+
+void ClipOutput::add_beside(int64_t record, const char* ending, std::span<const std::byte> bytes) {
+    const fs::path name = folder_ ? in_folder(name_of(record)) : place_.out;
+    auto file = std::make_unique<AtomicFile>(fs::path(name).replace_extension(ending).string());
+    file->write(bytes.data(), std::ssize(bytes));
+    if (folder_) return file->commit();
+    beside_.push_back(std::move(file));
+}
+
+void ClipOutput::add_page(const char* name, std::string_view text) { write_file(in_folder(name), text); }
+
+void ClipOutput::commit() {
+    if (streams_) return;
+    CHECK(open_.empty());
+    for (auto& file : beside_) file->commit();
+    file_ ? file_->commit() : folder_->commit();
+}
+
+}  // namespace adder

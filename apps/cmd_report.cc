@@ -1,0 +1,96 @@
+#include "apps/cmd_report.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "apps/command_line.h"
+#include "apps/html.h"
+#include "apps/report_page.h"
+#include "apps/report_results.h"
+#include "core/error.h"
+#include "io/file.h"
+
+namespace adder {
+
+namespace {
+
+constexpr CommandText kText = {"report", kReportSummary,
+                               "adder report run\n"
+                               "adder report run_a run_b --out compared.html\n"
+                               "adder report run probe.json generated.fa --json-out numbers.json"};
+
+struct ReportOptions {
+    std::vector<std::string> runs;
+    std::string out = "report.html", json_out;
+    bool overwrite = false;
+
+    OptionList list() {
+        OptionList l;
+        l.add({.name = "run",
+               .value = &runs,
+               .unit = "PATH",
+               .help =
+                   "the folder of a run, in which eval.json, probe.json, generated.fa and listen.html "
+                   "are found too; a JSON "
+                   "file of eval, probe or finetune; a FASTA file; or a WAV or FLAC file; may be repeated",
+               .required = true,
+               .positional = true});
+        l.add({.name = "out", .value = &out, .unit = "FILE.html", .help = "the page; - is standard output"});
+        l.add({.name = "json-out",
+               .value = &json_out,
+               .unit = "FILE.json",
+               .help = "also write the bits per base and the probe's rows of the first run of DNA as JSON"});
+        l.add(
+            {.name = "overwrite", .value = &overwrite, .help = "replace the files of --out and --json-out"});
+        return l;
+    }
+};
+
+void refuse_used(const ReportOptions& o) {
+    std::error_code ignored;
+    if (o.overwrite) return;
+    if (o.out != "-" && std::filesystem::exists(o.out, ignored))
+        fail("{}: --out is there already; hint: --overwrite replaces it", o.out);
+    if (!o.json_out.empty() && std::filesystem::exists(o.json_out, ignored))
+        fail("{}: --json-out is there already; hint: --overwrite replaces it", o.json_out);
+}
+
+}  // namespace
+
+void run_report(App& app, const std::vector<std::string>& args) {
+    ReportOptions o;
+    OptionList list = o.list();
+    const CommandLine line = parse_command_line(kText, args, list);
+    if (line.help) return void(app.results = help_text(kText, list));
+    if (line.print_config) return void(app.results = config_text(list));
+    require_all(list);
+    refuse_used(o);
+
+    std::vector<ReportEntry> entries;
+    for (const std::string& path : o.runs) {
+        entries.push_back(read_entry(path));
+        for (const std::string& problem : entries.back().problems)
+            app.console.line(fmt::format("warning: {}: {}", entries.back().name, problem));
+    }
+    const std::string results = o.json_out.empty() ? "" : results_json(entries).dump() + "\n";
+    const bool to_stdout = o.out == "-";
+    std::string page =
+        report_page(entries, to_stdout ? "" : std::filesystem::path(o.out).parent_path().string());
+    const auto bytes = static_cast<int64_t>(page.size());
+    if (bytes > kMostPageBytes)
+        app.console.line(fmt::format("warning: the page has {} bytes, more than {}; hint: give it fewer runs",
+                                     grouped(bytes), grouped(kMostPageBytes)));
+    if (to_stdout)
+        app.results = std::move(page);
+    else
+        write_file(o.out, page);
+    if (!o.json_out.empty()) write_file(o.json_out, results);
+    if (!to_stdout)
+        app.results = fmt::format(
+            "{}: {} of {}, {} bytes\n", o.out, entries.size() == 1 ? "a page" : "one page",
+            entries.size() == 1 ? "one run or file" : fmt::format("{} runs and files", entries.size()),
+            grouped(bytes));
+}
+
+}  // namespace adder

@@ -1,0 +1,270 @@
+#include "datasets/audio.h"
+
+#include <sndfile.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/error.h"
+#include "datasets/audio_header.h"
+
+namespace adder {
+
+namespace {
+
+struct CloseFile {
+    void operator()(SNDFILE* file) const { sf_close(file); }
+};
+using File = std::unique_ptr<SNDFILE, CloseFile>;
+
+// "WAV (Microsoft), Signed 16 bit PCM"
+std::string format_name(int format) {
+    SF_FORMAT_INFO major{}, minor{};
+    major.format = format & SF_FORMAT_TYPEMASK;
+    minor.format = format & SF_FORMAT_SUBMASK;
+    sf_command(nullptr, SFC_GET_FORMAT_INFO, &major, sizeof major);
+    sf_command(nullptr, SFC_GET_FORMAT_INFO, &minor, sizeof minor);
+    return fmt::format("{}, {}", major.name ? major.name : "unknown", minor.name ? minor.name : "unknown");
+}
+
+// libsndfile's own words are a sentence.
+std::string reason_of(SNDFILE* file) {
+    std::string text = sf_strerror(file);
+    while (!text.empty() && (text.back() == '.' || text.back() == '\n' || text.back() == ' '))
+        text.pop_back();
+    return text;
+}
+
+}  // namespace
+
+struct AudioReader::Impl {
+    std::string name;
+    int fd = -1;  // the file's
+    int64_t bytes = 0;
+    File file = {};
+    AudioInfo info = {};
+    int format = 0;
+    int64_t at = 0;  // frames read
+    std::vector<float> ignored = {};
+
+    // Compressed lengths may be estimates, and some of these formats cannot be positioned exactly.
+    bool exact() const {
+        const int major = format & SF_FORMAT_TYPEMASK;
+        return major != SF_FORMAT_OGG && major != SF_FORMAT_MPEG;
+    }
+    double seconds(int64_t frame) const {
+        return static_cast<double>(frame) / static_cast<double>(info.rate_hz);
+    }
+
+    // Of frames that have just been read, or of their end.
+    void check(int64_t wanted, int64_t got) {
+        if (sf_error(file.get()) != SF_ERR_NO_ERROR)
+            fail(
+                "[audio] {}: frame {} ({:.3f} s): {}; hint: the file is damaged, decode it again from its "
+                "source",
+                name, at + got, seconds(at + got), reason_of(file.get()));
+        if (got < wanted && info.frames >= 0 && exact() && at + got < info.frames)
+            fail("[audio] {}: ends after {} of {} frames; hint: the file was cut, copy it again", name,
+                 at + got, info.frames);
+        // libsndfile goes no farther than a FLAC header says. Tags at the end of a file are smaller than
+        // this.
+        constexpr int64_t kTagBytes = 1 << 14;
+        if (got < wanted && (format & SF_FORMAT_TYPEMASK) == SF_FORMAT_FLAC &&
+            bytes - ::lseek(fd, 0, SEEK_CUR) > kTagBytes)
+            fail(
+                "[audio] {}: frame {} ({:.3f} s): no more frames{}, but the file goes on; hint: the file is "
+                "damaged, decode it "
+                "again from its source",
+                name, at + got, seconds(at + got), info.frames >= 0 ? " are promised" : " can be read");
+    }
+};
+
+AudioReader::AudioReader(const AudioInput& input) : impl_(std::make_unique<Impl>()) {
+    Impl& r = *impl_;
+    r.name = input.name();
+    r.bytes = input.bytes();
+    const std::string unreadable = unreadable_format(input);
+    if (!unreadable.empty())
+        fail("[audio] {}: {}, which cannot be read; hint: convert it to WAV or FLAC", r.name, unreadable);
+    SF_INFO info{};
+    r.fd = input.open();
+    r.file.reset(sf_open_fd(r.fd, SFM_READ, &info, SF_TRUE));
+    if (!r.file) {
+        fail(
+            "[audio] {}: {}; hint: WAV, FLAC, OGG, Opus, MP3 and AIFF are read, PCM of 8 to 32 bits or "
+            "floating point",
+            r.name, reason_of(nullptr));
+    }
+    r.info = {info.samplerate, info.channels, info.frames, format_name(info.format)};
+    r.format = info.format;
+    constexpr int64_t kUnknown = SF_COUNT_MAX;
+    if (r.info.frames == kUnknown || r.info.frames < 0) r.info.frames = -1;
+    if (r.info.rate_hz < kLowestRateHz || r.info.rate_hz > kHighestRateHz)
+        fail("[audio] {}: a sample rate of {} Hz, expected {} to {}; hint: the header is damaged", r.name,
+             r.info.rate_hz, kLowestRateHz, kHighestRateHz);
+    const std::string missing = missing_samples(input);
+    if (!missing.empty()) fail("[audio] {}: {}; hint: the file was cut, copy it again", r.name, missing);
+    if (r.info.frames == 0) fail("[audio] {}: holds no frames; hint: leave it out", r.name);
+}
+
+AudioReader::~AudioReader() = default;
+AudioReader::AudioReader(AudioReader&&) noexcept = default;
+
+const AudioInfo& AudioReader::info() const {
+    return impl_->info;
+}
+
+int64_t AudioReader::read(std::span<float> samples) {
+    Impl& r = *impl_;
+    const int64_t channels = r.info.channels, wanted = static_cast<int64_t>(samples.size()) / channels;
+    CHECK(wanted * channels == static_cast<int64_t>(samples.size()));
+    int64_t got = 0;
+    // Decoders may give less at a time than is asked.
+    while (got < wanted) {
+        const int64_t n = sf_readf_float(r.file.get(), samples.data() + got * channels, wanted - got);
+        if (n <= 0) break;
+        got += n;
+    }
+    r.check(wanted, got);
+    for (int64_t i = 0; i < got * channels; ++i)
+        if (!std::isfinite(samples[static_cast<size_t>(i)])) {
+            const int64_t frame = r.at + i / channels;
+            fail(
+                "[audio] {}: frame {} ({:.3f} s), channel {}: the sample is {}; hint: samples are finite "
+                "numbers, full scale 1",
+                r.name, frame, r.seconds(frame), i % channels + 1, samples[static_cast<size_t>(i)]);
+        }
+    r.at += got;
+    return got;
+}
+
+int64_t AudioReader::skip(int64_t frames) {
+    Impl& r = *impl_;
+    if (r.exact() && r.info.frames >= 0) {
+        const int64_t to = std::min(r.info.frames, r.at + frames), passed = to - r.at;
+        if (sf_seek(r.file.get(), to, SEEK_SET) != to) r.check(1, 0);
+        r.at = to;
+        return passed;
+    }
+    r.ignored.resize(static_cast<size_t>(std::min<int64_t>(frames, 1 << 14) * r.info.channels));
+    int64_t passed = 0;
+    while (passed < frames) {
+        const int64_t wanted = std::min<int64_t>(frames - passed, 1 << 14);
+        const int64_t n = read(std::span(r.ignored).first(static_cast<size_t>(wanted * r.info.channels)));
+        passed += n;
+        if (n < wanted) break;
+    }
+    return passed;
+}
+
+namespace {
+
+// A vector as a file that libsndfile writes.
+struct Memory {
+    std::vector<std::byte>* bytes = nullptr;
+    sf_count_t at = 0;
+    sf_count_t length() const { return static_cast<sf_count_t>(bytes->size()); }
+};
+
+Memory& memory_of(void* user) {
+    return *static_cast<Memory*>(user);
+}
+
+sf_count_t memory_length(void* user) {
+    return memory_of(user).length();
+}
+
+sf_count_t memory_seek(sf_count_t offset, int whence, void* user) {
+    Memory& m = memory_of(user);
+    m.at = offset + (whence == SEEK_SET ? 0 : whence == SEEK_CUR ? m.at : m.length());
+    return m.at;
+}
+
+sf_count_t memory_read(void* data, sf_count_t count, void* user) {
+    Memory& m = memory_of(user);
+    const sf_count_t n = std::clamp<sf_count_t>(m.length() - m.at, 0, count);
+    if (n > 0) std::memcpy(data, m.bytes->data() + m.at, static_cast<size_t>(n));
+    m.at += n;
+    return n;
+}
+
+sf_count_t memory_write(const void* data, sf_count_t count, void* user) {
+    Memory& m = memory_of(user);
+    if (m.at + count > m.length()) m.bytes->resize(static_cast<size_t>(m.at + count));
+    std::memcpy(m.bytes->data() + m.at, data, static_cast<size_t>(count));
+    m.at += count;
+    return count;
+}
+
+sf_count_t memory_tell(void* user) {
+    return memory_of(user).at;
+}
+
+}  // namespace
+
+int16_t as_pcm16(float sample) {
+    return static_cast<int16_t>(std::lrint(std::clamp(sample * 32768.0f, -32768.0f, 32767.0f)));
+}
+
+struct AudioWriter::Impl {
+    std::string name;
+    Memory memory = {};
+    File file = {};
+    std::vector<int16_t> block = {};
+
+    void open(AudioFileType type, int64_t rate_hz);
+};
+
+void AudioWriter::Impl::open(AudioFileType type, int64_t rate_hz) {
+    SF_INFO info{};
+    info.samplerate = static_cast<int>(rate_hz);
+    info.channels = 1;
+    info.format = (type == AudioFileType::wav ? SF_FORMAT_WAV : SF_FORMAT_FLAC) | SF_FORMAT_PCM_16;
+    if (rate_hz < kLowestRateHz || rate_hz > kHighestRateHz || !sf_format_check(&info))
+        fail("[audio] {}: {} cannot have a sample rate of {} Hz", name,
+             type == AudioFileType::wav ? "WAV" : "FLAC", rate_hz);
+    SF_VIRTUAL_IO io{memory_length, memory_seek, memory_read, memory_write, memory_tell};
+    file.reset(memory.bytes ? sf_open_virtual(&io, SFM_WRITE, &info, &memory)
+                            : sf_open(name.c_str(), SFM_WRITE, &info));
+    if (!file) fail("[audio] {}: {}; hint: check the folder", name, reason_of(nullptr));
+}
+
+AudioWriter::AudioWriter(const std::string& path, AudioFileType type, int64_t rate_hz)
+    : impl_(std::make_unique<Impl>()) {
+    impl_->name = path;
+    impl_->open(type, rate_hz);
+}
+
+AudioWriter::AudioWriter(std::vector<std::byte>& to, AudioFileType type, int64_t rate_hz)
+    : impl_(std::make_unique<Impl>()) {
+    to.clear();
+    impl_->name = "audio in memory";
+    impl_->memory.bytes = &to;
+    impl_->open(type, rate_hz);
+}
+
+AudioWriter::~AudioWriter() = default;
+
+void AudioWriter::write(std::span<const float> samples) {
+    std::vector<int16_t>& block = impl_->block;
+    while (!samples.empty()) {
+        const size_t n = std::min<size_t>(samples.size(), 1 << 16);
+        block.resize(n);
+        for (size_t i = 0; i < n; ++i)
+            block[i] = as_pcm16(samples[i]);
+        if (sf_writef_short(impl_->file.get(), block.data(), static_cast<sf_count_t>(n)) !=
+            static_cast<sf_count_t>(n))
+            fail("[audio] {}: {}; hint: make room there", impl_->name, reason_of(impl_->file.get()));
+        samples = samples.subspan(n);
+    }
+}
+
+void AudioWriter::finish() {
+    CHECK(impl_->file);
+    if (const int error = sf_close(impl_->file.release()); error != 0)
+        fail("[audio] {}: {}; hint: make room there", impl_->name, sf_error_number(error));
+}
+
+}  // namespace adder

@@ -1,0 +1,292 @@
+#include "pipelines/audio/load.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "core/error.h"
+#include "datasets/audio_inputs.h"
+#include "pipelines/audio/codec.h"
+#include "pipelines/audio/classes.h"
+#include "pipelines/audio/signal_records.h"
+#include "pipelines/audio/split.h"
+#include "pipelines/record_names.h"
+#include "pipelines/store.h"
+
+namespace adder::audio {
+
+namespace {
+
+constexpr size_t kShownFiles = 100, kShownKinds = 8;
+
+// One list of inputs, as records and as what there is to say of them.
+class Reading {
+  public:
+    Reading(const char* role, const std::vector<std::string>& inputs, const DataOptions& options)
+        : role_(role),
+          strict_(options.audio.strict),
+          spool_bytes_(options.audio.spool ? options.audio.spool->count : AudioInput::kDefaultLimitBytes) {
+        std::optional<FilePattern> pattern;
+        if (!options.audio.pattern.empty()) pattern.emplace(options.audio.pattern);
+        listing_ = audio_inputs(inputs, pattern ? &*pattern : nullptr);
+        for (const std::string& line : listing_.report) report.push_back(fmt::format("{} {}", role_, line));
+        for (const AudioItem& item : listing_.items) look_at(item);
+        if (inputs_.empty() && stores_.empty())
+            fail("[audio] no file can be read: {} of {} failed, the first: {}", n_dropped_,
+                 listing_.items.size(), dropped_.at(0));
+    }
+
+    // Takes from token stores what the options leave open; without --rate takes the rate of all files.
+    void resolve(AudioOptions& o) const {
+        for (const auto& [path, settings] : stores_) {
+            OptionList list;
+            o.add_symbols_to(list);
+            nlohmann::json given = o.symbol_settings();
+            for (auto it = given.begin(); it != given.end();)
+                it = it->is_null() ? given.erase(it) : std::next(it);
+            check_settings(path, settings, given, nlohmann::json::object());
+            apply_json(list, settings, {}, path);
+        }
+        if (o.rate || rates_.empty()) return;
+        if (rates_.size() > 1) {
+            std::string rates;
+            size_t shown = 0;
+            for (const auto& [rate, files] : rates_)
+                if (shown++ == kShownKinds)
+                    rates += ", ...";
+                else if (shown <= kShownKinds)
+                    rates += fmt::format("{}{} Hz ({} files, such as {})", rates.empty() ? "" : ", ", rate,
+                                         files.n, files.example);
+            fail("[audio] the files differ in their sample rates: {}; hint: --rate HZ resamples them", rates);
+        }
+        o.rate = rates_.begin()->first;
+    }
+
+    // Appends to the records, files and facts.
+    void read(const AudioOptions& o, Dataset& data, std::vector<RecordFacts>& facts, StoredParts& parts) {
+        const size_t first_record = data.records.size();
+        for (size_t i = 0; i < listing_.items.size(); ++i) {
+            const AudioItem& item = listing_.items[i];
+            const size_t first = data.records.size();
+            bool is_split = false;
+            if (item.store)
+                is_split = read_prepared(item, data, parts);
+            else if (const auto input = inputs_.find(i); input != inputs_.end())
+                read_file(item, input->second, o, data);
+            for (size_t r = first; r < data.records.size(); ++r) {
+                RecordFacts& f = facts.emplace_back(RecordFacts{item.split, item.fields});
+                if (item.store)
+                    f.fields = {{"label", data.records[r].label}, {"group", data.records[r].group}};
+                const auto n = static_cast<int64_t>(data.records[r].symbols.size());
+                // Beside a store that brings a split, what brings none is for training.
+                if (!is_split) parts.split.train.push_back({static_cast<int64_t>(r), 0, n});
+            }
+        }
+        qualify_names(std::span(data.records).subspan(first_record), data.files);
+        say_all(o, data, first_record);
+    }
+
+    bool has_parts() const { return listing_.has_split; }
+    int64_t n_folder_files() const { return listing_.n_folder_files; }
+    std::vector<std::string> report, warnings;
+
+  private:
+    struct Files {
+        int64_t n = 0;
+        std::string example;
+    };
+
+    void drop(const AudioItem& item, const Error& e) {
+        if (item.named || strict_) throw e;
+        ++n_dropped_;
+        if (dropped_.size() < kShownFiles) dropped_.push_back(e.what());
+    }
+
+    // Headers first: rates have to be known before anything is resampled.
+    void look_at(const AudioItem& item) {
+        if (item.store) {
+            stores_.emplace_back(item.path, store_info(item.path).settings);
+            return;
+        }
+        try {
+            AudioInput input(item.path, spool_bytes_);
+            const AudioInfo info = AudioReader(input).info();
+            Files& rate = rates_[info.rate_hz];
+            if (rate.n++ == 0) rate.example = item.name;
+            ++kinds_[fmt::format("{}, {} Hz, {} channel{}", info.format, info.rate_hz, info.channels,
+                                 info.channels > 1 ? "s" : "")];
+            inputs_.emplace(static_cast<size_t>(&item - listing_.items.data()), std::move(input));
+        } catch (const Error& e) {
+            drop(item, e);
+        }
+    }
+
+    void read_file(const AudioItem& item, const AudioInput& input, const AudioOptions& o, Dataset& data) {
+        const size_t first = data.records.size();
+        try {
+            append_records(item, input, o, data.records, counts_);
+        } catch (const Error& e) {
+            return drop(item, e);
+        }
+        for (size_t r = first; r < data.records.size(); ++r)
+            data.records[r].file = static_cast<int32_t>(data.files.size());
+        data.files.push_back(item.path);
+    }
+
+    // Whether the store brings a split.
+    bool read_prepared(const AudioItem& item, Dataset& data, StoredParts& parts) {
+        const size_t first = data.records.size(), first_held_out = parts.held_out.size();
+        const auto first_file = static_cast<int32_t>(data.files.size());
+        const StoreInfo info = read_store(item.path, "audio", data.records, parts);
+        const auto take = [&](TokenRecord& r) {
+            r.file += first_file;
+            r.class_token = kNoToken;  // of the model that is trained, not of the store
+        };
+        for (size_t r = first; r < data.records.size(); ++r) take(data.records[r]);
+        for (size_t r = first_held_out; r < parts.held_out.size(); ++r) take(parts.held_out[r]);
+        data.files.insert(data.files.end(), info.sources.begin(), info.sources.end());
+        report.push_back(
+            fmt::format("{} {}: {} records, prepared", role_, item.path, data.records.size() - first));
+        for (const std::string& line : info.report) report.push_back("  prepared from " + line);
+        return info.is_split;
+    }
+
+    void say_all(const AudioOptions& o, const Dataset& data, size_t first_record) {
+        size_t shown = 0;
+        for (const auto& [kind, n] : kinds_)
+            if (shown++ < kShownKinds) report.push_back(fmt::format("{} {} files: {}", role_, n, kind));
+        if (kinds_.size() > kShownKinds)
+            report.push_back(fmt::format("{} and {} more kinds", role_, kinds_.size() - kShownKinds));
+        for (const std::string& reason : dropped_) warnings.push_back("left out: " + reason);
+        if (n_dropped_ > static_cast<int64_t>(dropped_.size()))
+            warnings.push_back(
+                fmt::format("left out: {} more files", n_dropped_ - static_cast<int64_t>(dropped_.size())));
+        if (data.records.size() == first_record)
+            fail("[audio] no file can be read: {} of {} failed, the first: {}", n_dropped_,
+                 listing_.items.size(), dropped_.at(0));
+        int64_t n_symbols = 0;
+        for (size_t r = first_record; r < data.records.size(); ++r)
+            n_symbols += static_cast<int64_t>(data.records[r].symbols.size());
+        const int64_t n = n_symbols / symbols_per_sample(codec_of(o.codec));
+        std::string text =
+            fmt::format("{} in all: {} files kept, {} left out; {} records, {} samples ({:.1f} s at {} Hz)",
+                        role_, counts_.files, n_dropped_, data.records.size() - first_record, n,
+                        static_cast<double>(n) / static_cast<double>(*o.rate), *o.rate);
+        const auto add = [&](int64_t count, const std::string& what) {
+            if (count > 0) text += "; " + what;
+        };
+        add(counts_.resampled, fmt::format("{} files resampled", counts_.resampled));
+        add(counts_.trimmed, fmt::format("{:.1f} s of silence trimmed", static_cast<double>(counts_.trimmed) /
+                                                                            static_cast<double>(*o.rate)));
+        add(counts_.clipped, fmt::format("{} samples beyond full scale clipped in {} records",
+                                         counts_.clipped, counts_.clipped_records));
+        add(counts_.silent, fmt::format("{} records are silence", counts_.silent));
+        report.push_back(fmt::format("{}; channels {}, level {}, scale {}, codec {}", text, o.channels,
+                                     o.level, *o.scale, o.codec));
+    }
+
+    const char* role_;
+    bool strict_;
+    int64_t spool_bytes_;
+    AudioListing listing_;
+    std::map<size_t, AudioInput> inputs_;                         // of the items that are audio
+    std::vector<std::pair<std::string, nlohmann::json>> stores_;  // path, settings
+    std::map<int64_t, Files> rates_;
+    std::map<std::string, int64_t> kinds_;
+    std::vector<std::string> dropped_;
+    int64_t n_dropped_ = 0;
+    SignalCounts counts_;
+};
+
+void hold_out(std::vector<TokenRecord> records, Split& split, Dataset& data) {
+    data.n_held_out = static_cast<int64_t>(records.size());
+    for (TokenRecord& record : records) {
+        const auto n = static_cast<int64_t>(record.symbols.size());
+        split.valid.push_back({static_cast<int64_t>(data.records.size()), 0, n});
+        data.records.push_back(std::move(record));
+    }
+}
+
+void report_parts(const Split& split, int64_t width, Dataset& data) {
+    const auto part = [&](const std::vector<Segment>& segments) {
+        return fmt::format("{} samples in {} records", n_symbols(segments) / width, segments.size());
+    };
+    if (!data.valid.empty() || !data.test.empty())
+        data.report.push_back(fmt::format("train {}, held out {}, test {}, in no part {}", part(data.train),
+                                          part(data.valid), part(data.test), split.n_unused / width));
+    int64_t n_short = 0;
+    for (const Segment& s : data.train)
+        n_short += n_positions(*data.tokenizer, member_of(data.records, s)) == 0;
+    if (n_short > 0)
+        data.warnings.push_back(
+            fmt::format("{} records of a single sample: nothing to predict in them", n_short));
+}
+
+}  // namespace
+
+Dataset load(const DataOptions& given) {
+    DataOptions options = given;
+    Dataset data;
+    StoredParts parts;
+    std::vector<RecordFacts> facts;
+    Reading inputs("input", options.input, options);
+    inputs.resolve(options.audio);
+    std::optional<Reading> held_out;
+    if (!options.valid.empty()) held_out.emplace("held-out input", options.valid, options);
+    if (held_out) held_out->resolve(options.audio);
+    options.audio = options.audio.resolved();
+    data.resolved = options.audio.symbol_settings();
+
+    inputs.read(options.audio, data, facts, parts);
+    std::vector<TokenRecord> held_out_records = std::move(parts.held_out);
+    if (held_out) {
+        if (!held_out_records.empty() || parts.is_split)
+            fail("[split] {}: was prepared with held-out parts; hint: leave --valid out", parts.split_by);
+        StoredParts none;
+        std::vector<RecordFacts> ignored;
+        Dataset other;
+        other.files = std::move(data.files);
+        held_out->read(options.audio, other, ignored, none);
+        if (!none.split_by.empty() || held_out->has_parts())
+            fail(
+                "[split] --valid {}: holds parts of its own, so that it cannot be held out; hint: prepare it "
+                "without a split",
+                options.valid[0]);
+        data.files = std::move(other.files);
+        held_out_records = std::move(other.records);
+    }
+    for (const Reading* r : {&inputs, held_out ? &*held_out : nullptr}) {
+        if (!r) continue;
+        data.report.insert(data.report.end(), r->report.begin(), r->report.end());
+        data.warnings.insert(data.warnings.end(), r->warnings.begin(), r->warnings.end());
+    }
+    give_classes(options, data, held_out_records);
+    data.digest = digest_of(data.records);
+    if (!held_out_records.empty()) data.valid_digest = digest_of(held_out_records);
+
+    if (!parts.split_by.empty() && (options.splits() || inputs.has_parts()))
+        fail(
+            "[split] {}: was prepared with held-out parts; hint: give no other split, or prepare it without "
+            "one",
+            parts.split_by);
+    Split split;
+    if (parts.is_split) {
+        split = std::move(parts.split);
+    } else {
+        SplitResult result = split_audio(data.records, data.files, facts, inputs.has_parts(), options);
+        split = std::move(result.split);
+        data.warnings.insert(data.warnings.end(), result.warnings.begin(), result.warnings.end());
+    }
+    if (options.splits() || inputs.has_parts() || parts.is_split)
+        data.split_digest = digest_of(split, data.records);
+    if (!held_out_records.empty()) hold_out(std::move(held_out_records), split, data);
+    data.train = std::move(split.train);
+    data.valid = std::move(split.valid);
+    data.test = std::move(split.test);
+    report_parts(split, data.tokenizer->tokens_per_sample(), data);
+    return data;
+}
+
+}  // namespace adder::audio
