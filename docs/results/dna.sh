@@ -9,12 +9,12 @@
 #
 # Settings of `run` (environment): LIMIT seconds in all, STEPS, TOKENS a step, CONTEXTS (logarithms), SEEDS, MODEL, RATE,
 # TASKS (lines of a queue, below; default: all), SIDE (lines of a second queue, of small tasks that the last GPU does beside
-# the first one's). Nothing is begun that would not end in time; the queue is in order of what says most.
+# the first one's; default: all, or none with TASKS). Nothing is begun that would not end in time; the queue is in order of what says most.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$here/../..
 [ -n "${ADDER:-}" ] || for ADDER in "$root"/build/cuda/adder "$root"/build/cpu/adder; do [ ! -x "$ADDER" ] || break; done
-LIMIT=${LIMIT:-390} STEPS=${STEPS:-150} TOKENS=${TOKENS:-1048576} CONTEXTS=${CONTEXTS:-14 20 10 17} SEEDS=${SEEDS:-1 2}
+LIMIT=${LIMIT:-400} STEPS=${STEPS:-110} TOKENS=${TOKENS:-1048576} CONTEXTS=${CONTEXTS:-14 20 10 17} SEEDS=${SEEDS:-1 2}
 MODEL=${MODEL:---d-model 256 --layers 8} RATE=${RATE:-6e-3} MEMORY=${MEMORY:-100GiB} EPOCHS=${EPOCHS:-6}
 SETS="species splice donor rloop_random rloop_shuffled"
 
@@ -139,18 +139,21 @@ task_rate() {
 }
 
 queue() {
-    local seed context mixer set model rate
+    local seed context mixer first=${SEEDS%% *}
+    for context in $CONTEXTS; do for mixer in mamba2 mamba1; do echo "train $mixer $context $first"; done; done
     for seed in $SEEDS; do
-        for context in $CONTEXTS; do for mixer in mamba2 mamba1; do echo "train $mixer $context $seed"; done; done
-        [ "$seed" = "${SEEDS%% *}" ] || continue
-        for set in $SETS; do echo "probe $set"; done
-        for set in $SETS; do for model in mamba2.14.1 untrained; do for rate in 3e-4 1e-3; do
-            echo "finetune $set $model $rate"
-        done; done; done
+        [ "$seed" != "$first" ] || continue
+        for mixer in mamba2 mamba1; do for context in $CONTEXTS; do echo "train $mixer $context $seed"; done; done
     done
-    for seed in $SEEDS; do
-        for context in $CONTEXTS; do for mixer in mamba2 mamba1; do echo "contexts $mixer $context $seed"; done; done
-    done
+    for mixer in mamba2 mamba1; do for context in 20 10; do echo "contexts $mixer $context $first"; done; done
+}
+
+side() {
+    local set
+    for set in $SETS; do echo "finetune $set untrained 1e-3"; done
+    for set in $SETS; do echo "probe $set"; done
+    for set in $SETS; do echo "finetune $set mamba2.14.1 1e-3"; done
+    for set in $SETS; do echo "finetune $set mamba2.14.1 3e-4"; echo "finetune $set untrained 3e-4"; done
 }
 
 # A task's kind: those of one kind take about as long.
@@ -205,7 +208,7 @@ worker() {
     done
 }
 
-# run FOLDER OUT QUEUE
+# run FOLDER OUT QUEUE SIDE: the last two are functions that print lines.
 run() {
     local held context file gpu gpus
     export folder out=$2/dna work begun ADDER LIMIT STEPS TOKENS CONTEXTS SEEDS MODEL RATE MEMORY EPOCHS
@@ -223,7 +226,7 @@ run() {
     done
     for file in $SETS; do for ending in fa tsv; do gzip -dc "$folder/$file.$ending.gz" >"$work/$file.$ending"; done; done
     if [ -n "${TASKS:-}" ]; then echo "$TASKS"; else "$3"; fi >"$work/queue"
-    echo "${SIDE:-}" >"$work/side"
+    if [ -n "${TASKS:-}${SIDE:-}" ]; then echo "${SIDE:-}"; else "$4"; fi >"$work/side"
     echo 1 | tee "$work/queue.next" >"$work/side.next"
     while IFS=, read -r gpu _; do worker "$gpu" queue & done <<<"$gpus"
     worker "$(tail -n 1 <<<"$gpus" | cut -d, -f1)" side &
@@ -238,8 +241,8 @@ rates() { for rate in 4e-3 8e-3 2e-3 1.6e-2; do for mixer in mamba2 mamba1; do e
 case ${1:-}.$# in
     inputs.3) inputs "$2" "$3" ;;
     baselines.2) baselines "$2" ;;
-    run.3) run "$2" "$3" queue ;;
-    rates.3) run "$2" "$3" rates ;;
+    run.3) run "$2" "$3" queue side ;;
+    rates.3) run "$2" "$3" rates true ;;
     task.*) shift; "task_$@" ;;
     *) sed -n '2,/^set -e/p' "${BASH_SOURCE[0]}" | sed -n 's/^# \{0,1\}//p' >&2; exit 2 ;;
 esac
