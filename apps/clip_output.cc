@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <regex>
 
 #include "core/error.h"
 
@@ -29,14 +29,20 @@ void write_to_stdout(std::span<const int16_t> samples) {
     }
 }
 
+// 0000.wav, 0000.png and so on, or listen.html.
+bool is_generated(const std::string& name) {
+    const size_t digits = std::min(name.find_first_not_of("0123456789"), name.size());
+    const std::string rest = name.substr(digits);
+    return name == "listen.html" || (digits >= 4 && (rest == ".wav" || rest == ".png"));
+}
+
 // --overwrite takes the place of a folder of clips, not of whatever folder it is pointed at.
 void check_replaceable(const std::string& folder) {
     std::error_code ignored;
     if (!fs::is_directory(folder, ignored)) fail("{}: is no folder; hint: another --out", folder);
-    static const std::regex ours("[0-9]{4,}\\.(wav|png)|listen\\.html");
     for (const auto& entry : fs::directory_iterator(folder)) {
         const std::string name = entry.path().filename().string();
-        if (!entry.is_regular_file() || !std::regex_match(name, ours))
+        if (!entry.is_regular_file() || !is_generated(name))
             fail("{}: holds {}, which is no generated clip, and --overwrite would remove it; hint: another --out",
                  folder, name);
     }
