@@ -97,9 +97,7 @@ void run_embed(App& app, const std::vector<std::string>& args) {
     cli::EmbedOptions o;
     OptionList list = o.list();
     const CommandLine line = parse_command_line(kText, args, list);
-    if (line.help) return void(app.results = help_text(kText, list));
-    if (line.print_config) o.machine.show();
-    if (line.print_config) return void(app.results = config_text(list));
+    if (answered(app, kText, line, list, o.machine)) return;
     require_all(list);
     o.check();
     std::error_code ignored;

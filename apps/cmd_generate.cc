@@ -74,9 +74,7 @@ void run_generate(App& app, const std::vector<std::string>& args) {
     cli::GenerateOptions o;
     OptionList list = o.list();
     const CommandLine line = parse_command_line(kText, args, list);
-    if (line.help) return void(app.results = help_text(kText, list));
-    if (line.print_config) o.machine.show();
-    if (line.print_config) return void(app.results = config_text(list));
+    if (answered(app, kText, line, list, o.machine)) return;
     require_all(list);
     o.check();
     Machine machine(o.machine, app.console);

@@ -40,9 +40,7 @@ void run_selftest(App& app, const std::vector<std::string>& args) {
     cli::SelftestOptions o;
     OptionList list = o.list();
     const CommandLine line = parse_command_line(kText, args, list);
-    if (line.help) return void(app.results = help_text(kText, list));
-    if (line.print_config) o.machine.show();
-    if (line.print_config) return void(app.results = config_text(list));
+    if (answered(app, kText, line, list, o.machine)) return;
     Machine machine(o.machine, app.console);
     Gpu* gpu = machine.gpu();
     if (!gpu)

@@ -84,4 +84,14 @@ std::string Machine::isa() const {
     return gpu_ ? fmt::format("sm_{}{}", gpu_->info().major, gpu_->info().minor) : current_isa();
 }
 
+bool answered(App& app, const CommandText& text, const CommandLine& line, const OptionList& list, MachineOptions& machine) {
+    if (line.help) {
+        app.results = help_text(text, list);
+    } else if (line.print_config) {
+        machine.show();
+        app.results = config_text(list);
+    }
+    return line.help || line.print_config;
+}
+
 }  // namespace adder

@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "apps/app.h"
+#include "apps/command_line.h"
 #include "apps/console.h"
 #include "core/ctx.h"
 #include "core/options.h"
@@ -55,5 +57,8 @@ class Machine {
 
 // What training may take where --memory does not say: 90 % of what is free on a GPU, half of the machine's otherwise.
 int64_t default_memory_bytes(Device device);
+
+// Answers --help and --print-config of a command that computes; false where neither is asked for.
+bool answered(App& app, const CommandText& text, const CommandLine& line, const OptionList& list, MachineOptions& machine);
 
 }  // namespace adder

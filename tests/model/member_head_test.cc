@@ -98,24 +98,7 @@ TEST_P(PoolsOfEveryMixer, gradient_equals_central_differences) {
     ToyModel toy(config(4), DType::f64);
     const Batch batch = member_batch(2, 11, {0, 4, 5});
     const ToyRun run = run_tiles(toy, batch, 3, 1);
-    const double h = 1e-5;
-    double difference = 0, scale = 0;
-    int64_t k = 0;
-    for (const auto& e : toy.params.entries())
-        for (int64_t i = 0; i < e.spec.shape.numel(); ++i, ++k) {
-            if (i % 5 && i + 1 != e.spec.shape.numel()) continue;
-            ToyModel::add(e.param->value, i, h);
-            const double up = run_tiles(toy, batch, 11, 1).sums.loss;
-            ToyModel::add(e.param->value, i, -2 * h);
-            const double down = run_tiles(toy, batch, 11, 1).sums.loss;
-            ToyModel::add(e.param->value, i, h);
-            const double numeric = (up - down) / (2 * h), exact = run.gradients[static_cast<size_t>(k)];
-            EXPECT_NEAR(exact, numeric, 1e-6 + 1e-5 * std::abs(numeric)) << e.spec.name << "[" << i << "]";
-            difference += (exact - numeric) * (exact - numeric);
-            scale += numeric * numeric;
-        }
-    EXPECT_LT(std::sqrt(difference / scale), 1e-7);
-    EXPECT_GT(scale, 1e-3);
+    expect_central_differences(toy, batch, run, 5);
 }
 
 TEST_P(PoolsOfEveryMixer, tiled_equals_untiled_for_every_tile_length) {

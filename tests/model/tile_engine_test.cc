@@ -19,25 +19,7 @@ TEST_P(TilesOfEveryModel, gradient_equals_central_differences) {
         ToyModel toy(GetParam(), DType::f64, 4, 2, d);
         const Batch batch = toy_batch(2, 11, {0, 4, 5}, 1, toy.stride());
         const ToyRun run = run_tiles(toy, batch, toy.tile(3), 1);
-        const double h = 1e-5;
-        int64_t k = 0;
-        double difference = 0, scale = 0;
-        for (const auto& e : toy.params.entries()) {
-            for (int64_t i = 0; i < e.spec.shape.numel(); ++i, ++k) {
-                if (i % 7 && i + 1 != e.spec.shape.numel()) continue;  // every seventh and the last of each tensor
-                ToyModel::add(e.param->value, i, h);
-                const double up = run_tiles(toy, batch, 11, 1).sums.loss;
-                ToyModel::add(e.param->value, i, -2 * h);
-                const double down = run_tiles(toy, batch, 11, 1).sums.loss;
-                ToyModel::add(e.param->value, i, h);
-                const double numeric = (up - down) / (2 * h), exact = run.gradients[static_cast<size_t>(k)];
-                EXPECT_NEAR(exact, numeric, 1e-6 + 1e-5 * std::abs(numeric)) << e.spec.name << "[" << i << "]";
-                difference += (exact - numeric) * (exact - numeric);
-                scale += numeric * numeric;
-            }
-        }
-        EXPECT_LT(std::sqrt(difference / scale), 1e-7);
-        EXPECT_GT(scale, 1e-3);
+        expect_central_differences(toy, batch, run, 7);
     }
 }
 

@@ -1,5 +1,7 @@
 // Small models and batches for the tests of the layers, the tile engine and the trainer.
 #pragma once
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <string>
 #include <vector>
@@ -208,6 +210,29 @@ inline double relative_rms(const std::vector<double>& a, const std::vector<doubl
         scale += b[i] * b[i];
     }
     return std::sqrt(difference / scale);
+}
+
+// The gradients of `run` against central differences of the untiled loss: every `every`-th element and the last of each
+// parameter.
+inline void expect_central_differences(ToyModel& toy, const Batch& batch, const ToyRun& run, int64_t every) {
+    const double h = 1e-5;
+    double difference = 0, scale = 0;
+    int64_t k = 0;
+    for (const auto& e : toy.params.entries())
+        for (int64_t i = 0; i < e.spec.shape.numel(); ++i, ++k) {
+            if (i % every && i + 1 != e.spec.shape.numel()) continue;
+            ToyModel::add(e.param->value, i, h);
+            const double up = run_tiles(toy, batch, batch.L, 1).sums.loss;
+            ToyModel::add(e.param->value, i, -2 * h);
+            const double down = run_tiles(toy, batch, batch.L, 1).sums.loss;
+            ToyModel::add(e.param->value, i, h);
+            const double numeric = (up - down) / (2 * h), exact = run.gradients[static_cast<size_t>(k)];
+            EXPECT_NEAR(exact, numeric, 1e-6 + 1e-5 * std::abs(numeric)) << e.spec.name << "[" << i << "]";
+            difference += (exact - numeric) * (exact - numeric);
+            scale += numeric * numeric;
+        }
+    EXPECT_LT(std::sqrt(difference / scale), 1e-7);
+    EXPECT_GT(scale, 1e-3);
 }
 
 }  // namespace adder
