@@ -1,5 +1,7 @@
 #include "model/layer.h"
 
+#include "core/ceil_div.h"
+
 namespace adder {
 
 TensorRef Saved::push(const TensorRef& tensor) {
@@ -18,6 +20,11 @@ void Saved::clear() {
     tensors_.clear();
     top_ = 0;
     arena.release(0);
+}
+
+TensorRef alloc_step_rows(Ctx& ctx, DType dtype, int64_t B, int64_t width) {
+    const int64_t together = 16 / size_of(dtype);
+    return ctx.scratch->alloc(dtype, {B, 1, ceil_div(width, together) * together}).slice(2, 0, width);
 }
 
 void Layer::step_normed(Ctx& ctx, const AddNormArgs& norm, const TensorRef& residual_out, const TensorRef& y,

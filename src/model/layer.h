@@ -70,6 +70,10 @@ inline TensorRef keep(Ctx& ctx, Saved* saved, DType dtype, const Shape& shape) {
     return saved ? saved->push(dtype, shape) : ctx.scratch->alloc(dtype, shape);
 }
 
+// (B,1,width) of a step, in the context's scratch. Rows start on 16 bytes: kernels choose how to read by
+// alignment, which must be that of a row alone for a row to have the same bits in any batch.
+TensorRef alloc_step_rows(Ctx& ctx, DType dtype, int64_t B, int64_t width);
+
 // Sees the residual stream of a backbone between its blocks, in forward passes that keep nothing.
 class LayerTap {
   public:

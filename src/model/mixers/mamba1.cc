@@ -110,9 +110,9 @@ class Mamba1 final : public Layer {
         ArenaScope scope(*ctx.scratch);
         const int64_t B = y.size(0);
         const DType dtype = y.dtype;
-        const TensorRef uz = ctx.scratch->alloc(dtype, {B, 1, 2 * D_});
-        const TensorRef x_dbl = ctx.scratch->alloc(dtype, {B, 1, R_ + 2 * N_});
-        const TensorRef y_scan = ctx.scratch->alloc(dtype, {B, 1, D_});
+        const TensorRef uz = alloc_step_rows(ctx, dtype, B, 2 * D_);
+        const TensorRef x_dbl = alloc_step_rows(ctx, dtype, B, R_ + 2 * N_);
+        const TensorRef y_scan = alloc_step_rows(ctx, dtype, B, D_);
         in_proj_step(ctx, {norm, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], 0},
                      {residual_out, state[0], uz});
         const TensorRef u = uz.slice(2, 0, D_);

@@ -104,8 +104,8 @@ class Mamba2 final : public Layer {
         ArenaScope scope(*ctx.scratch);
         const int64_t B = y.size(0);
         const DType dtype = y.dtype;
-        const TensorRef zxbcdt = ctx.scratch->alloc(dtype, {B, 1, D_ + C_ + H_});
-        const TensorRef y_ssd = ctx.scratch->alloc(dtype, {B, 1, D_});
+        const TensorRef zxbcdt = alloc_step_rows(ctx, dtype, B, D_ + C_ + H_);
+        const TensorRef y_ssd = alloc_step_rows(ctx, dtype, B, D_);
         in_proj_step(ctx, {norm, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], D_},
                      {residual_out, state[0], zxbcdt});
         SsdArgs args = ssd_args(Tile{{B, 1}, 0, {}}, zxbcdt, zxbcdt.slice(2, D_, C_), state);
