@@ -5,9 +5,9 @@
 #   dna.sh inputs DATA FOLDER      reads the genomes and labelled sets below DATA; writes what the other parts read
 #   dna.sh baselines FOLDER        context models of orders 1 to 12 on the held-out sequences, on the CPU
 #   dna.sh run FOLDER OUT          trains and evaluates on all GPUs; OUT/dna.tar.gz has metrics, results and logs; a table is printed
-#   dna.sh rates FOLDER OUT        short runs at several learning rates instead
 #
-# Settings of `run` (environment): LIMIT seconds in all, STEPS, TOKENS a step, CONTEXTS (logarithms), SEEDS, MODEL, RATE,
+# Settings of `run` (environment): LIMIT seconds in all, STEPS, TOKENS a step, CONTEXTS (logarithms), SEEDS, MODEL, RATE
+# (default: the best of RATES, by a quarter of the steps with contexts of 2^14),
 # TASKS (lines of a queue, below; default: all), SIDE (lines of a second queue, of small tasks that the last GPU does beside
 # the first one's; default: all, or none with TASKS). Nothing is begun that would not end in time; the queue is in order of what says most.
 set -euo pipefail
@@ -15,7 +15,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$here/../..
 [ -n "${ADDER:-}" ] || for ADDER in "$root"/build/cuda/adder "$root"/build/cpu/adder; do [ ! -x "$ADDER" ] || break; done
 LIMIT=${LIMIT:-400} STEPS=${STEPS:-110} TOKENS=${TOKENS:-1048576} CONTEXTS=${CONTEXTS:-14 20 10 17} SEEDS=${SEEDS:-1 2}
-MODEL=${MODEL:---d-model 256 --layers 8} RATE=${RATE:-6e-3} MEMORY=${MEMORY:-100GiB} EPOCHS=${EPOCHS:-6}
+MODEL=${MODEL:---d-model 256 --layers 8} RATE=${RATE:-} RATES=${RATES:-1e-3 2e-3 4e-3} MEMORY=${MEMORY:-100GiB} EPOCHS=${EPOCHS:-6}
 SETS="species splice donor rloop_random rloop_shuffled"
 
 inputs() {
@@ -78,10 +78,20 @@ train() {
         --threads "$THREADS" "$@"
 }
 
+# Long contexts begin with windows of 2^14, as the published runs on long DNA did: half of the steps, those of 2^20 then
+# have a quarter with 2^17.
+shorter_first() {
+    case $1 in
+        17) echo "--length-warmup $((STEPS / 2)):16384" ;;
+        20) echo "--length-warmup $((STEPS / 2)):16384,$((STEPS * 3 / 4)):131072" ;;
+    esac
+}
+
 # train MIXER LOG2CONTEXT SEED
 task_train() {
     local mixer=$1 length=$((1 << $2)) seed=$3 name=$1.$2.$3 held context
-    train "$name" --mixer "$mixer" --length "$length" --batch $((TOKENS / length)) --steps "$STEPS" --lr "$RATE" --seed "$seed"
+    train "$name" --mixer "$mixer" --length "$length" --batch $((TOKENS / length)) --steps "$STEPS" --lr "$RATE" --seed "$seed" \
+        --warmup 0.2 $(shorter_first "$2")
     cp "$work/$name/metrics.jsonl" "$out/$name.metrics.jsonl"
     cp "$work/$name/run.json" "$out/$name.run.json"
     # Its own context, and everything before a base.
@@ -134,7 +144,8 @@ task_finetune() {
 
 # rate MIXER RATE
 task_rate() {
-    train "rate.$1.$2" --mixer "$1" --length 16384 --batch $((TOKENS / 16384)) --steps "$STEPS" --lr "$2" --seed 1
+    train "rate.$1.$2" --mixer "$1" --length 16384 --batch $((TOKENS / 16384)) --steps $((STEPS / 4)) --lr "$2" --seed 1 \
+        --warmup 0.2
     cp "$work/rate.$1.$2/metrics.jsonl" "$out/rate.$1.$2.metrics.jsonl"
 }
 
@@ -163,7 +174,7 @@ kind_of() { case $1 in train* | rate*) set -- $1; echo "$1.$2" ;; *) echo "${1%%
 expected() {
     local seen
     seen=$(sort -n "$work/seconds.$1" 2>/dev/null | tail -n 1)
-    case $1 in *.mamba1) echo "${seen:-85}" ;; *.mamba2) echo "${seen:-65}" ;; *) echo "${seen:-25}" ;; esac
+    case $1 in rate.*) echo "${seen:-20}" ;; *.mamba1) echo "${seen:-85}" ;; *.mamba2) echo "${seen:-65}" ;; *) echo "${seen:-25}" ;; esac
 }
 
 # The run that a task reads.
@@ -208,41 +219,66 @@ worker() {
     done
 }
 
-# run FOLDER OUT QUEUE SIDE: the last two are functions that print lines.
+# serve QUEUE SIDE: both are functions that print lines; ends with their last task.
+serve() {
+    local gpu
+    "$1" >"$work/queue"
+    "$2" >"$work/side"
+    echo 1 | tee "$work/queue.next" >"$work/side.next"
+    while IFS=, read -r gpu _; do worker "$gpu" queue & done <"$out/gpus.txt"
+    worker "$(tail -n 1 "$out/gpus.txt" | cut -d, -f1)" side &
+    wait
+}
+
+rates() { local rate mixer; for rate in $RATES; do for mixer in mamba1 mamba2; do echo "rate $mixer $rate"; done; done; }
+
+# The rate with the lowest loss, mean of the last steps and of both mixers.
+best_rate() {
+    local rate mixer
+    for rate in $RATES; do
+        for mixer in mamba1 mamba2; do
+            tail -n 5 "$out/rate.$mixer.$rate.metrics.jsonl" | sed -nE 's/.*"loss": *([^,]*).*/\1/p'
+        done | awk -v rate="$rate" '{ sum += $1 } END { if (NR == 10) print sum / NR, rate }'
+    done | tee "$out/rates.txt" | sort -n | sed -n '1s/.* //p'
+}
+
+named() { if [ -n "$1" ]; then echo "$1"; else "$2"; fi; }
+first_queue() { named "${TASKS:-}" queue; }
+second_queue() { if [ -n "${TASKS:-}" ]; then echo "${SIDE:-}"; else named "${SIDE:-}" side; fi; }
+
+# run FOLDER OUT
 run() {
-    local held context file gpu gpus
+    local held context file
     export folder out=$2/dna work begun ADDER LIMIT STEPS TOKENS CONTEXTS SEEDS MODEL RATE MEMORY EPOCHS
     folder=$(realpath "$1") begun=$(date +%s)
     mkdir -p "$out"
     out=$(realpath "$out") work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    gpus=$(nvidia-smi --query-gpu=index,name --format=csv,noheader 2>/dev/null || echo "0, no GPU")
-    echo "$gpus" | tee "$out/gpus.txt"
+    nvidia-smi --query-gpu=index,name --format=csv,noheader >"$out/gpus.txt" 2>/dev/null || echo "0, no GPU" >"$out/gpus.txt"
+    cat "$out/gpus.txt"
     "$ADDER" --version >"$out/version.txt"
-    export THREADS=$((($(nproc) + $(wc -l <<<"$gpus") - 1) / $(wc -l <<<"$gpus")))
+    export THREADS=$((($(nproc) + $(wc -l <"$out/gpus.txt") - 1) / $(wc -l <"$out/gpus.txt")))
     for held in yeast yersinia; do
-        gzip -dc "$folder/$held.fa.gz" >"$work/$held.whole.fa"
-        for context in $CONTEXTS; do pieces "$folder/$held.fa.gz" $((1 << context)) >"$work/$held.$context.fa"; done
+        gzip -dc "$folder/$held.fa.gz" >"$work/$held.whole.fa" &
+        for context in $CONTEXTS; do pieces "$folder/$held.fa.gz" $((1 << context)) >"$work/$held.$context.fa" & done
     done
-    for file in $SETS; do for ending in fa tsv; do gzip -dc "$folder/$file.$ending.gz" >"$work/$file.$ending"; done; done
-    if [ -n "${TASKS:-}" ]; then echo "$TASKS"; else "$3"; fi >"$work/queue"
-    if [ -n "${TASKS:-}${SIDE:-}" ]; then echo "${SIDE:-}"; else "$4"; fi >"$work/side"
-    echo 1 | tee "$work/queue.next" >"$work/side.next"
-    while IFS=, read -r gpu _; do worker "$gpu" queue & done <<<"$gpus"
-    worker "$(tail -n 1 <<<"$gpus" | cut -d, -f1)" side &
+    for file in $SETS; do for ending in fa tsv; do gzip -dc "$folder/$file.$ending.gz" >"$work/$file.$ending" & done; done
     wait
+    if [ -z "$RATE" ]; then
+        serve rates true
+        RATE=$(best_rate)
+        echo "rate ${RATE:?none of $RATES was tried with both mixers in time}"
+    fi
+    serve first_queue second_queue
     python3 "$here/dna_table.py" "$out" || echo "no table"
     tar czf "$out.tar.gz" -C "$2" dna
     rm -r "$out"
 }
 
-rates() { for rate in 4e-3 8e-3 2e-3 1.6e-2; do for mixer in mamba2 mamba1; do echo "rate $mixer $rate"; done; done; }
-
 case ${1:-}.$# in
     inputs.3) inputs "$2" "$3" ;;
     baselines.2) baselines "$2" ;;
-    run.3) run "$2" "$3" queue side ;;
-    rates.3) run "$2" "$3" rates true ;;
+    run.3) run "$2" "$3" ;;
     task.*) shift; "task_$@" ;;
     *) sed -n '2,/^set -e/p' "${BASH_SOURCE[0]}" | sed -n 's/^# \{0,1\}//p' >&2; exit 2 ;;
 esac
