@@ -136,13 +136,17 @@ part_train() {
     wait
 }
 part_cli() {
-    local log=$W/logs/cli.log begin=$SECONDS
-    if ADDER=$adder ADDER_SOURCE_DIR=$root timeout 500 bash "$root/tests/cli/cuda_test.sh" >"$log" 2>&1 &&
-        grep -q '^all as expected' "$log" && ! grep -q '^no GPU' "$log"; then
-        row ok cli commands "$((SECONDS - begin)) s"
-    else
-        row MISS cli commands "$(grep -m 1 -E '^(WRONG|no GPU)' "$log" || tail -n 1 "$log")"
-    fi
+    local script name log begin
+    for script in "$root"/tests/cli/*cuda*_test.sh; do
+        name=$(basename "$script" _test.sh) begin=$SECONDS
+        log=$W/logs/cli-$name.log
+        if ADDER=$adder ADDER_SOURCE_DIR=$root timeout 500 bash "$script" >"$log" 2>&1 &&
+            grep -q '^all as expected' "$log" && ! grep -q '^no GPU' "$log"; then
+            row ok cli "$name" "$((SECONDS - begin)) s"
+        else
+            row MISS cli "$name" "$(grep -m 1 -E '^(WRONG|no GPU)' "$log" || tail -n 1 "$log")"
+        fi
+    done
     if timeout 100 "$adder" selftest --device cuda >"$W/logs/selftest.log" 2>&1; then
         row ok cli selftest "$(grep -c ' ok$' "$W/logs/selftest.log") ops"
     else

@@ -33,7 +33,11 @@ for model in models:
         print(model, "| -")
         continue
     speed = sorted(r["tokens_per_s"] for r in steps)[len(steps) // 2]
-    best = min(held, key=lambda r: r["valid_bits_per_token"])
+    # Steps are compared on a part of the takes, the same at each; the last row is of all of them, and it is the last step's
+    # checkpoint that was best where its bits are those.
+    *before, last = held
+    best = last if bits(folder, model + ".best.valid") == f"{last['valid_bits_per_token']:.4f}" or not before else min(
+        before, key=lambda r: r["valid_bits_per_token"])
     print(f"{model} | {steps[-1]['step']} | {speed:.3g} | {best['step']} | {bits(folder, model + '.best.valid')} | "
           f"{bits(folder, model + '.best.test')} | {bits(folder, model + '.last.test')}")
     every = max(1, len(held) // 12)

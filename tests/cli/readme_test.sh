@@ -33,6 +33,23 @@ for file in run/generated.fa windows.h5 run/report.html classes/confusion.svg cl
 done
 [ "$(wc -l <classes.tsv)" -eq 61 ] || wrong "classes.tsv has not a line a record"
 
+# Speech: the three commands say what the page says that they do.
+mkdir digits
+for file in "$ADDER_SOURCE_DIR"/datasets/data/fsdd/*_0.wav; do
+    cp "$file" digits/
+    name=$(basename "$file" 0.wav)
+    cp "$file" "digits/${name}7.wav"
+done
+block sh 3 | sed 's/--steps 500/--steps 4/' >speech.sh
+[ "$(grep -c '\$A' speech.sh)" -eq 3 ] || wrong "the block on speech has not three commands"
+succeeds bash -eu speech.sh
+logs '^input in all: 20 files kept, 0 left out; 20 records, [0-9]+ samples \([0-9.]+ s at 8000 Hz\); '
+logs '^step 4: held out [0-9.]+ nats, [0-9.]+ bits per sample over [0-9]+ samples$'
+logs '^4 records of 0.500 s at 8000 Hz in [0-9.]+ s: [0-9]+ samples/s, [0-9.]+ of real time$'
+says '^[0-9.]+ bits per sample$'
+says '^[0-9.]+ bits per sample: order_2$'
+[ "$(ls clips)" = "$(printf '%s\n' 0000.wav 0001.wav 0002.wav 0003.wav listen.html)" ] || wrong "expected four clips and a page"
+
 # The batch script: as long as the run is not finished it queues itself again, and then no more.
 block bash 1 >job.sh
 succeeds bash -n job.sh
