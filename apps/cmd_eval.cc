@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command_line.h"
+#include "apps/output_file.h"
 #include "apps/run_options.h"
 #include "apps/scoring.h"
 #include "apps/setup.h"
@@ -48,6 +49,7 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     if (answered(app, kText, line, list, o.machine)) return;
     require_all(list);
     o.check();
+    check_output(list, "per-record", o.overwrite);
     Machine machine(o.machine, app.console);
     const Compute compute = machine.compute();
 

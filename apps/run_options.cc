@@ -27,7 +27,8 @@ OptionList EvalOptions::list() {
     l.add({.name = "baselines", .value = &baselines, .unit = "K,K-K",
            .help = "also score context models of these orders (0 to 12), such as 1-12, learned from the train part"});
     l.add({.name = "per-record", .value = &per_record, .unit = "FILE.tsv",
-           .help = "write name, tokens and nats of every record"});
+           .help = "write name, tokens and nats of every record", .is_path = true});
+    l.add({.name = "overwrite", .value = &overwrite, .help = "replace the file of --per-record"});
     l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile", .range = between(1, 1 << 24),
            .derived = "4096 on the CPU, more on a GPU"});
     l.add({.name = "json", .value = &json, .help = "print one JSON object"});
@@ -116,7 +117,7 @@ OptionList GenerateOptions::list() {
            .range = {.low = 0, .high = 1, .low_excluded = true}, .derived = "all"});
     l.add({.name = "allow-n", .value = &allow_n, .help = "let N be generated beside A, C, G and T"});
     l.add({.name = "spectrogram", .value = &spectrogram, .help = "a PNG beside every audio file"});
-    l.add({.name = "overwrite", .value = &overwrite, .help = "replace the audio that is at --out"});
+    l.add({.name = "overwrite", .value = &overwrite, .help = "replace what is at --out"});
     l.add({.name = "batch", .value = &batch, .unit = "B", .help = "records at a time; changes no result",
            .range = between(1, 65536), .derived = "16, or --num where that is smaller"});
     l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile of the prompt", .range = between(1, 1 << 24),

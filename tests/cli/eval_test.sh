@@ -29,7 +29,7 @@ done
 golden=$ADDER_SOURCE_DIR/tests/golden
 for name in mamba1 mamba1_zoh mamba2 mamba2_zoh; do
     succeeds "$ADDER" eval --checkpoint "$golden/$name" --input "$golden/sequence.fa" --json \
-        --per-record "$W/records.tsv"
+        --per-record "$W/records.tsv" --overwrite
     close "$(json nats_per_token)" \
         "$(sed -n 's/.*"nats_per_token": \([^,]*\).*/\1/p' "$golden/$name/expected.json")" 1e-5
     [ "$(head -n 1 "$W/records.tsv")" = "$(printf 'name\ttokens\tnats')" ] || wrong "the header of the table"
@@ -43,6 +43,13 @@ succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$golden/sequence.f
 says 'bits per base'
 succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/second.fa" --per-record "$W/alone.tsv"
 close "$(awk 'NR == 3 { print $3 }' "$W/all.tsv")" "$(awk 'NR == 2 { print $3 }' "$W/alone.tsv")" 1e-4
+# What is there stays, and - is no file.
+cp "$W/all.tsv" "$W/before"
+table=("$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/second.fa")
+refused 1 'all.tsv: --per-record is there already; hint: --overwrite' "${table[@]}" --per-record "$W/all.tsv"
+refused 1 'second.fa: --per-record would replace what --input names' "${table[@]}" --per-record "$W/second.fa" --overwrite
+refused 2 'per-record: - is standard output' "${table[@]}" --per-record -
+same "$W/all.tsv" "$W/before"
 cat "$golden/sequence.fa" | "$ADDER" eval --checkpoint "$golden/mamba1" --input - --json >"$W/out" 2>"$W/err"
 rc=$?
 close "$(json nats_per_token)" \
