@@ -4,8 +4,6 @@
 #include <charconv>
 
 #include "core/error.h"
-#include "datasets/labels.h"
-#include "io/hdf5.h"
 
 namespace adder::cli {
 
@@ -22,7 +20,9 @@ OptionList EvalOptions::list() {
     data.add_input_to(l);
     data.add_reading_to(l);
     data.add_split_to(l);
-    l.add({.name = "part", .value = &part, .unit = "train|valid|test", .help = "of a split input, what is scored",
+    l.add({.name = "part", .value = &part, .unit = "train|valid|test|all",
+           .help = "what is scored of a split input; the data of the checkpoint's run is split as there unless a split "
+                   "option is given",
            .derived = "valid, or all where nothing is split"});
     l.add({.name = "baselines", .value = &baselines, .unit = "K,K-K",
            .help = "also score context models of these orders (0 to 12), such as 1-12, learned from the train part"});
@@ -64,14 +64,6 @@ std::vector<int64_t> EvalOptions::baseline_orders() const {
 void EvalOptions::check() const {
     baseline_orders();
     data.check();
-    // What prepare wrote, and a manifest, may hold a split.
-    const bool may_split = std::any_of(data.input.begin(), data.input.end(), [](const std::string& path) {
-        return looks_like_hdf5(path) || looks_like_manifest(path);
-    });
-    if (data.splits() || !data.valid.empty() || may_split) return;
-    if (!baselines.empty())
-        throw UsageError("--baselines: needs a split such as --valid-fraction, to learn from the other part");
-    if (!part.empty()) throw UsageError("--part: needs a split such as --valid-fraction");
 }
 
 OptionList PrepareOptions::list() {
