@@ -245,7 +245,7 @@ classify() {
         $adder embed --checkpoint "$model" --input "$cut.part.fa" $embed --out "$model/windows.h5"
     done
     $adder probe --embeddings "$run/windows.h5" --labels "$cut.tsv" --sequences "$cut.fa" \
-        --compare random_init="$run-untrained/windows.h5" --confusion "$run/confusion.svg" --json >"$run/probe.json"
+        --compare random_init="$run-untrained/windows.h5" --confusion "$run/confusion.svg" --overwrite --json >"$run/probe.json"
     echo
     echo "coding or intergenic: a linear classifier of $(json_field "$run/probe.json" test) windows of $window_bp bases, accuracy:"
     printf '  majority     %.4f\n' "$(json_field "$run/probe.json" majority)"

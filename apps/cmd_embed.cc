@@ -1,12 +1,12 @@
 #include "apps/cmd_embed.h"
 
 #include <chrono>
-#include <filesystem>
 #include <set>
 
 #include "apps/command_line.h"
 #include "apps/embed_options.h"
 #include "apps/embedding.h"
+#include "apps/output_file.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
 #include "core/ceil_div.h"
@@ -100,9 +100,7 @@ void run_embed(App& app, const std::vector<std::string>& args) {
     if (answered(app, kText, line, list, o.machine)) return;
     require_all(list);
     o.check();
-    std::error_code ignored;
-    if (!o.overwrite && std::filesystem::exists(o.out, ignored))
-        fail("{}: --out is there already; hint: --overwrite replaces it", o.out);
+    check_output(list, "out", o.overwrite);
     Machine machine(o.machine, app.console);
     const Compute compute = machine.compute();
 

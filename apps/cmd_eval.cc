@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command_line.h"
+#include "apps/eval_data.h"
+#include "apps/output_file.h"
 #include "apps/run_options.h"
 #include "apps/scoring.h"
 #include "apps/setup.h"
@@ -48,6 +50,7 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     if (answered(app, kText, line, list, o.machine)) return;
     require_all(list);
     o.check();
+    check_output(list, "per-record", o.overwrite);
     Machine machine(o.machine, app.console);
     const Compute compute = machine.compute();
 
@@ -55,13 +58,12 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     loaded.require_language_model();
     const DataOptions reading = loaded.reading(o.data);
     reading.check_domain(line.given);
-    const Dataset data = loaded.domain.load(reading);
-    report(app.console, data);
+    const Dataset data = load_evaluation(loaded, reading, line.given, app.console);
+    const std::vector<Segment> segments = evaluated_part(data, o.part);
+    if (!o.baselines.empty() && data.valid.empty() && data.test.empty())
+        fail("--baselines: the input is not split; hint: a split such as --valid-fraction, they learn from the other part");
 
     const StopSignals signals;
-    const bool is_split = !data.split_digest.empty() || !data.valid_digest.empty();
-    const std::string part = !o.part.empty() ? o.part : is_split ? "valid" : "train";
-    const std::vector<Segment>& segments = part == "valid" ? data.valid : part == "test" ? data.test : data.train;
     std::string table = "name\ttokens\tnats\n";
     const int64_t tile = std::min(o.tile.value_or(score_tile(compute.device, loaded.model.config())),
                                   std::max<int64_t>(n_symbols(segments), 1));
@@ -80,7 +82,7 @@ void run_eval(App& app, const std::vector<std::string>& args) {
         fail("eval: stopped by a signal before the end; nothing was written");
     }
     if (sums.weight == 0)
-        fail("eval: nothing to score: no {} has a known {} before it", data.tokenizer->token(), data.tokenizer->token());
+        fail("eval: nothing to score: no {} that counts has another one before it", data.tokenizer->token());
     if (!o.per_record.empty()) write_file(o.per_record, table);
 
     const double nats = sums.loss / sums.weight;

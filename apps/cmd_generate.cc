@@ -1,7 +1,10 @@
 #include "apps/cmd_generate.h"
 
+#include <filesystem>
+
 #include "apps/command_line.h"
 #include "apps/generate_audio.h"
+#include "apps/output_file.h"
 #include "apps/run_options.h"
 #include "apps/scoring.h"
 #include "apps/setup.h"
@@ -77,6 +80,9 @@ void run_generate(App& app, const std::vector<std::string>& args) {
     if (answered(app, kText, line, list, o.machine)) return;
     require_all(list);
     o.check();
+    // A folder of clips has rules of its own.
+    if (std::error_code ignored; !std::filesystem::is_directory(o.out, ignored))
+        check_output_or_stdout(list, "out", o.overwrite);
     Machine machine(o.machine, app.console);
     const Compute compute = machine.compute();
 

@@ -3,8 +3,10 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command_line.h"
+#include "apps/initial_model.h"
 #include "apps/presets.h"
 #include "apps/setup.h"
+#include "train/checkpoint.h"
 #include "train/trainer.h"
 
 namespace adder {
@@ -96,8 +98,11 @@ void run_plan(App& app, const std::vector<std::string>& args) {
     list.add({.name = "json", .value = &json, .help = "print one JSON object"});
     const CommandLine line = parse_command_line(kText, args, list);
     if (line.help) return void(app.results = help_text(kText, list));
+    if (o.data.domain.empty() && !o.model.init.empty())
+        o.data.domain = data_options_of(find_checkpoint(o.model.init, false)).domain;
     if (o.data.domain.empty() && o.preset.empty()) o.data.domain = "dna";
     apply_defaults(o, list, line.given);
+    apply_initial_model(o, list, line.given);
     const Domain& domain = find_domain(o.data.domain);
     o.resolve();
     if (line.print_config) o.machine.show();

@@ -7,6 +7,7 @@
 #include "apps/command_line.h"
 #include "apps/finetune_options.h"
 #include "apps/labelled_data.h"
+#include "apps/output_file.h"
 #include "apps/record_classifier.h"
 #include "apps/scoring.h"
 #include "apps/setup.h"
@@ -44,6 +45,7 @@ void run_predict(App& app, const std::vector<std::string>& args) {
     const CommandLine line = parse_command_line(kText, args, list);
     if (answered(app, kText, line, list, o.machine)) return;
     require_all(list);
+    check_output_or_stdout(list, "out", o.overwrite);
     Machine machine(o.machine, app.console);
     const Compute compute = machine.compute();
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);

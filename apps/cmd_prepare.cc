@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command_line.h"
+#include "apps/output_file.h"
 #include "apps/run_options.h"
 #include "apps/setup.h"
-#include "io/file.h"
 #include "pipelines/store.h"
 
 namespace adder {
@@ -53,11 +53,7 @@ void run_prepare(App& app, const std::vector<std::string>& args) {
     o.data.check_domain(line.given);
     make_paths_absolute(list);  // as train has them: they may become part of names
     const Domain& domain = find_domain(o.data.domain);
-    std::error_code ignored;
-    if (!o.overwrite && std::filesystem::exists(o.out, ignored))
-        fail("{}: --out exists already; hint: --overwrite replaces it", o.out);
-    // A place that cannot be written shows before hours of reading, not after them.
-    { const AtomicFile probe(o.out); }
+    check_output(list, "out", o.overwrite);
     const Dataset data = domain.load(o.data);
     // What the inputs decided, such as a sample rate, belongs to the store.
     apply_json(list, data.resolved, {}, "the input");

@@ -8,6 +8,7 @@
 
 #include "apps/command_line.h"
 #include "apps/confusion_svg.h"
+#include "apps/output_file.h"
 #include "apps/probe_inputs.h"
 #include "apps/probe_options.h"
 #include "apps/probe_table.h"
@@ -101,6 +102,7 @@ void run_probe(App& app, const std::vector<std::string>& args) {
     require_all(list);
     o.check();
     const auto compared = o.compared();
+    check_output(list, "confusion", o.overwrite);
     Machine machine(o.machine, app.console);
     if (machine.gpu()) app.console.line("a probe is computed on the processor");
 

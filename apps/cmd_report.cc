@@ -6,6 +6,7 @@
 
 #include "apps/command_line.h"
 #include "apps/html.h"
+#include "apps/output_file.h"
 #include "apps/report_page.h"
 #include "apps/report_results.h"
 #include "core/error.h"
@@ -35,6 +36,7 @@ struct ReportOptions {
                    "are found too; a JSON "
                    "file of eval, probe or finetune; a FASTA file; or a WAV or FLAC file; may be repeated",
                .required = true,
+               .is_path = true,
                .positional = true});
         l.add({.name = "out", .value = &out, .unit = "FILE.html", .help = "the page; - is standard output"});
         l.add({.name = "json-out",
@@ -47,15 +49,6 @@ struct ReportOptions {
     }
 };
 
-void refuse_used(const ReportOptions& o) {
-    std::error_code ignored;
-    if (o.overwrite) return;
-    if (o.out != "-" && std::filesystem::exists(o.out, ignored))
-        fail("{}: --out is there already; hint: --overwrite replaces it", o.out);
-    if (!o.json_out.empty() && std::filesystem::exists(o.json_out, ignored))
-        fail("{}: --json-out is there already; hint: --overwrite replaces it", o.json_out);
-}
-
 }  // namespace
 
 void run_report(App& app, const std::vector<std::string>& args) {
@@ -65,7 +58,8 @@ void run_report(App& app, const std::vector<std::string>& args) {
     if (line.help) return void(app.results = help_text(kText, list));
     if (line.print_config) return void(app.results = config_text(list));
     require_all(list);
-    refuse_used(o);
+    check_output_or_stdout(list, "out", o.overwrite);
+    check_output(list, "json-out", o.overwrite);
 
     std::vector<ReportEntry> entries;
     for (const std::string& path : o.runs) {

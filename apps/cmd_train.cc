@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "apps/command_line.h"
+#include "apps/initial_model.h"
 #include "apps/presets.h"
 #include "apps/run_folder.h"
 #include "apps/run_log.h"
@@ -75,6 +76,7 @@ class TrainCommand {
         if (o_.resume) say(fmt::format("{}: no complete checkpoint, starting at step 0", folder_.path()));
         if (!o_.model.init.empty()) {
             const std::string from = find_checkpoint(o_.model.init, false);
+            check_initial_model(from, model.config());
             load_parameters(from, model, params);
             say("initial weights from " + from);
         } else {
@@ -162,6 +164,7 @@ void run_train(App& app, const std::vector<std::string>& args) {
     const CommandLine line = parse_command_line(kText, args, list);
     if (line.help) return void(app.results = help_text(kText, list));
     apply_defaults(o, list, line.given);
+    if (!o.resume) apply_initial_model(o, list, line.given);
     o.resolve();
     if (line.print_config) o.machine.show();
     if (line.print_config) return void(app.results = config_text(list));
@@ -172,6 +175,7 @@ void run_train(App& app, const std::vector<std::string>& args) {
     Machine machine(o.machine, app.console);
     make_paths_absolute(list);
     RunFolder folder(o.profile ? "" : o.out, o.resume, o.overwrite);
+    if (folder.stored().is_null() && o.resume) apply_initial_model(o, list, line.given);
     if (!folder.stored().is_null())
         restore_options(list, folder.stored().at("options"), line.given, folder.path() + "/run.json");
     require_all(list);

@@ -99,6 +99,7 @@ OptionList PredictOptions::list() {
     l.add({.name = "out", .value = &out, .unit = "FILE.tsv",
            .help = "table to write: name, label, and the probability of each class; - for standard output",
            .required = true, .is_path = true});
+    l.add({.name = "overwrite", .value = &overwrite, .help = "replace the file of --out"});
     l.add({.name = "batch", .value = &batch, .unit = "TOKENS", .help = "tokens computed at a time; changes no label",
            .range = between(1, 1 << 26), .derived = "4096 on the CPU, more on a GPU"});
     machine.add_dtype_to(l);

@@ -47,6 +47,7 @@ struct PredictOptions {
     DataOptions data;
     std::string out;
     std::optional<int64_t> batch;
+    bool overwrite = false;
     MachineOptions machine;
 
     OptionList list();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "apps/classification_report.h"
 #include "apps/confusion_svg.h"
@@ -53,8 +54,13 @@ class Finetuning {
         const StopSignals signals;
         const int64_t tokens = std::max<int64_t>(1024, std::min(plan.tiles.B * plan.tiles.T / 4, score_tile(compute_.device, model.config())));
         RecordClassifier classifier(model, compute_, *d_.data.tokenizer, tokens);
-        if (train(model, params, trainer, state, plan, sampler, classifier, signals) == LoopEnd::finished)
+        if (train(model, params, trainer, state, plan, sampler, classifier, signals) != LoopEnd::finished) return;
+        try {
             conclude(model, params, state, classifier, signals);
+        } catch (const Interrupted&) {
+            say(fmt::format("stopped before the results were written; go on with: adder finetune --out {} --resume",
+                            folder_.path()));
+        }
     }
 
   private:
@@ -114,7 +120,17 @@ class Finetuning {
 
     bool finished(const TrainerState& state) const {
         return !folder_.checkpoint().empty() && state.step >= *o_.steps &&
-               (d_.valid.empty() || state.evaluated_step == state.step);
+               (d_.valid.empty() || state.evaluated_step == state.step) && concluded(state);
+    }
+
+    // Whether the results are those of this step: a run may have been killed between its last step and them.
+    bool concluded(const TrainerState& state) const {
+        const std::string path = folder_.path() + kResultFile;
+        std::error_code ignored;
+        if (!std::filesystem::exists(path, ignored)) return false;
+        const nlohmann::json json = nlohmann::json::parse(read_file(path), nullptr, false);
+        // Older runs have no "steps".
+        return json.is_object() && json.value("steps", state.step) == state.step;
     }
 
     // run.json: that of `train`, with the options of the model that was given, so that it is read as one.
@@ -189,6 +205,7 @@ class Finetuning {
             app_.results = fmt::format("{} over {} {} records, at step {}\n", metrics_text(scored.metrics), part.size(),
                                        json["on"].get<std::string>(), json["step"].get<int64_t>());
         }
+        json["steps"] = state.step;
         write_file(folder_.path() + kResultFile, json.dump() + "\n");
         if (o_.json) app_.results = json.dump() + "\n";
     }

@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/options.h"
+#include "model/tile_engine.h"
 
 namespace adder {
 namespace {
@@ -95,6 +96,8 @@ int run(int argc, char** argv) {
         exit_code = 2;
     } catch (const std::bad_alloc&) {
         console.line("adder: out of memory; hint: a smaller --memory, --batch or --length");
+    } catch (const Interrupted&) {
+        console.line("adder: stopped by a signal before the end");
     } catch (const std::exception& e) {
         console.line(one_line(e.what()));
     }

@@ -66,6 +66,7 @@ OptionList ProbeOptions::list() {
            .unit = "FILE.svg",
            .help = "draw the confusion matrix",
            .is_path = true});
+    l.add({.name = "overwrite", .value = &overwrite, .help = "replace the file of --confusion"});
     l.add({.name = "json", .value = &json, .help = "print one JSON object"});
     machine.add_to(l);
     l.find("device")->derived = "cpu";

@@ -14,7 +14,7 @@ struct ProbeOptions {
     std::string embeddings, labels, regions, group, confusion;
     std::vector<std::string> sequences, compare;
     int64_t folds = 5, seed = 0, most_k = 6;
-    bool json = false;
+    bool overwrite = false, json = false;
     MachineOptions machine;
 
     OptionList list();

@@ -4,8 +4,6 @@
 #include <charconv>
 
 #include "core/error.h"
-#include "datasets/labels.h"
-#include "io/hdf5.h"
 
 namespace adder::cli {
 
@@ -22,12 +20,15 @@ OptionList EvalOptions::list() {
     data.add_input_to(l);
     data.add_reading_to(l);
     data.add_split_to(l);
-    l.add({.name = "part", .value = &part, .unit = "train|valid|test", .help = "of a split input, what is scored",
+    l.add({.name = "part", .value = &part, .unit = "train|valid|test|all",
+           .help = "what is scored of a split input; the data of the checkpoint's run is split as there unless a split "
+                   "option is given",
            .derived = "valid, or all where nothing is split"});
     l.add({.name = "baselines", .value = &baselines, .unit = "K,K-K",
            .help = "also score context models of these orders (0 to 12), such as 1-12, learned from the train part"});
     l.add({.name = "per-record", .value = &per_record, .unit = "FILE.tsv",
-           .help = "write name, tokens and nats of every record"});
+           .help = "write name, tokens and nats of every record", .is_path = true});
+    l.add({.name = "overwrite", .value = &overwrite, .help = "replace the file of --per-record"});
     l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile", .range = between(1, 1 << 24),
            .derived = "4096 on the CPU, more on a GPU"});
     l.add({.name = "json", .value = &json, .help = "print one JSON object"});
@@ -63,14 +64,6 @@ std::vector<int64_t> EvalOptions::baseline_orders() const {
 void EvalOptions::check() const {
     baseline_orders();
     data.check();
-    // What prepare wrote, and a manifest, may hold a split.
-    const bool may_split = std::any_of(data.input.begin(), data.input.end(), [](const std::string& path) {
-        return looks_like_hdf5(path) || looks_like_manifest(path);
-    });
-    if (data.splits() || !data.valid.empty() || may_split) return;
-    if (!baselines.empty())
-        throw UsageError("--baselines: needs a split such as --valid-fraction, to learn from the other part");
-    if (!part.empty()) throw UsageError("--part: needs a split such as --valid-fraction");
 }
 
 OptionList PrepareOptions::list() {
@@ -116,7 +109,7 @@ OptionList GenerateOptions::list() {
            .range = {.low = 0, .high = 1, .low_excluded = true}, .derived = "all"});
     l.add({.name = "allow-n", .value = &allow_n, .help = "let N be generated beside A, C, G and T"});
     l.add({.name = "spectrogram", .value = &spectrogram, .help = "a PNG beside every audio file"});
-    l.add({.name = "overwrite", .value = &overwrite, .help = "replace the audio that is at --out"});
+    l.add({.name = "overwrite", .value = &overwrite, .help = "replace what is at --out"});
     l.add({.name = "batch", .value = &batch, .unit = "B", .help = "records at a time; changes no result",
            .range = between(1, 65536), .derived = "16, or --num where that is smaller"});
     l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile of the prompt", .range = between(1, 1 << 24),

@@ -24,7 +24,7 @@ struct EvalOptions {
     std::string part;
     std::string per_record, baselines;
     std::optional<int64_t> tile;
-    bool json = false;
+    bool overwrite = false, json = false;
     MachineOptions machine;
 
     OptionList list();

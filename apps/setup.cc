@@ -37,6 +37,8 @@ void report(Console& console, const Dataset& data) {
 Dataset load_training_data(const DataOptions& options, const Domain& domain, Console& console) {
     Dataset data = domain.load(options);
     report(console, data);
+    if (data.records.empty()) fail("nothing to train on: no record of the input is kept");
+    if (data.train.empty()) fail("nothing to train on: the train part is empty");
     if (!anything_scored(data))
         fail("nothing to train on: no {} that counts has another one before it", data.tokenizer->token());
     return data;

@@ -58,7 +58,7 @@ void ModelOptions::add_to(OptionList& list) {
     list.add({.name = "discretization", .value = &discretization, .unit = "euler|zoh",
               .help = "of B: dt B as in state-spaces/mamba, or the exact zero-order hold"});
     list.add({.name = "untied-head", .value = &untied_head, .help = "predict with weights of their own, not with the embedding's"});
-    list.add({.name = "init", .value = &init, .unit = "CHECKPOINT", .help = "start from these weights",
+    list.add({.name = "init", .value = &init, .unit = "CHECKPOINT", .help = "start from these weights; the model is that of the checkpoint",
               .is_path = true});
 }
 

@@ -11,6 +11,7 @@
 #include "pipelines/audio/codec.h"
 #include "pipelines/audio/classes.h"
 #include "pipelines/audio/signal_records.h"
+#include "pipelines/held_out.h"
 #include "pipelines/audio/split.h"
 #include "pipelines/record_names.h"
 #include "pipelines/store.h"
@@ -24,7 +25,8 @@ constexpr size_t kShownFiles = 100, kShownKinds = 8;
 // One list of inputs, as records and as what there is to say of them.
 class Reading {
   public:
-    Reading(const char* role, const std::vector<std::string>& inputs, const DataOptions& options)
+    Reading(const char* role, const std::vector<std::string>& inputs, const DataOptions& options,
+            const HeldOutFiles& held_out)
         : role_(role),
           strict_(options.audio.strict),
           spool_bytes_(options.audio.spool ? options.audio.spool->count : AudioInput::kDefaultLimitBytes) {
@@ -32,6 +34,7 @@ class Reading {
         if (!options.audio.pattern.empty()) pattern.emplace(options.audio.pattern);
         listing_ = audio_inputs(inputs, pattern ? &*pattern : nullptr);
         for (const std::string& line : listing_.report) report.push_back(fmt::format("{} {}", role_, line));
+        leave_out(held_out);
         for (const AudioItem& item : listing_.items) look_at(item);
         if (inputs_.empty() && stores_.empty())
             fail("[audio] no file can be read: {} of {} failed, the first: {}", n_dropped_,
@@ -88,6 +91,15 @@ class Reading {
         say_all(o, data, first_record);
     }
 
+    // What may be trained on, of files that are read whole: of others a manifest may hold out another part.
+    static std::vector<std::string> whole_files(const std::vector<std::string>& inputs) {
+        std::vector<std::string> files;
+        if (inputs.empty()) return files;
+        for (const AudioItem& item : audio_inputs(inputs, nullptr).items)
+            if (!item.start_s && !item.end_s) files.push_back(item.path);
+        return files;
+    }
+
     bool has_parts() const { return listing_.has_split; }
     int64_t n_folder_files() const { return listing_.n_folder_files; }
     std::vector<std::string> report, warnings;
@@ -97,6 +109,15 @@ class Reading {
         int64_t n = 0;
         std::string example;
     };
+
+    void leave_out(const HeldOutFiles& held_out) {
+        const size_t n = std::erase_if(listing_.items, [&](const AudioItem& item) {
+            return held_out.leaves_out(item.path, item.named || !item.place.empty());
+        });
+        if (n > 0) report.push_back(fmt::format("{} {} files held out by --valid, not read as inputs", role_, n));
+        if (listing_.items.empty())
+            fail("[split] every file of --input is held out by --valid; hint: hold out some of them");
+    }
 
     void drop(const AudioItem& item, const Error& e) {
         if (item.named || strict_) throw e;
@@ -201,6 +222,8 @@ class Reading {
 };
 
 void hold_out(std::vector<TokenRecord> records, Split& split, Dataset& data) {
+    if (std::string shared = shared_records(data.records, records); !shared.empty())
+        data.warnings.push_back(std::move(shared));
     data.n_held_out = static_cast<int64_t>(records.size());
     for (TokenRecord& record : records) {
         const auto n = static_cast<int64_t>(record.symbols.size());
@@ -231,10 +254,10 @@ Dataset load(const DataOptions& given) {
     Dataset data;
     StoredParts parts;
     std::vector<RecordFacts> facts;
-    Reading inputs("input", options.input, options);
+    Reading inputs("input", options.input, options, HeldOutFiles(Reading::whole_files(options.valid)));
     inputs.resolve(options.audio);
     std::optional<Reading> held_out;
-    if (!options.valid.empty()) held_out.emplace("held-out input", options.valid, options);
+    if (!options.valid.empty()) held_out.emplace("held-out input", options.valid, options, HeldOutFiles({}));
     if (held_out) held_out->resolve(options.audio);
     options.audio = options.audio.resolved();
     data.resolved = options.audio.symbol_settings();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "datasets/reads.h"
 #include "io/hdf5.h"
 #include "pipelines/dna/tokenizer.h"
+#include "pipelines/held_out.h"
 #include "pipelines/record_names.h"
 #include "pipelines/symbol_buffer.h"
 #include "pipelines/store.h"
@@ -257,12 +259,26 @@ void report_bases(const char* role, const BaseCounts& total, const DnaOptions& o
                         percent(unscored, total.bases), role));
 }
 
+// The files to read of a list of inputs: none that is held out.
+std::vector<std::string> files_of(const std::vector<std::string>& inputs, const HeldOutFiles& held_out, Dataset& data) {
+    std::set<std::string> named;
+    for (const std::string& input : inputs) named.insert(canonical_file(input));
+    std::vector<std::string> files = sequence_inputs(inputs);
+    std::erase_if(files, [&](const std::string& file) {
+        if (!held_out.leaves_out(file, named.count(canonical_file(file)) > 0)) return false;
+        data.report.push_back(fmt::format("input {}: held out by --valid, not read as an input", file));
+        return true;
+    });
+    if (files.empty()) fail("[split] every file of --input is held out by --valid; hint: hold out some of them");
+    return files;
+}
+
 // Reads one list of inputs to the end of `data.records` and reports it.
 void read(const std::vector<std::string>& inputs, const char* role, const DataOptions& options, Dataset& data,
           StoredParts& parts) {
     BaseCounts total;
     const size_t first_record = data.records.size();
-    for (const std::string& file : sequence_inputs(inputs)) {
+    for (const std::string& file : inputs) {
         const size_t first = data.records.size(), first_held_out = parts.held_out.size();
         const auto first_file = static_cast<int32_t>(data.files.size());
         Reading reading{options.dna, options.only, data.records, parts};
@@ -303,7 +319,7 @@ void report_parts(const Split& split, Dataset& data) {
 void read_held_out(const DataOptions& options, Dataset& data, StoredParts& parts) {
     StoredParts none;
     std::vector<TokenRecord> inputs = std::exchange(data.records, {});
-    read(options.valid, "held-out input", options, data, none);
+    read(sequence_inputs(options.valid), "held-out input", options, data, none);
     if (!none.split_by.empty())
         fail("[split] {}: holds parts of its own, so that it cannot be held out; hint: prepare it without a split",
              none.split_by);
@@ -311,6 +327,8 @@ void read_held_out(const DataOptions& options, Dataset& data, StoredParts& parts
 }
 
 void hold_out(std::vector<TokenRecord> records, Split& split, Dataset& data) {
+    if (std::string shared = shared_records(data.records, records); !shared.empty())
+        data.warnings.push_back(std::move(shared));
     data.valid_digest = digest_of(records);
     data.n_held_out = static_cast<int64_t>(records.size());
     for (TokenRecord& record : records) {
@@ -326,7 +344,8 @@ Dataset load(const DataOptions& options) {
     Dataset data;
     data.tokenizer = make_tokenizer(options.dna);
     StoredParts parts;
-    read(options.input, "input", options, data, parts);
+    const HeldOutFiles held_out(options.valid.empty() ? options.valid : sequence_inputs(options.valid));
+    read(files_of(options.input, held_out, data), "input", options, data, parts);
     data.digest = digest_of(data.records);
     if (options.splits() && !options.valid.empty())
         fail("[split] give either held-out files or a split of the input, not both");

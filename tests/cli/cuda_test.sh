@@ -77,7 +77,7 @@ for mixer in mamba1 mamba2 unet; do
     succeeds "$ADDER" "${score[@]}"
     close "$(json nats_per_token)" "$of_bf16" 1e-9
     close "$(json nats_per_token)" "$nats" 5e-3
-    write=(generate --checkpoint "$W/$mixer" --tokens 60 --seed 7 --prompt ACGTACGTA)
+    write=(generate --checkpoint "$W/$mixer" --tokens 60 --seed 7 --prompt ACGTACGTA --overwrite)
     succeeds "$ADDER" "${write[@]}" --num 3 --out "$W/one.fa" --batch 1 --dtype f32
     succeeds "$ADDER" "${write[@]}" --num 3 --out "$W/three.fa" --dtype f32
     same "$W/one.fa" "$W/three.fa"

@@ -42,7 +42,6 @@ fails_after_log 1 'bad\.bed, line 2: overlaps line 1' "${train[@]}" --out "$W/x"
 fails_after_log 1 'held-out contigs: there is no record chrX; the records are NC_001416.1' \
     "${train[@]}" --out "$W/x" --valid-contigs chrX
 refused 2 'exclude each other' "${train[@]}" --out "$W/x" --split-bed "$W/split.bed" --valid-fraction 0.1
-refused 2 '--part: needs a split' "$ADDER" eval --checkpoint "$W/run" --input "$phage" --part test
 [ -e "$W/x" ] && wrong "a refused run left $W/x"
 
 # Turning members changes what is learned, and only when it is asked for; soft-masked bases count as asked.

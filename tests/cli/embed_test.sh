@@ -41,6 +41,12 @@ same "$W/regions.h5" "$W/regions_gz.h5"
 
 refused 1 'a\.h5: --out is there already.*--overwrite' \
     "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/a.h5"
+mkdir "$W/folder"
+cp "$fasta" "$W/folder/one.fa"
+cp "$W/a.h5" "$W/folder/old.h5"
+refused 1 'old\.h5: --out would replace a file in the folder of --input' \
+    "$ADDER" embed --checkpoint "$run" --input "$W/folder" --out "$W/folder/old.h5" --overwrite
+refused 2 'out: - is standard output' "$ADDER" embed --checkpoint "$run" --input "$fasta" --out -
 refused 2 "--layer: expected a number or all, got 'x'" \
     "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --layer x
 refused 1 '--layer: the model has layers 0 to 2, got 9' \

@@ -29,7 +29,7 @@ done
 golden=$ADDER_SOURCE_DIR/tests/golden
 for name in mamba1 mamba1_zoh mamba2 mamba2_zoh; do
     succeeds "$ADDER" eval --checkpoint "$golden/$name" --input "$golden/sequence.fa" --json \
-        --per-record "$W/records.tsv"
+        --per-record "$W/records.tsv" --overwrite
     close "$(json nats_per_token)" \
         "$(sed -n 's/.*"nats_per_token": \([^,]*\).*/\1/p' "$golden/$name/expected.json")" 1e-5
     [ "$(head -n 1 "$W/records.tsv")" = "$(printf 'name\ttokens\tnats')" ] || wrong "the header of the table"
@@ -43,15 +43,52 @@ succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$golden/sequence.f
 says 'bits per base'
 succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/second.fa" --per-record "$W/alone.tsv"
 close "$(awk 'NR == 3 { print $3 }' "$W/all.tsv")" "$(awk 'NR == 2 { print $3 }' "$W/alone.tsv")" 1e-4
+# What is there stays, and - is no file.
+cp "$W/all.tsv" "$W/before"
+table=("$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/second.fa")
+refused 1 'all.tsv: --per-record is there already; hint: --overwrite' "${table[@]}" --per-record "$W/all.tsv"
+refused 1 'second.fa: --per-record would replace what --input names' "${table[@]}" --per-record "$W/second.fa" --overwrite
+refused 2 'per-record: - is standard output' "${table[@]}" --per-record -
+same "$W/all.tsv" "$W/before"
 cat "$golden/sequence.fa" | "$ADDER" eval --checkpoint "$golden/mamba1" --input - --json >"$W/out" 2>"$W/err"
 rc=$?
 close "$(json nats_per_token)" \
     "$(sed -n 's/.*"nats_per_token": \([^,]*\).*/\1/p' "$golden/mamba1/expected.json")" 1e-5
 
+# The data of the run, whatever its file is called, in the parts of the run unless others are asked for.
+evaluate=("$ADDER" eval --checkpoint "$W/mamba2" --json)
+zcat "$phage" >"$W/copy.fa"
+succeeds "${evaluate[@]}" --input "$phage" --valid-fraction 0.1 --gap 100
+cp "$W/out" "$W/asked"
+for input in "$phage" "$W/copy.fa"; do
+    succeeds "${evaluate[@]}" --input "$input"
+    same "$W/out" "$W/asked"
+    logs 'in the parts of the run: --valid-fraction 0.1 --gap 100$'
+done
+succeeds "${evaluate[@]}" --input "$phage" --part train
+[ "$(json tokens)" = 43551 ] || wrong "43552 training bases have 43551 targets"
+succeeds "${evaluate[@]}" --input "$phage" --part all
+[ "$(json tokens)" = 48501 ] || wrong "48502 bases have 48501 targets"
+succeeds "${evaluate[@]}" --input "$phage" --valid-fraction 0.5
+logs '^warning: this is the data of the run, which was not trained on the same part'
+"${evaluate[@]}" --input - <"$W/copy.fa" >"$W/out" 2>"$W/err"
+logs '^warning: this is the data of the run, which was not trained on the same part'
+succeeds "${evaluate[@]}" --input "$golden/sequence.fa"
+grep -q 'of the run' "$W/err" && wrong "other data is not that of the run"
+# What is empty is called that.
+fails_after_log 1 'nothing to score: the test part is empty; hint: --part train, --part valid' "${evaluate[@]}" --input "$phage" --part test
+printf '@a\nACGT\n+\nIIII\n' >"$W/short.fq"
+fails_after_log 1 'nothing to score: no record of the input is kept' "${evaluate[@]}" --input "$W/short.fq" --min-length 50
+fails_after_log 1 'nothing to train on: no record of the input is kept' \
+    "$ADDER" train --domain dna --input "$W/short.fq" --min-length 50 --out "$W/none"
+printf '>n\nNNNNNNNN\n' >"$W/n.fa"
+fails_after_log 1 'nothing to score: no base that counts has another one before it' "${evaluate[@]}" --input "$W/n.fa"
+
 # Context models on the same split.
 succeeds "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --valid-fraction 0.1 --baselines 0,2 --json
 says '"baselines":\{"order_0":2\.0[0-9]*,"order_2":1\.9[0-9]*\},"best_baseline":"order_2"'
-refused 2 '--baselines' "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --baselines 2
+fails_after_log 1 '--baselines: the input is not split' "$ADDER" eval --checkpoint "$golden/mamba1" --input "$phage" --baselines 2
+fails_after_log 1 '--part: the input is not split' "$ADDER" eval --checkpoint "$golden/mamba1" --input "$phage" --part test
 refused 2 '--baselines' "$ADDER" eval --checkpoint "$W/mamba2" --input "$phage" --valid-fraction 0.1 --baselines two
 refused 1 'cuda' "$ADDER" eval --checkpoint "$W/none" --input "$W/none.fa" --device cuda
 refused 2 "unknown option '--jsno'; the nearest is --json" \

@@ -63,6 +63,10 @@ awk -F'\t' 'NR > 1 { s = $3 + $4 + $5; m = $3 > $4 ? ($3 > $5 ? 3 : 5) : ($4 > $
 paste <(tail -n +2 "$W/p.tsv" | cut -f 2) <(cut -f 2,3 "$W/rows") |
     awk '$3 == "test" { n++; right += $1 == $2 } END { printf "%.9f", right / n }' >"$W/accuracy"
 close "$(cat "$W/accuracy")" "$(grep -oE '"accuracy":[0-9.]+' "$W/a/classification.json" | cut -d: -f2)" 1e-6
+cp "$W/r.fa" "$W/own.fa"
+refused 1 'own.fa: --out would replace what --input names' "$ADDER" predict --checkpoint "$W/a" --input "$W/own.fa" --out "$W/own.fa"
+refused 1 'p.tsv: --out is there already; hint: --overwrite' "$ADDER" predict --checkpoint "$W/a" --input "$W/r.fa" --out "$W/p.tsv"
+same "$W/r.fa" "$W/own.fa"
 succeeds "$ADDER" predict --checkpoint "$W/a" --best --input "$W/r.fa" --out "$W/one.tsv" --batch 1 --threads 3
 same "$W/p.tsv" "$W/one.tsv"
 { printf '>long\n'; for i in $(seq 900); do printf 'ACGTTGCAAC'; done; printf '\n'; sed -n 7,8p "$W/r.fa"; } >"$W/few.fa"
@@ -87,6 +91,28 @@ for keep in 0 9; do succeeds "$ADDER" "${tune[@]}" --steps 4 --tile 64 --keep "$
 equal_runs "$W/keep0" "$W/keep9" 4
 succeeds "$ADDER" finetune --out "$W/a" --resume
 logs 'has finished its 63 steps; nothing to do'
+# Stopped or killed between the last step and the results: going on gives them.
+cp "$W/a/classification.json" "$W/results"
+rm "$W/a/classification.json" "$W/a/confusion.svg"
+succeeds "$ADDER" finetune --out "$W/a" --resume --json
+same "$W/out" "$W/results"
+same "$W/a/classification.json" "$W/results"
+grep -q '<svg' "$W/a/confusion.svg" || wrong "no picture after the results were made up for"
+{ cat "$W/r.fa"; for i in 1 2; do echo ">long$i"; for k in $(seq 150); do grep -v ">" "$W/r.fa"; done; done; } >"$W/slow.fa"
+{ cat "$W/labels.tsv"; printf 'long1\tclass1\ttest\nlong2\tclass2\ttest\n'; } >"$W/slow.tsv"
+slow=("$ADDER" finetune --checkpoint "$W/base" --input "$W/slow.fa" --labels "$W/slow.tsv" --steps 1 --tile 64)
+succeeds "${slow[@]}" --out "$W/calm"
+: >"$W/err"
+"${slow[@]}" --out "$W/slow" >"$W/out" 2>"$W/err" &
+job=$!
+until grep -q 'finished 1 steps' "$W/err" || ! kill -0 $job 2>/dev/null; do :; done
+kill -s TERM $job
+wait $job
+rc=$?
+[ $rc -eq 0 ] || wrong "a signal at the end of a run"
+logs 'stopped before the results were written; go on with: adder finetune --out .*slow --resume'
+succeeds "$ADDER" finetune --out "$W/slow" --resume
+same "$W/calm/classification.json" "$W/slow/classification.json"
 refused 1 'batch is 7 now, 24 in the run' "$ADDER" finetune --out "$W/a" --resume --batch 7
 refused 1 'holds something already' "$ADDER" "${tune[@]}" --out "$W/a"
 

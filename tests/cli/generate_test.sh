@@ -8,7 +8,7 @@ for mixer in mamba1 mamba2; do
     run=$W/$mixer
     succeeds "$ADDER" train --domain dna --input "$phage" --mixer "$mixer" --d-model 16 --layers 2 --d-state 8 \
         --length 128 --batch 2 --steps 20 --lr 1e-2 --out "$run"
-    any=("$ADDER" generate --checkpoint "$run" --tokens 150)
+    any=("$ADDER" generate --checkpoint "$run" --tokens 150 --overwrite)
     generate=("${any[@]}" --seed 7)
 
     succeeds "${generate[@]}" --num 5 --out "$W/a.fa"
@@ -30,7 +30,7 @@ for mixer in mamba1 mamba2; do
     [ "$(sequences "$W/more.fa" | head -n 5)" = "$(sequences "$W/a.fa")" ] || wrong "a larger --num changed a record"
     succeeds "${any[@]}" --seed 8 --num 5 --out "$W/seed.fa"
     [ "$(sequences "$W/seed.fa")" = "$(sequences "$W/a.fa")" ] && wrong "another seed must give other records"
-    succeeds "$ADDER" generate --checkpoint "$run" --seed 7 --tokens 60 --num 5 --out "$W/short.fa"
+    succeeds "$ADDER" generate --checkpoint "$run" --seed 7 --tokens 60 --num 5 --out "$W/short.fa" --overwrite
     [ "$(sequences "$W/a.fa" | cut -c 1-60)" = "$(sequences "$W/short.fa")" ] ||
         wrong "a shorter record must begin alike"
 
@@ -43,7 +43,7 @@ for mixer in mamba1 mamba2; do
     [ "$(sequences "$W/file.fa")" = "$(sequences "$W/prompt.fa")" ] || wrong "a prompt from a file is the same prompt"
     succeeds "${generate[@]}" --num 3 --prompt "$prompt" --out "$W/lower.fa" --batch 1
     same "$W/lower.fa" "$W/prompt.fa"
-    succeeds "$ADDER" generate --checkpoint "$run" --seed 7 --tokens 101 --prompt "$prompt" --out "$W/exact.fa"
+    succeeds "$ADDER" generate --checkpoint "$run" --seed 7 --tokens 101 --prompt "$prompt" --out "$W/exact.fa" --overwrite
     [ "$(sequences "$W/exact.fa")" = "$prompt" ] || wrong "a prompt that fills the record is the record"
     refused 1 'prompt' "$ADDER" generate --checkpoint "$run" --tokens 100 --prompt "$prompt" --out "$W/x.fa"
     refused 1 "prompt.*'!'" "${generate[@]}" --prompt 'ACG!' --out "$W/x.fa"
@@ -70,6 +70,12 @@ refused 2 '--top-p' "$ADDER" generate --checkpoint "$W/mamba1" --tokens 9 --top-
 refused 2 '--temperature' "$ADDER" generate --checkpoint "$W/mamba1" --tokens 9 --temperature -1 --out "$W/x.fa"
 refused 2 "unknown option '--temprature'; the nearest is --temperature" \
     "$ADDER" generate --checkpoint "$W/mamba1" --tokens 9 --temprature 1 --out "$W/x.fa"
+# What is there stays, and an input always does.
+cp "$W/one.fa" "$W/before"
+one=("$ADDER" generate --checkpoint "$W/mamba1" --tokens 60)
+refused 1 'one.fa: --out is there already; hint: --overwrite' "${one[@]}" --out "$W/one.fa"
+refused 1 'one.fa: --out would replace what --prompt names' "${one[@]}" --prompt "$W/one.fa" --out "$W/one.fa" --overwrite
+same "$W/one.fa" "$W/before"
 refused 1 'cuda' "$ADDER" generate --checkpoint "$W/none" --tokens 9 --out "$W/x.fa" --device cuda
 
 # A signal in the middle: nothing is written.

@@ -91,7 +91,7 @@ succeeds "$ADDER" prepare --domain dna --input "$W/c.fa" --out "$W/ab.h5" --over
 fails_after_log 1 'the data changed: its digest' "$ADDER" train --out "$W/whole" --resume --steps 6
 
 # What cannot be: each one line, nothing left behind.
-refused 1 'b.h5: --out exists already' "$ADDER" prepare --domain dna --input "$W/a.fa" --out "$W/b.h5"
+refused 1 'b.h5: --out is there already' "$ADDER" prepare --domain dna --input "$W/a.fa" --out "$W/b.h5"
 refused 2 'domain' "$ADDER" prepare --input "$W/a.fa" --out "$W/new.h5"
 refused 1 'two.fa: No such file' "$ADDER" prepare --domain dna --input "$W/two.fa" --out "$W/new.h5"
 refused 1 'no/folder does not exist' "$ADDER" prepare --domain dna --input "$W/a.fa" --out "$W/no/folder/new.h5"

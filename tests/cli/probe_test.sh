@@ -31,6 +31,9 @@ says '^embedding +0\.6000 +0\.6202 +0\.3849 +0\.8091$'
 says '^again +0\.6000 +0\.6202 +0\.3849 +0\.8091$'
 grep -q 'truth &lt;c&gt;, predicted ape: 2 of 13' "$W/confusion.svg" || wrong "a cell of the picture"
 
+refused 1 'confusion.svg: --confusion is there already' probe --labels "$tsv" --confusion "$W/confusion.svg"
+succeeds probe --labels "$tsv" --confusion "$W/confusion.svg" --overwrite
+
 # Folds: every example once; groups whole; the seed decides.
 cut -f 1,2 "$tsv" >"$W/plain.tsv"
 succeeds probe --labels "$W/plain.tsv" --json

@@ -23,7 +23,7 @@ done
 succeeds "$ADDER" eval --checkpoint "$W/fasta" --input "$W/reads.fa" --json --per-record "$W/fasta.tsv"
 cp "$W/out" "$W/fasta.json"
 for input in "$W/reads.fq" "$W/reads.sam"; do
-    succeeds "$ADDER" eval --checkpoint "$W/fasta" --input "$input" --json --per-record "$W/reads.tsv"
+    succeeds "$ADDER" eval --checkpoint "$W/fasta" --input "$input" --json --per-record "$W/reads.tsv" --overwrite
     same "$W/out" "$W/fasta.json"
     same "$W/reads.tsv" "$W/fasta.tsv"
 done

@@ -126,7 +126,7 @@ refused 2 '--allow-n' "${any[@]}" --allow-n --out "$W/x.wav"
 refused 2 '--spectrogram' "${any[@]}" --spectrogram --out -
 refused 1 '--tokens 7: a sample .* is 2 tokens.*--tokens 8' \
     "$ADDER" generate --checkpoint "$W/pcm16" --tokens 7 --out "$W/x.wav"
-refused 1 'exists.*--overwrite' "${any[@]}" --out "$W/flat.wav"
+refused 1 'there already.*--overwrite' "${any[@]}" --out "$W/flat.wav"
 refused 1 'exists.*--overwrite' "${any[@]}" --out "$W/flat.a"
 succeeds "${any[@]}" --out "$W/flat.wav" --overwrite
 refused 1 'holds .*no generated clip' "${any[@]}" --out "$W/in" --overwrite

@@ -38,6 +38,23 @@ for keep in 0 1 9; do succeeds "$ADDER" "${short[@]}" --tile 32 --keep "$keep" -
 equal_runs "$W/keep0" "$W/keep1" 12
 equal_runs "$W/keep0" "$W/keep9" 12
 
+# From the weights of another run: the model is that run's, and an option of it that says otherwise an error.
+data=(--domain dna --input "$phage" --length 128 --batch 2)
+succeeds "$ADDER" train "${data[@]}" --mixer mamba1 --d-model 24 --layers 1 --d-state 4 --discretization zoh --untied-head \
+    --tokenizer kmer --kmer 2 --steps 3 --out "$W/base"
+succeeds "$ADDER" train "${data[@]}" --init "$W/base" --d-model 24 --dt-rank 2 --steps 2 --out "$W/next"
+logs "initial weights from $W/base/step-00000003"
+same "$(last "$W/base" 3)/config.json" "$(last "$W/next" 2)/config.json"
+succeeds "$ADDER" train --out "$W/next" --resume
+succeeds "$ADDER" plan --init "$W/base"
+says 'mamba1 d_model 24 layers 1 d_state 4'
+from=(train "${data[@]}" --init "$W/base" --out "$W/refused")
+refused 1 '--d-model: is 24 in .*base/step-00000003, got 32; hint: leave it out' "$ADDER" "${from[@]}" --d-model 32 --layers 2
+refused 1 '--mixer: is "mamba1" in' "$ADDER" "${from[@]}" --mixer mamba2
+fails_after_log 1 '--init .*: vocab_size is [0-9]+ there, [0-9]+ here; hint: --tokenizer' "$ADDER" "${from[@]}" --kmer 3
+refused 1 'a model of dna, not of audio' "$ADDER" train --domain audio --input "$phage" --init "$W/base" --out "$W/refused"
+[ -e "$W/refused" ] && wrong "a refused run left its folder"
+
 # A used folder.
 before=$(ls -lR --full-time "$W/a")
 refused 1 "$W/a: .*--resume.*--overwrite" "$ADDER" "${short[@]}" --out "$W/a"

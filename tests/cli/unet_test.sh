@@ -30,7 +30,7 @@ for mixers in mamba1,mamba1,mamba1 mamba1,mamba2,mamba2; do
 
     # Records do not depend on the batch, wherever in a group their prompts end.
     for prompt in A ACGTACG ACGTACGT ACGTACGTACGTACGTACGTA; do
-        generate=("$ADDER" generate --checkpoint "$run" --tokens 60 --seed 7 --num 5 --prompt $prompt)
+        generate=("$ADDER" generate --checkpoint "$run" --tokens 60 --seed 7 --num 5 --prompt $prompt --overwrite)
         succeeds "${generate[@]}" --out "$W/a.fa"
         sequences "$W/a.fa" | grep -vqE "^$prompt[ACGT]+$" && wrong "every record must begin with the prompt"
         for batch in 1 3; do
@@ -45,7 +45,7 @@ zcat "$phage" | sed -n '2,40p' | awk '{ print ">r" NR; print substr($0, 1, 5 + N
 succeeds "$ADDER" eval --checkpoint "$run" --input "$W/short.fa" --json --per-record "$W/together.tsv"
 awk '/^>/ { f = "'"$W"'/one-" substr($0, 2) ".fa" } { print > f }' "$W/short.fa"
 for k in 1 2 3 39; do
-    succeeds "$ADDER" eval --checkpoint "$run" --input "$W/one-r$k.fa" --json --per-record "$W/alone.tsv"
+    succeeds "$ADDER" eval --checkpoint "$run" --input "$W/one-r$k.fa" --json --per-record "$W/alone.tsv" --overwrite
     close "$(awk -v r="r$k" '$1 == r { print $3 }' "$W/together.tsv")" "$(awk 'NR == 2 { print $3 }' "$W/alone.tsv")" 1e-4
 done
 

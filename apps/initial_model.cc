@@ -1,0 +1,92 @@
+#include "apps/initial_model.h"
+
+#include <fmt/ranges.h>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/setup.h"
+#include "core/error.h"
+#include "train/checkpoint.h"
+
+namespace adder {
+
+namespace {
+
+cli::ModelOptions options_of(const ModelConfig& c) {
+    cli::ModelOptions o;
+    o.d_model = c.d_model;
+    o.layers = c.n_layer;
+    o.backbone = c.backbone;
+    o.expand = c.expand;
+    o.d_conv = c.d_conv;
+    o.ngroups = c.ngroups;
+    o.discretization = c.discretization == Discretization::zoh ? "zoh" : "euler";
+    o.untied_head = !c.tie_embeddings;
+    set_resolved(o, c);
+    return o;
+}
+
+// The model of the checkpoint with one option as it was given: the same where that says the same in other
+// words.
+void check_given(const Option& own, const cli::ModelOptions& theirs, const ModelConfig& config,
+                 const std::string& from) {
+    cli::ModelOptions changed = theirs;
+    OptionList list;
+    changed.add_to(list);
+    const Option* option = list.find(own.name);
+    const nlohmann::json was = to_json(*option);
+    set_from_json(*option, to_json(own), from);
+    std::string reason;
+    try {
+        if (to_json(model_config(changed, config.vocab_size)) ==
+            to_json(model_config(theirs, config.vocab_size)))
+            return;
+    } catch (const Error& e) {
+        reason = fmt::format(" ({})", e.what());
+    }
+    fail("--{}: is {} in {}, got {}{}; hint: leave it out, --init takes the model of the checkpoint",
+         own.name, was.dump(), from, to_json(own).dump(), reason);
+}
+
+}  // namespace
+
+void apply_initial_model(cli::TrainOptions& o, OptionList& list, const std::set<std::string>& given) {
+    if (o.model.init.empty()) return;
+    const std::string from = find_checkpoint(o.model.init, false);
+    const ModelConfig config = load_config(from);
+    if (config.is_classifier())
+        fail("--init {}: a classifier, not a model of sequences; hint: the model that it was made from",
+             from);
+    DataOptions data = data_options_of(from);
+    if (!o.data.domain.empty() && o.data.domain != data.domain)
+        fail("--init {}: a model of {}, not of {}", from, data.domain, o.data.domain);
+    cli::ModelOptions theirs = options_of(config);
+    OptionList taken, model;
+    theirs.add_to(model);
+    for (const Option& option : model.all()) {
+        if (option.name == "init") continue;
+        Option& own = *list.find(option.name);
+        if (given.count(option.name))
+            check_given(own, theirs, config, from);
+        else
+            set_from_json(own, to_json(option), from);
+    }
+    data.add_model_to(taken);
+    for (const Option& option : taken.all())
+        if (!given.count(option.name)) set_from_json(*list.find(option.name), to_json(option), from);
+}
+
+void check_initial_model(const std::string& checkpoint, const ModelConfig& config) {
+    const nlohmann::json was = to_json(load_config(checkpoint)).flatten(), now = to_json(config).flatten();
+    if (was == now) return;
+    for (const auto* side : {&was, &now})
+        for (const auto& [key, value] : side->items())
+            if (const auto other = side == &was ? now : was; !other.contains(key) || other.at(key) != value)
+                fail(
+                    "--init {}: {} is {} there, {} here; hint: --tokenizer and the options of the model "
+                    "decide it",
+                    checkpoint, key.substr(1), was.value(key, nlohmann::json()).dump(),
+                    now.value(key, nlohmann::json()).dump());
+}
+
+}  // namespace adder

@@ -1,0 +1,19 @@
+// --init: training that starts from the weights of a checkpoint.
+#pragma once
+#include <set>
+#include <string>
+
+#include "apps/train_options.h"
+#include "model/config.h"
+
+namespace adder {
+
+// Sets the options of the model, and those that decide its tokens, as in the checkpoint of --init (where
+// there is one), except those in `given`. Throws Error for a classifier, another domain, and the first given
+// option of the model that says otherwise.
+void apply_initial_model(cli::TrainOptions& options, OptionList& list, const std::set<std::string>& given);
+
+// Throws Error naming the first field in which the model of `checkpoint` is another one than `config`.
+void check_initial_model(const std::string& checkpoint, const ModelConfig& config);
+
+}  // namespace adder

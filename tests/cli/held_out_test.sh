@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# What is held out stays out: of training, whatever names a file, and of what a run is judged by.
+. "$(dirname "$0")/lib.sh"
+
+model=(--d-model 16 --layers 1 --d-state 8 --length 128 --batch 2 --steps 2)
+train=("$ADDER" train --domain dna "${model[@]}")
+mkdir "$W/two" "$W/other"
+zcat "$phage" | sed 's/^>.*/>a/' | head -n 200 >"$W/two/a.fa"
+{ echo '>b'; zcat "$phage" | tail -n 100; } >"$W/two/b.fa"
+cp "$W/two/a.fa" "$W/other/a.fa"
+
+# A held-out file in a folder of inputs is not read as one, by whatever name.
+ln -s "$W/two/b.fa" "$W/link.fa"
+for held in "$W/two/b.fa" "$W/link.fa" "$W/other/../two/b.fa"; do
+    succeeds "${train[@]}" --input "$W/two" --valid "$held" --out "$W/folder" --overwrite
+    logs 'b\.fa: held out by --valid, not read as an input'
+    grep -q '^warning: ' "$W/err" && wrong "nothing is shared"
+    succeeds "${train[@]}" --input "$W/two/a.fa" --valid "$held" --out "$W/file" --overwrite
+    same "$W/folder/step-00000002/model.safetensors" "$W/file/step-00000002/model.safetensors"
+done
+refused 1 'b\.fa: is given as --input and as --valid; hint: ' \
+    "${train[@]}" --input "$W/two/a.fa" --input "$W/two/b.fa" --valid "$W/link.fa" --out "$W/x"
+refused 1 'every file of --input is held out' "${train[@]}" --input "$W/other" --valid "$W/other" --out "$W/x"
+# The same letters in another file can only be told.
+sed 's/^>a/>copy/' "$W/two/a.fa" >"$W/copy.fa"
+succeeds "${train[@]}" --input "$W/two" --valid "$W/copy.fa" --out "$W/shared"
+logs '^warning: 1 held-out sequence is also among the inputs, a for one: '
+[ -e "$W/x" ] && wrong "a refused run left $W/x"
+
+# Sounds too: the file in the folder, and a copy of it.
+digits=$ADDER_SOURCE_DIR/datasets/data/fsdd held=$ADDER_SOURCE_DIR/datasets/data/fsdd/0_theo_0.wav
+hear=("$ADDER" train --domain audio "${model[@]}")
+succeeds "${hear[@]}" --input "$digits" --valid "$held" --out "$W/heard"
+logs 'input 1 files held out by --valid, not read as inputs'
+grep -q '^warning: .*held-out' "$W/err" && wrong "nothing is shared"
+refused 1 'is given as --input and as --valid' "${hear[@]}" --input "$held" --valid "$held" --out "$W/x"
+cp "$held" "$W/copy.wav"
+succeeds "${hear[@]}" --input "$digits" --valid "$W/copy.wav" --out "$W/told"
+logs '^warning: 1 held-out sequence is also among the inputs, 0_theo_0.wav for one: '
+finish
