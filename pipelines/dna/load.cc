@@ -104,8 +104,11 @@ class FastaRecords {
     int64_t n_short_ = 0, skipped_ = 0;
 };
 
-// Some records of a file that has an index; the others are not read.
-void read_indexed(const FastaIndex& index, const std::string& path, Reading& to) {
+// Some records of a file that has an index; the others are not read. False, with nothing added, where the
+// index turns out not to fit.
+bool read_indexed(const FastaIndex& index, const std::string& path, Reading& to) {
+    const size_t n_before = to.records.size();
+    const BaseCounts counts_before = to.counts;
     FastaRecords records(to);
     int64_t n_unread = 0;
     for (const FaiFile::Sequence& s : index.sequences()) {
@@ -113,10 +116,15 @@ void read_indexed(const FastaIndex& index, const std::string& path, Reading& to)
             ++n_unread;
             continue;
         }
-        index.read(s, 0, s.length, [&](std::string_view run) { records.add_run(run); });
+        if (!index.read(s, 0, s.length, [&](std::string_view run) { records.add_run(run); })) {
+            to.records.resize(n_before);
+            to.counts = counts_before;
+            return false;
+        }
         records.end_record(s.name, 0);
     }
     records.end_file(path, n_unread);
+    return true;
 }
 
 void read_fasta(InputFile file, Reading& to) {
@@ -124,7 +132,7 @@ void read_fasta(InputFile file, Reading& to) {
     if (read_filter(to.options).needs_qualities())
         to.warnings.push_back(path + ": FASTA has no qualities, so that no quality is asked of it");
     if (!to.only.empty())
-        if (const auto index = FastaIndex::of(path)) return read_indexed(*index, path, to);
+        if (const auto index = FastaIndex::of(path); index && read_indexed(*index, path, to)) return;
     FastaReader reader(std::move(file));
     FastaRecords records(to);
     std::unordered_set<std::string> names;
