@@ -270,7 +270,7 @@ void read(const std::vector<std::string>& inputs, const char* role, const DataOp
           StoredParts& parts) {
     BaseCounts total;
     const size_t first_record = data.records.size();
-    for (const std::string& file : sequence_inputs(inputs)) {
+    for (const std::string& file : sequence_inputs(inputs, &data.report)) {
         const size_t first = data.records.size(), first_held_out = parts.held_out.size();
         const auto first_file = static_cast<int32_t>(data.files.size());
         Reading reading{options.dna, options.only, data.records, parts};
