@@ -11,6 +11,7 @@
 #include "io/hdf5.h"
 #include "pipelines/dna/kmers.h"
 #include "pipelines/domain.h"
+#include "pipelines/record_names.h"
 
 namespace adder {
 
@@ -53,13 +54,9 @@ void for_sequences(const ProbeSequences& sequences, F f) {
         return;
     }
     const BedFile bed = read_bed(sequences.regions);
-    std::vector<std::string> names;
     std::vector<int64_t> lengths;
-    for (const TokenRecord& r : data.records) {
-        names.push_back(r.name);
-        lengths.push_back(static_cast<int64_t>(r.symbols.size()));
-    }
-    const std::vector<int64_t> records = locate(bed, names, lengths);
+    for (const TokenRecord& r : data.records) lengths.push_back(static_cast<int64_t>(r.symbols.size()));
+    const std::vector<int64_t> records = locate(bed, qualified_names(data.records, data.files), lengths);
     for (size_t i = 0; i < records.size(); ++i) {
         const Interval& region = bed.intervals[i];
         f(region.label(), std::span(data.records[static_cast<size_t>(records[i])].symbols)

@@ -97,23 +97,23 @@ std::unique_ptr<FastaIndex> FastaIndex::of(const std::string& fasta) {
     if (!is_fresh(fasta + ".fai", fasta)) build(fasta);
     if (!is_fresh(fasta + ".fai", fasta)) return nullptr;
     auto file = FaiFile::open(fasta, fasta + ".fai", fasta + ".gzi");
-    if (!file) return nullptr;
+    if (!file || !file->accounts_for_all()) return nullptr;
     return std::unique_ptr<FastaIndex>(new FastaIndex(fasta, std::move(file)));
 }
 
-void FastaIndex::read(const FaiFile::Sequence& sequence, int64_t begin, int64_t end,
+bool FastaIndex::read(const FaiFile::Sequence& sequence, int64_t begin, int64_t end,
                       const std::function<void(std::string_view)>& on_run) const {
     if (begin < 0 || begin > end || end > sequence.length)
         fail("[fasta] {}: {}:{}-{} is outside of the sequence, which has {} letters", fasta_, sequence.name, begin, end,
              sequence.length);
     std::string letters;
     for (int64_t at = begin; at < end; at += kRun) {
-        const bool read = file_->fetch(sequence.name, at, std::min(kRun, end - at), letters);
-        if (!read || !std::all_of(letters.begin(), letters.end(), [](unsigned char c) { return std::isalpha(c); }))
-            fail("[fasta] {}: {} from letter {} on: the index {}.fai does not fit the file; hint: remove it", fasta_,
-                 sequence.name, at + 1, fasta_);
+        if (!file_->fetch(sequence.name, at, std::min(kRun, end - at), letters)) return false;
+        if (!std::all_of(letters.begin(), letters.end(), [](unsigned char c) { return std::isalpha(c); }))
+            return false;
         on_run(letters);
     }
+    return true;
 }
 
 }  // namespace adder

@@ -7,10 +7,12 @@
 #include <htslib/hfile.h>
 #include <htslib/hts.h>
 #include <htslib/hts_log.h>
+#include <htslib/kstring.h>
 #include <htslib/sam.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -18,6 +20,7 @@
 #include <fstream>
 #include <limits>
 #include <system_error>
+#include <unordered_set>
 #include <utility>
 
 #include "core/error.h"
@@ -145,9 +148,60 @@ InputFile::Block InputFile::next_block() {
     return impl_->read_block();
 }
 
+namespace {
+
+// A line of a .fai: where the letters of a sequence stand in the (uncompressed) file.
+struct FaiRow {
+    FaiFile::Sequence sequence;
+    int64_t offset = 0, line_letters = 0, line_bytes = 0;
+    // Behind the last letter.
+    int64_t end() const {
+        if (sequence.length <= 0 || line_letters <= 0) return offset;
+        const int64_t last = sequence.length - 1;
+        return offset + last / line_letters * line_bytes + last % line_letters + 1;
+    }
+};
+
+struct Line {
+    kstring_t text = KS_INITIALIZE;
+    Line() = default;
+    ~Line() { ks_free(&text); }
+    Line(const Line&) = delete;
+    Line& operator=(const Line&) = delete;
+};
+
+// The next line that is not blank; empty at the end of the file.
+std::string_view next_line(BGZF* file, Line& line) {
+    while (bgzf_getline(file, '\n', &line.text) >= 0) {
+        const std::string_view text(ks_str(&line.text), ks_len(&line.text));
+        if (text.find_first_not_of(" \t\r") != text.npos) return text;
+    }
+    return {};
+}
+
+bool is_header_of(std::string_view line, const std::string& name) {
+    if (!line.starts_with('>')) return false;
+    line.remove_prefix(std::min(line.find_first_not_of(" \t", 1), line.size()));
+    return line.substr(0, line.find_first_of(" \t\r")) == name;
+}
+
+}  // namespace
+
 struct FaiFile::Impl {
     FaidxPtr fai;
-    std::string path;
+    std::string fasta, path, gzi;
+
+    std::vector<FaiRow> rows() const {
+        // Lengths past 2^31 are not to be had from every htslib.
+        std::vector<FaiRow> all;
+        std::ifstream lines(path);
+        for (FaiRow r; std::getline(lines, r.sequence.name, '\t') &&
+                       lines >> r.sequence.length >> r.offset >> r.line_letters >> r.line_bytes;) {
+            lines.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+            all.push_back(r);
+        }
+        return all;
+    }
 };
 
 FaiFile::FaiFile(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -162,18 +216,32 @@ std::unique_ptr<FaiFile> FaiFile::open(const std::string& fasta, const std::stri
     hts_set_log_level(HTS_LOG_OFF);
     FaidxPtr opened(fai_load3(fasta.c_str(), fai.c_str(), gzi.c_str(), 0));
     if (!opened) return nullptr;
-    return std::unique_ptr<FaiFile>(new FaiFile(std::make_unique<Impl>(Impl{std::move(opened), fai})));
+    return std::unique_ptr<FaiFile>(
+        new FaiFile(std::make_unique<Impl>(Impl{std::move(opened), fasta, fai, gzi})));
 }
 
 std::vector<FaiFile::Sequence> FaiFile::sequences() const {
-    // Lengths past 2^31 are not to be had from every htslib.
     std::vector<Sequence> all;
-    std::ifstream lines(impl_->path);
-    for (Sequence s; std::getline(lines, s.name, '\t') && lines >> s.length;) {
-        lines.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
-        all.push_back(s);
-    }
+    for (FaiRow& r : impl_->rows()) all.push_back(std::move(r.sequence));
     return all;
+}
+
+bool FaiFile::accounts_for_all() const {
+    const BgzfPtr file(bgzf_open(impl_->fasta.c_str(), "r"));
+    if (!file) return false;
+    const bool is_bgzip = bgzf_compression(file.get()) == bgzf;
+    if (is_bgzip && bgzf_index_load(file.get(), impl_->gzi.c_str(), nullptr) < 0) return false;
+    std::unordered_set<std::string> names;
+    Line line;
+    for (const FaiRow& r : impl_->rows()) {
+        if (!names.insert(r.sequence.name).second ||
+            !is_header_of(next_line(file.get(), line), r.sequence.name) ||
+            bgzf_utell(file.get()) != r.offset || bgzf_useek(file.get(), r.end(), SEEK_SET) < 0)
+            return false;
+        const int next = bgzf_peek(file.get());
+        if (next >= 0 && next != '\n' && next != '\r') return false;
+    }
+    return next_line(file.get(), line).empty();
 }
 
 bool FaiFile::fetch(const std::string& name, int64_t begin, int64_t n, std::string& letters) const {

@@ -57,6 +57,10 @@ class FaiFile {
     ~FaiFile();
 
     std::vector<Sequence> sequences() const;  // in the order of the file
+    // Whether the file is what the index says, as far as its headers show: each name once, and beside the
+    // lines of the sequences nothing but their headers. samtools leaves out what has the name of an earlier
+    // record. Reads the headers alone.
+    bool accounts_for_all() const;
     // Letters [begin, begin + n) of a sequence; false where the file does not give so many.
     bool fetch(const std::string& name, int64_t begin, int64_t n, std::string& letters) const;
 

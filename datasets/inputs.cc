@@ -1,5 +1,7 @@
 #include "datasets/inputs.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -36,8 +38,10 @@ enum class Content { genome, reads, other };
 Content content_of(const fs::path& path) {
     constexpr std::array<std::string_view, 6> kFasta{".fa", ".fasta", ".fna", ".ffn", ".fas", ".fsa"};
     constexpr std::array<std::string_view, 5> kReads{".fq", ".fastq", ".sam", ".bam", ".cram"};
+    // What cannot be decompressed here is an error where it is read, not left out.
+    constexpr std::array<std::string_view, 6> kCompressed{".gz", ".bgz", ".bz2", ".xz", ".zst", ".zip"};
     std::string suffix = lower_extension(path);
-    if (suffix == ".gz" || suffix == ".bgz") suffix = lower_extension(path.stem());
+    if (is_one_of(suffix, kCompressed)) suffix = lower_extension(path.stem());
     if (suffix == ".faa") return Content::other;
     if (is_one_of(suffix, kFasta)) return Content::genome;
     if (is_one_of(suffix, kReads)) return Content::reads;
@@ -51,15 +55,45 @@ Content content_of(const fs::path& path) {
     return Content::other;
 }
 
-std::vector<std::string> files_in(const std::string& folder) {
+bool is_index(const fs::path& path) {
+    constexpr std::array<std::string_view, 6> kIndexes{".fai", ".gzi", ".bai", ".csi", ".crai", ".tbi"};
+    return is_one_of(lower_extension(path), kIndexes);
+}
+
+// "2 files (a.txt, b.md)"
+std::string counted(std::vector<std::string> names, const char* what) {
+    constexpr size_t kShown = 5;
+    std::sort(names.begin(), names.end());
+    const size_t n = names.size();
+    names.resize(std::min(n, kShown));
+    return fmt::format("{} {}{} ({}{})", n, what, n == 1 ? "" : "s", fmt::join(names, ", "),
+                       n > kShown ? ", ..." : "");
+}
+
+// What a folder holds beside the files that are read.
+struct LeftOut {
+    std::vector<std::string> files, folders;
+    std::string text() const {
+        if (files.empty() || folders.empty())
+            return files.empty() ? counted(folders, "subfolder") : counted(files, "file");
+        return counted(files, "file") + ", " + counted(folders, "subfolder");
+    }
+};
+
+std::vector<std::string> files_in(const std::string& folder, LeftOut& left_out) {
     std::vector<std::string> files, reads;
     std::error_code reason;
     for (fs::directory_iterator it(folder, reason), end; !reason && it != end; it.increment(reason)) {
         std::error_code unreadable;
-        if (!it->is_regular_file(unreadable) || it->path().filename().string().front() == '.') continue;
+        const std::string name = it->path().filename().string();
+        if (name.front() == '.') continue;
+        if (it->is_directory(unreadable)) left_out.folders.push_back(name);
+        if (!it->is_regular_file(unreadable)) continue;
         const Content content = content_of(it->path());
         if (content != Content::other)
             (content == Content::reads ? reads : files).push_back(it->path().string());
+        else if (!is_index(it->path()))
+            left_out.files.push_back(name);
     }
     if (reason) fail("[input] {}: {}; hint: check the permissions", folder, reason.message());
     if (files.empty() && reads.empty()) {
@@ -83,7 +117,8 @@ std::vector<std::string> files_in(const std::string& folder) {
 
 }  // namespace
 
-std::vector<std::string> sequence_inputs(std::span<const std::string> values) {
+std::vector<std::string> sequence_inputs(std::span<const std::string> values,
+                                         std::vector<std::string>* notes) {
     if (values.empty()) fail("[input] nothing to read; hint: give --input FILE");
     std::vector<std::string> files;
     std::set<std::string> seen;
@@ -94,14 +129,17 @@ std::vector<std::string> sequence_inputs(std::span<const std::string> values) {
             fail("[input] {}: {}; hint: check the path", value,
                  reason ? reason.message() : std::string("No such file or directory"));
         }
+        LeftOut left_out;
         for (std::string& file :
-             fs::is_directory(status) ? files_in(value) : std::vector<std::string>{value}) {
+             fs::is_directory(status) ? files_in(value, left_out) : std::vector<std::string>{value}) {
             const std::string canonical = file == "-" ? file : fs::weakly_canonical(file, reason).string();
             if (!seen.insert(canonical).second) {
                 fail("[input] {}: given twice; hint: name each input once", file);
             }
             files.push_back(std::move(file));
         }
+        if (notes && !(left_out.files.empty() && left_out.folders.empty()))
+            notes->push_back(fmt::format("left out in {}: {}", value, left_out.text()));
     }
     return files;
 }

@@ -116,6 +116,21 @@ std::string with_examples(const std::vector<std::string>& names) {
     return fmt::format("{} ({}{})", names.size(), fmt::join(first, ", "), names.size() > kExamples ? ", ..." : "");
 }
 
+// Throws for the first row whose name is, behind "file:", the name of several.
+void refuse_ambiguous(const LabelTable& labels, const std::vector<char>& used,
+                      std::span<const std::string> names, std::string_view source) {
+    std::unordered_map<std::string_view, std::vector<std::string>> bare;
+    for (const std::string_view name : names)
+        for (size_t colon = name.find(':'); colon != name.npos; colon = name.find(':', colon + 1))
+            bare[name.substr(colon + 1)].emplace_back(name);
+    for (size_t i = 0; i < used.size(); ++i) {
+        const auto at = bare.find(labels.rows[i].name);
+        if (used[i] || at == bare.end() || at->second.size() < 2) continue;
+        fail("[labels] {}: line {}: '{}' is the name of several records of {}: {}; hint: write file:name",
+             labels.path, labels.rows[i].line, labels.rows[i].name, source, with_examples(at->second));
+    }
+}
+
 }  // namespace
 
 LabelTable read_labels(const std::string& path, const std::string& group_column) {
@@ -197,6 +212,7 @@ std::vector<int64_t> match_labels(const LabelTable& labels, std::span<const std:
     if (!twice.empty())
         fail("[labels] {}: names that stand more than once: {}; hint: rename them", source, with_examples(twice));
     if (without_label.empty() && without_example.empty()) return rows;
+    refuse_ambiguous(labels, used, names, source);
     std::string text;
     if (!without_label.empty())
         text += fmt::format("; not in {}: {} of {}", labels.path, with_examples(without_label), names.size());

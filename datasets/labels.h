@@ -56,8 +56,9 @@ Manifest read_manifest(const std::string& path, bool need_labels, const std::str
 // The different labels, sorted by their bytes: class i is the i-th.
 std::vector<std::string> classes_of(std::span<const std::string> labels);
 
-// For each of `names` the row of the table with that name. One Error when names stand twice, lack a label, or labels
-// lack a name: with counts and the first few of each. `source` says where the names are from, for the message.
+// For each of `names` the row of the table with that name. One Error when names stand twice, lack a label, or
+// labels lack a name: with counts and the first few of each; or when a row's name is that of several files'
+// records. `source` says where the names are from, for the message.
 std::vector<int64_t> match_labels(const LabelTable& labels, std::span<const std::string> names,
                                   std::string_view source);
 

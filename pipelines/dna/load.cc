@@ -106,8 +106,11 @@ class FastaRecords {
     int64_t n_short_ = 0, skipped_ = 0;
 };
 
-// Some records of a file that has an index; the others are not read.
-void read_indexed(const FastaIndex& index, const std::string& path, Reading& to) {
+// Some records of a file that has an index; the others are not read. False, with nothing added, where the
+// index turns out not to fit.
+bool read_indexed(const FastaIndex& index, const std::string& path, Reading& to) {
+    const size_t n_before = to.records.size();
+    const BaseCounts counts_before = to.counts;
     FastaRecords records(to);
     int64_t n_unread = 0;
     for (const FaiFile::Sequence& s : index.sequences()) {
@@ -115,10 +118,15 @@ void read_indexed(const FastaIndex& index, const std::string& path, Reading& to)
             ++n_unread;
             continue;
         }
-        index.read(s, 0, s.length, [&](std::string_view run) { records.add_run(run); });
+        if (!index.read(s, 0, s.length, [&](std::string_view run) { records.add_run(run); })) {
+            to.records.resize(n_before);
+            to.counts = counts_before;
+            return false;
+        }
         records.end_record(s.name, 0);
     }
     records.end_file(path, n_unread);
+    return true;
 }
 
 void read_fasta(InputFile file, Reading& to) {
@@ -126,7 +134,7 @@ void read_fasta(InputFile file, Reading& to) {
     if (read_filter(to.options).needs_qualities())
         to.warnings.push_back(path + ": FASTA has no qualities, so that no quality is asked of it");
     if (!to.only.empty())
-        if (const auto index = FastaIndex::of(path)) return read_indexed(*index, path, to);
+        if (const auto index = FastaIndex::of(path); index && read_indexed(*index, path, to)) return;
     FastaReader reader(std::move(file));
     FastaRecords records(to);
     std::unordered_set<std::string> names;
@@ -263,7 +271,7 @@ void report_bases(const char* role, const BaseCounts& total, const DnaOptions& o
 std::vector<std::string> files_of(const std::vector<std::string>& inputs, const HeldOutFiles& held_out, Dataset& data) {
     std::set<std::string> named;
     for (const std::string& input : inputs) named.insert(canonical_file(input));
-    std::vector<std::string> files = sequence_inputs(inputs);
+    std::vector<std::string> files = sequence_inputs(inputs, &data.report);
     std::erase_if(files, [&](const std::string& file) {
         if (!held_out.leaves_out(file, named.count(canonical_file(file)) > 0)) return false;
         data.report.push_back(fmt::format("input {}: held out by --valid, not read as an input", file));
@@ -319,7 +327,7 @@ void report_parts(const Split& split, Dataset& data) {
 void read_held_out(const DataOptions& options, Dataset& data, StoredParts& parts) {
     StoredParts none;
     std::vector<TokenRecord> inputs = std::exchange(data.records, {});
-    read(sequence_inputs(options.valid), "held-out input", options, data, none);
+    read(sequence_inputs(options.valid, &data.report), "held-out input", options, data, none);
     if (!none.split_by.empty())
         fail("[split] {}: holds parts of its own, so that it cannot be held out; hint: prepare it without a split",
              none.split_by);

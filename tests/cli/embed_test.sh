@@ -36,6 +36,19 @@ printf '# two\n%s\t10\t40\tsecond\t0\t-\n%s\t0\t20\r\n%s\t10\t40\n' "$name" "$na
 embed "$W/regions.h5" --regions "$W/r.bed" --rc concat
 says '^3 embeddings'
 gzip -k "$W/r.bed"
+# Beside an index of another program, which counts gaps and names one record of a name: what the file itself says.
+printf '>c\nACGT-ACGTACGT\n>d\nACGTACGT\n' >"$W/gap.fa"
+printf 'c\t13\t3\t13\t14\nd\t8\t20\t8\t9\n' >"$W/gap.fa.fai"
+printf 'c\t0\t12\n' >"$W/c.bed"
+printf '>c\nACGTACGTACGT\n' >"$W/no_gap.fa"
+for f in gap no_gap; do
+    succeeds "$ADDER" embed --checkpoint "$run" --input "$W/$f.fa" --regions "$W/c.bed" --out "$W/$f.h5"
+done
+same "$W/gap.h5" "$W/no_gap.h5"
+printf '>c\nACGTACGTACGT\n>c\nACGTACGT\n' >"$W/twice.fa"
+printf 'c\t12\t3\t12\t13\n' >"$W/twice.fa.fai"
+refused 1 'twice\.fa: two records are called c' \
+    "$ADDER" embed --checkpoint "$run" --input "$W/twice.fa" --regions "$W/c.bed" --out "$W/x.h5"
 embed "$W/regions_gz.h5" --regions "$W/r.bed.gz" --rc concat
 same "$W/regions.h5" "$W/regions_gz.h5"
 

@@ -31,6 +31,16 @@ for name in empty.fa garbage.fa no_header.fa; do
     [ -e "$W/new.fa" ] && wrong "a refused generation left $W/new.fa"
 done
 
+# What stands beside the sequences of a folder is said; sequences that cannot be read there are an error.
+mkdir -p "$W/folder/more"
+printf '>a\nACGTACGT\n' >"$W/folder/a.fa"
+printf 'text\n' >"$W/folder/notes.txt"
+succeeds "$ADDER" eval --checkpoint "$W/run" --input "$W/folder"
+logs "^left out in $W/folder: 1 file \(notes.txt\), 1 subfolder \(more\)$"
+printf '\3757zXZ\0' >"$W/folder/b.fa.xz"
+refused 1 "b\.fa\.xz: is compressed with xz, not FASTA; hint: decompress it: unxz" \
+    "$ADDER" eval --checkpoint "$W/run" --input "$W/folder"
+
 # Nothing to learn from.
 printf '>a\nNNNNNNNN\n' >"$bad/only_n.fa"
 fails_after_log 1 'nothing to score|only_n' "$ADDER" eval --checkpoint "$W/run" --input "$bad/only_n.fa"

@@ -50,6 +50,28 @@ refused 1 'no column .species.' probe --labels "$W/families.tsv" --group species
 sed 's/family/group/' "$W/families.tsv" >"$W/group.tsv"
 succeeds probe --labels "$W/group.tsv"
 says '154 groups kept whole'
+# A name that two files have is asked for as file:name, and then found, in a BED and in a table alike.
+mkdir "$W/two"
+for f in one two; do gzip -dc "$phage" >"$W/two/$f.fa"; done
+run=$ADDER_SOURCE_DIR/tests/golden/mamba2
+printf 'name\tlabel\n' | tee "$W/bare.tsv" >"$W/qualified.tsv"
+printf '%s\tx\n' "$contig" >>"$W/bare.tsv"
+for f in one two; do
+    for i in 0 1 2 3 4 5 6 7; do
+        printf '%s.fa:%s\t%d00\t%d99\t%s%d\n' $f "$contig" $i $i $f $i >>"$W/two.bed"
+        printf '%s%d\t%d\n' $f $i $((i % 2)) >>"$W/qualified.tsv"
+    done
+done
+succeeds "$ADDER" embed --checkpoint "$run" --input "$W/two" --regions "$W/two.bed" --out "$W/two.h5"
+succeeds "$ADDER" probe --embeddings "$W/two.h5" --labels "$W/qualified.tsv" --folds 2 --sequences "$W/two" \
+    --regions "$W/two.bed" --max-k 1
+sed -i '/two.fa/d' "$W/two.bed"
+sed -i '/two/d' "$W/qualified.tsv"
+succeeds "$ADDER" embed --checkpoint "$run" --input "$W/two/one.fa" --regions "$W/two.bed" --out "$W/two.h5" --overwrite
+succeeds "$ADDER" probe --embeddings "$W/two.h5" --labels "$W/qualified.tsv" --folds 2 --sequences "$W/two/one.fa" \
+    --regions "$W/two.bed" --max-k 1
+fails_after_log 1 "bare\.tsv: line 2: '$contig' is the name of several records of the input: 2 .*write file:name" \
+    "$ADDER" finetune --checkpoint "$run" --input "$W/two" --labels "$W/bare.tsv" --out "$W/classes"
 # A given split that divides a group.
 awk -F'\t' 'BEGIN { OFS = FS } NR > 1 && $1 == "s239" { $4 = "g0" } { print }' "$tsv" >"$W/divided.tsv"
 refused 1 "divided.tsv: .*'g0'.*train.*test" probe --labels "$W/divided.tsv" --group family

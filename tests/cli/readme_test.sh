@@ -31,6 +31,9 @@ succeeds bash -eu both.sh
 for file in run/generated.fa windows.h5 run/report.html classes/confusion.svg classes.tsv more/metrics.jsonl genomes.h5; do
     [ -s "$file" ] || wrong "$file is missing or empty"
 done
+grep -q 'context model of order 12' run/report.html || wrong "the report shows no evaluation"
+grep -qE '[1-6]-mer counts' run/report.html || wrong "the report shows no probe"
+grep -q 'sample_0 seed=1' run/report.html || wrong "the report shows no generated DNA"
 [ "$(wc -l <classes.tsv)" -eq 61 ] || wrong "classes.tsv has not a line a record"
 
 # Speech: the three commands say what the page says that they do.

@@ -35,6 +35,35 @@ TEST(Inputs, a_folder_stands_for_its_fasta_files_in_order) {
     EXPECT_THAT(sequence_inputs(two), ElementsAre(w.path("readme.md"), "-", w.path("b.fa")));
 }
 
+TEST(Inputs, what_a_folder_holds_beside_is_said) {
+    Scratch w;
+    w.put("a.fa", ">b\nA\n");
+    w.put("a.fa.fai", "b\t1\t3\t1\t2\n");
+    w.put(".hidden", "text");
+    const std::vector<std::string> folder{w.folder()};
+    std::vector<std::string> notes;
+    sequence_inputs(folder, &notes);
+    EXPECT_TRUE(notes.empty());
+    w.put("readme.md", "text");
+    sequence_inputs(folder, &notes);
+    w.put("protein.faa.gz", "");
+    std::filesystem::create_directory(w.path("more"));
+    sequence_inputs(folder, &notes);
+    EXPECT_THAT(notes, ElementsAre("left out in " + w.folder() + ": 1 file (readme.md)",
+                                   "left out in " + w.folder() +
+                                       ": 2 files (protein.faa.gz, readme.md), 1 subfolder (more)"));
+}
+
+// So that the reader says how to decompress it, as where it is named.
+TEST(Inputs, sequences_in_another_compression_are_not_left_out) {
+    for (const char* name : {"a.fa.bz2", "a.FASTA.xz", "a.fna.zst", "a.fq.bz2", "a.fastq.zip"}) {
+        Scratch w;
+        const std::vector<std::string> folder{w.folder()};
+        w.put(name, "BZh9");
+        EXPECT_THAT(sequence_inputs(folder), ElementsAre(w.path(name)));
+    }
+}
+
 TEST(Inputs, a_folder_stands_for_its_reads_too_but_not_for_a_mixture) {
     Scratch w;
     w.put("b.fastq", "");

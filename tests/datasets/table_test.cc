@@ -150,6 +150,13 @@ TEST(Labels, every_name_needs_its_label_and_every_label_its_name) {
                     match_labels(t, std::vector<std::string>{"a", "b", "c", "d", "a"}, "e.h5");
                 }),
                 HasSubstr("more than once: 1 (a)"));
+    EXPECT_THAT(
+        error_of([&] {
+            match_labels(t, std::vector<std::string>{"a", "x.fa:b", "y.fa:b", "c", "d"}, "the input");
+        }),
+        AllOf(HasSubstr(
+                  "labels.tsv: line 3: 'b' is the name of several records of the input: 2 (x.fa:b, y.fa:b)"),
+              HasSubstr("write file:name")));
 }
 
 TEST(Manifest, files_and_sequences_have_names_parts_and_labels) {
