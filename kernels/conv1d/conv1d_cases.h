@@ -42,6 +42,8 @@ struct Conv1dProblem {
             {kBench, 4, 1024, 1024, 4, true, true, true, true},
             {kBenchCuda, 1, 1 << 20, 512, 4, true, true, false, false},
             {kBenchCuda, 8, 4096, 2048, 4, true, true, false, false},
+            {kBenchCuda, 1, 1, 512, 4, true, true, false, true},
+            {kBenchCuda, 64, 1, 512, 4, true, true, false, true},
         };
         return all;
     }

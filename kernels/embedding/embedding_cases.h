@@ -40,6 +40,7 @@ struct EmbeddingProblem {
             {kBench, 8, 1024, 16, 512},
             {kBenchCuda, 1, 1 << 20, 16, 256},
             {kBenchCuda, 16, 2048, 256, 768},
+            {kBenchCuda, 64, 1, 16, 256},
         };
         return all;
     }

@@ -38,6 +38,8 @@ struct GatedNormProblem {
             {kBench, 1, 4096, 1024, 8},
             {kBenchCuda, 1, 1 << 20, 512, 1},
             {kBenchCuda, 16, 2048, 1536, 1},
+            {kBenchCuda, 1, 1, 512, 1},
+            {kBenchCuda, 64, 1, 512, 1},
         };
         return all;
     }

@@ -52,6 +52,9 @@ struct LinearProblem {
             {kBenchCuda, 16, 2048, 768, 3072, false},
             {kBenchCuda, 16, 2048, 768, 3352, false},
             {kBenchCuda, 16, 2048, 1536, 768, false},
+            {kBenchCuda, 1, 1, 256, 1024, false},
+            {kBenchCuda, 64, 1, 256, 1024, false},
+            {kBenchCuda, 1, 1, 256, 16, false},
         };
         return all;
     }

@@ -38,6 +38,8 @@ struct NormProblem {
             {kBench, 1, 4096, 768, true},
             {kBenchCuda, 1, 1 << 20, 256, true},
             {kBenchCuda, 16, 2048, 768, true},
+            {kBenchCuda, 1, 1, 256, true},
+            {kBenchCuda, 64, 1, 256, true},
         };
         return all;
     }

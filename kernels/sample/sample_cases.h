@@ -39,6 +39,10 @@ struct SampleProblem {
             {kTest, 3, 4201, 1, 0, 0},
             {kBench, 1, 256, 1, 0, 0},
             {kBench, 64, 256, 0.9, 40, 0.95},
+            {kBenchCuda, 1, 16, 1, 0, 0},
+            {kBenchCuda, 64, 16, 1, 0, 0},
+            {kBenchCuda, 64, 256, 0.9, 40, 0.95},
+            {kBenchCuda, 64, 65536, 1, 0, 0.95},
         };
         return all;
     }

@@ -49,6 +49,8 @@ struct ScanProblem {
             {kBenchCuda, 8, 8192, 512, 16, kGate},
             {kBenchCuda, 1, 131072, 512, 16, kGate},
             {kBenchCuda, 1, 1 << 20, 512, 16, kGate},
+            {kBenchCuda, 1, 1, 512, 16, kGate | kState},
+            {kBenchCuda, 64, 1, 512, 16, kGate | kState},
         };
         return all;
     }

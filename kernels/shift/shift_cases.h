@@ -32,6 +32,7 @@ struct ShiftProblem {
             {kTest, 1, 3000, 17, false, false},
             {kBench, 1, 8192, 128, true, true},
             {kBenchCuda, 1, 1 << 18, 256, true, true},
+            {kBenchCuda, 64, 1, 256, false, true},
         };
         return all;
     }

@@ -62,6 +62,8 @@ struct SsdCases {
             {kBenchCuda, 1, 1 << 20, 8, 64, 128, 1, false, false, false},
             {kBenchCuda, 1, 131072, 8, 64, 64, 1, false, false, false},
             {kBenchCuda, 1, 1 << 20, 16, 64, 64, 1, false, false, false},
+            {kBenchCuda, 1, 1, 8, 64, 128, 1, true, false, false},
+            {kBenchCuda, 64, 1, 8, 64, 128, 1, true, false, false},
         };
         return all;
     }
