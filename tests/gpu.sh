@@ -76,7 +76,7 @@ absent() { [ -n "$allow_skip" ] && echo skip || echo MISS; }
 # want PART BINARY: whether it is there; else a row says that it is not.
 want() {
     [ -x "$2" ] && return
-    row "$(absent)" "$1" "$(basename "$2")" "missing in $(dirname "$2"); hint: ./adder.sh test cuda builds it"
+    row "$(absent)" "$1" "$(basename "$2")" "missing in $(dirname "$2"); hint: ./adder.sh test cuda; portable: cmake --build build/portable --target ops_test"
     return 1
 }
 # verdict CONDITION: of an awk expression
