@@ -30,7 +30,8 @@ usage: ./adder.sh COMMAND
                 toolkit (nvcc, 12.0 or newer) and builds for the GPU of this machine, without one for an H100 or H200
   demo          build, then train on the genome of E. coli, evaluate on its last 20 %, generate DNA, tell coding from
                 intergenic windows, train a small model of speech, and write a report
-  test          build everything with warnings as errors and run the tests
+  test [cuda]   build everything with warnings as errors and run the tests; cuda: what needs a GPU, in build/cuda, from
+                which tests/gpu.sh then checks and times the rest
   help          this text
 TEXT
 }
@@ -301,10 +302,12 @@ demo() {
 # ---- test ----
 
 run_tests() {
+    local preset=${1:-ci} cuda_flags=() only=()
+    [ "$preset" != cuda ] || { cuda_options; only=(-L gpu); }
     install_missing $libraries $test_libraries
-    configure ci -DADDER_TESTS=ON
-    cmake --build build/ci "$(jobs_flag)" >&2
-    ctest --test-dir build/ci --output-on-failure "$(jobs_flag)"
+    configure "$preset" -DADDER_TESTS=ON "${cuda_flags[@]}"
+    cmake --build "build/$preset" "$(jobs_flag)" >&2
+    ctest --test-dir "build/$preset" --output-on-failure "$(jobs_flag)" "${only[@]}"
 }
 
 case ${1:-help}${2:+ $2} in
@@ -312,6 +315,7 @@ case ${1:-help}${2:+ $2} in
     "build cuda") build_binary cuda; echo build/cuda/adder ;;
     demo) demo ;;
     test) run_tests ;;
+    "test cuda") run_tests cuda ;;
     help | --help | -h) usage ;;
     *) usage >&2; exit 2 ;;
 esac

@@ -6,6 +6,8 @@
 
 #include "apps/model_bench.h"
 #include "model/model.h"
+#include "pipelines/domain.h"
+#include "pipelines/windows.h"
 #include "train/batch_feed.h"
 
 namespace adder {
@@ -29,6 +31,18 @@ class BenchTokens {
 
   private:
     std::vector<Batch> batches_;
+};
+
+// Batches of (B,L) from contigs of at least this length, made up, drawn as training draws them.
+class BenchWindows {
+  public:
+    BenchWindows(int64_t B, int64_t L, int64_t contig_length);
+    void fill(int64_t step, Batch& batch) const { sampler_.fill(step, 0, batch); }
+
+  private:
+    std::vector<TokenRecord> records_;
+    std::unique_ptr<const Tokenizer> tokenizer_;
+    WindowSampler sampler_;
 };
 
 using BenchClock = std::chrono::steady_clock;

@@ -53,7 +53,10 @@ Json model_row(const ModelCase& c, const ModelTiming& t) {
     row["median_ms"] = t.median_ms;
     row["runs"] = t.runs;
     if (t.memory_bytes > 0) row["peak_GB"] = 1e-9 * static_cast<double>(t.memory_bytes);
-    if (t.idle_pct >= 0) row["idle_pct"] = t.idle_pct;
+    if (t.idle_pct >= 0) {
+        row["idle_pct"] = t.idle_pct;
+        row["idle_steps"] = t.idle_steps;
+    }
     if (t.parity >= 0) {
         row["parity_max_rel"] = t.parity;
         row["parity_steps"] = t.parity_steps;
@@ -133,6 +136,7 @@ void run_bench(App& app, const std::vector<std::string>& args) {
         fail("bench: {} rows failed or differ from f32 by more than {}: {}", problems.size(), kParity,
              fmt::join(problems, "; "));
     }
+    if (text.empty() && o.filter.empty()) fail("bench: {} has no timed case on {}", o.op, machine.device);
     if (text.empty())
         fail("bench: no case of {} on {} has '{}' in its name; hint: leave --filter out", o.op, machine.device, o.filter);
     app.results = o.json ? std::move(text) : head + text;

@@ -36,26 +36,32 @@ Json row_of(const OpCase& c, DType storage, const BenchMachine& machine, const O
     row["bwd_ms"] = t.backward.best_ms;
     row["ref_ms"] = nullptr;
     if (!machine.gpu) row["ref_ms"] = t.ref_forward.best_ms + t.ref_backward.best_ms;
-    row["bytes"] = t.cost_forward.bytes + t.cost_backward.bytes;
-    row["flops"] = t.cost_forward.flops + t.cost_backward.flops;
+    row["bytes"] = t.cost_forward.bytes + t.cost_backward.bytes + t.cost_step.bytes;
+    row["flops"] = t.cost_forward.flops + t.cost_backward.flops + t.cost_step.flops;
     row["fwd_median_ms"] = t.forward.median_ms;
     row["bwd_median_ms"] = t.backward.median_ms;
     row["fwd_bytes"] = t.cost_forward.bytes;
     row["fwd_flops"] = t.cost_forward.flops;
-    if (!machine.gpu) add_reference(row, t);
+    if (!machine.gpu) {
+        add_reference(row, t);
+    } else if (t.step.best_ms > 0) {
+        row["step_ms"] = t.step.best_ms;
+        row["step_median_ms"] = t.step.median_ms;
+    }
     return row;
 }
 
-// Both passes of `floor` milliseconds at least: percent of what the GPU could do.
+// A pass of `floor` milliseconds at least: percent of what the GPU could do.
 double percent(double floor, double ms) { return ms > 0 ? 100 * floor / ms : 0; }
 
 void add_floor(Json& row, const OpTiming& t, const GpuLimits& limits) {
-    const double ms = t.forward.best_ms + t.backward.best_ms;
+    const double ms = t.forward.best_ms + t.backward.best_ms + t.step.best_ms;
     const double forward = floor_ms(limits, t.cost_forward), backward = floor_ms(limits, t.cost_backward);
+    const double floor = forward + backward + floor_ms(limits, t.cost_step);
     row["gbps"] = 1e-6 * row["bytes"].get<double>() / ms;
     row["tflops"] = 1e-9 * row["flops"].get<double>() / ms;
-    row["floor_ms"] = forward + backward;
-    row["pct_floor"] = percent(forward + backward, ms);
+    row["floor_ms"] = floor;
+    row["pct_floor"] = percent(floor, ms);
     row["fwd_floor_ms"] = forward;
     row["fwd_pct_floor"] = percent(forward, t.forward.best_ms);
     row["bwd_floor_ms"] = backward;
@@ -80,18 +86,19 @@ std::string cpu_line(const std::string& title, const OpTiming& t) {
                        (t.ref_forward.best_ms + t.ref_backward.best_ms) / own, ratio);
 }
 
-std::string gpu_line(const std::string& title, const OpTiming& t, const GpuLimits& limits) {
-    const auto of_floor = [&](const OpCost& cost, const OpTime& time) {
-        return time.best_ms > 0 ? fmt::format("{:.1f}", percent(floor_ms(limits, cost), time.best_ms)) : "-";
+// A line for every pass that was timed.
+std::string gpu_lines(const std::string& title, const OpTiming& t, const GpuLimits& limits) {
+    std::string text;
+    const auto add = [&](const char* pass, const OpTime& time, const OpCost& cost) {
+        if (time.best_ms <= 0) return;
+        text += fmt::format("{:<46} {:>8} {:>9} {:>9} {:>8} {:>8} {:>7.1f}\n", title, pass, milliseconds(time.best_ms),
+                            milliseconds(time.median_ms), per_ms(cost.bytes, time.best_ms, 1e-6),
+                            per_ms(cost.flops, time.best_ms, 1e-9), percent(floor_ms(limits, cost), time.best_ms));
     };
-    return fmt::format("{:<46} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8} {:>7} {:>7}\n", title,
-                       milliseconds(t.forward.best_ms), milliseconds(t.backward.best_ms),
-                       milliseconds(t.forward.median_ms), milliseconds(t.backward.median_ms),
-                       per_ms(t.cost_forward.bytes, t.forward.best_ms, 1e-6),
-                       per_ms(t.cost_backward.bytes, t.backward.best_ms, 1e-6),
-                       per_ms(t.cost_forward.flops, t.forward.best_ms, 1e-9),
-                       per_ms(t.cost_backward.flops, t.backward.best_ms, 1e-9), of_floor(t.cost_forward, t.forward),
-                       of_floor(t.cost_backward, t.backward));
+    add("forward", t.forward, t.cost_forward);
+    add("backward", t.backward, t.cost_backward);
+    add("step", t.step, t.cost_step);
+    return text;
 }
 
 std::string cpu_head() {
@@ -102,8 +109,8 @@ std::string cpu_head() {
 std::string gpu_head(const GpuLimits& limits, DType storage) {
     return fmt::format("{}; a copy moves {:.0f} GB/s, peak {:.0f} TFLOP/s; % of the time that these allow at best\n",
                        name_of(storage), 1e-9 * limits.copy_bytes_per_s, 1e-12 * limits.flops_per_s) +
-           fmt::format("{:<46} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8} {:>7} {:>7}\n", "op", "fwd ms", "bwd ms",
-                       "fwd med", "bwd med", "fwd GB/s", "bwd GB/s", "fwd TF/s", "bwd TF/s", "fwd %", "bwd %");
+           fmt::format("{:<46} {:>8} {:>9} {:>9} {:>8} {:>8} {:>7}\n", "op", "pass", "ms", "median", "GB/s", "TFLOP/s",
+                       "% floor");
 }
 
 }  // namespace
@@ -135,7 +142,7 @@ std::string bench_ops(App& app, const cli::BenchOptions& o, const BenchMachine& 
                 if (on_gpu) add_floor(row, *t, limits);
                 text += row.dump() + '\n';
             } else {
-                text += on_gpu ? gpu_line(c.title(), *t, limits) : cpu_line(c.title(), *t);
+                text += on_gpu ? gpu_lines(c.title(), *t, limits) : cpu_line(c.title(), *t);
             }
         }
     if (text.empty() || o.json) return text;

@@ -52,7 +52,8 @@ double largest_difference(const std::vector<double>& a, const std::vector<double
     return worst;
 }
 
-// Steps in a row, by the clock on the wall, while the next one is already submitted, as a run does it.
+// Steps in a row, by the clock on the wall, drawing their batches included, while the next one is already submitted, as a run
+// does it.
 void time_steps(Trainer& trainer, const FillBatch& fill, int64_t first_step, int64_t runs, ModelTiming& timing) {
     const bool gpu = trainer.compute().device == Device::cuda;
     const int64_t ahead = gpu ? 1 : 0;
@@ -79,7 +80,9 @@ void time_steps(Trainer& trainer, const FillBatch& fill, int64_t first_step, int
     const int64_t steps = gpu ? std::clamp<int64_t>(static_cast<int64_t>(300 / once), 2, 32) : 1;
     take_times(runs, 1e4, [&] { return next(steps); }, timing);
     while (trainer.pending() > 0) trainer.collect();
-    if (gpu) timing.idle_pct = 100 * idle_ms / (busy_ms + idle_ms);
+    if (!gpu) return;
+    timing.idle_pct = 100 * idle_ms / (busy_ms + idle_ms);
+    timing.idle_steps = timing.runs * steps;
 }
 
 }  // namespace
@@ -88,7 +91,6 @@ ModelTiming time_training(const ModelCase& c, const Compute& compute, const cli:
     ModelTiming timing;
     const bool compared = compute.device == Device::cuda && compute.storage == DType::bf16;
     timing.parity_steps = compared ? parity_steps(c.L) : 0;
-    // The batches are made once: what is timed is packing, model and optimizer.
     const BenchTokens tokens(c.B, c.L, std::max<int64_t>(timing.parity_steps, 2));
     std::vector<double> exact;
     if (compared) {
@@ -103,7 +105,10 @@ ModelTiming time_training(const ModelCase& c, const Compute& compute, const cli:
     timing.memory_bytes = t.plan.total_bytes();
     timing.tile = t.plan.tiles.T;
     timing.keep = t.plan.tiles.keep;
-    time_steps(t.trainer, tokens.fill(), timing.parity_steps, o.repeats, timing);
+    // Contigs of two windows: nearly every window is one sequence.
+    const BenchWindows windows(c.B, c.L, 2 * c.L);
+    const FillBatch draw = [&](int64_t step, int64_t, Batch& batch) { windows.fill(step, batch); };
+    time_steps(t.trainer, draw, timing.parity_steps, o.repeats, timing);
     timing.tokens_per_s = 1e3 * static_cast<double>(c.B * c.L) / timing.best_ms;
     return timing;
 }

@@ -2,36 +2,45 @@
 # Checks and times everything on a machine with a GPU, and prints a table last. Needs built binaries, bash and awk; no
 # cmake, so that a folder of binaries from another machine will do.
 #
-#   tests/gpu.sh [--build DIR] [--jobs N] [PART...]
+#   tests/gpu.sh [--build DIR] [--portable DIR] [--jobs N] [--allow-skip] [PART...]
 #
-#   DIR     a build folder, or any folder with adder and *_test in it (shared libraries in DIR/lib); build/cuda
+#   --build DIR     what ./adder.sh test cuda leaves, or any folder with adder and *_test in it (shared libraries in DIR/lib);
+#                   build/cuda
+#   --portable DIR  the same of compute capability 8.0, of which ops_test is used; build/portable
+#   --allow-skip    what cannot be checked here is skipped instead of missed: no such binary or tool, no row of a peer
 #   PART    ops        every op against its reference, several processes at a time; model, train: the same of whole models
+#           portable   as ops, with kernels that the driver compiles from PTX of compute capability 8.0
 #           huge       cases past 2^31 elements
 #           cli        the commands
-#           sanitizer  memcheck and racecheck of small cases of every op (needs compute-sanitizer)
-#           bench      every op: JSON in ops.jsonl
+#           sanitizer  memcheck and racecheck of every kernel on small cases (needs compute-sanitizer)
+#           bench      every op: JSON in ops.jsonl, the table of kernels/README.md in ops.md
 #           peers      whole models at the sizes of other programs: JSON in models.jsonl; PEERS=FILE.jsonl has their rows
 #           memory     peak memory, plan against run, speed in length
 #           curves     losses on a GPU against those on the CPU
 #           all        all of these; the default
 #
-# With OUT=FOLDER everything is left there: table.txt, ops.jsonl, models.jsonl, logs.tar.gz. Exit 1 on any MISS.
+# With OUT=FOLDER everything is left there: table.txt, ops.jsonl, ops.md, models.jsonl, logs.tar.gz. Exit 1 on any MISS.
 set -u
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-build=$root/build/cuda jobs=$(($(nproc) / 2)) parts=()
+build=$root/build/cuda portable=$root/build/portable jobs=$(($(nproc) / 2)) allow_skip= parts=()
+all=(ops portable model train huge cli sanitizer bench peers memory curves)
 [ "$jobs" -ge 1 ] || jobs=1
 [ "$jobs" -le 8 ] || jobs=8
 while [ $# -gt 0 ]; do
     case $1 in
         --build) build=$(realpath "$2"); shift 2 ;;
+        --portable) portable=$(realpath "$2"); shift 2 ;;
         --jobs) jobs=$2; shift 2 ;;
-        ops | model | train | huge | cli | sanitizer | bench | peers | memory | curves) parts+=("$1"); shift ;;
-        all) parts+=(ops model train huge cli sanitizer bench peers memory curves); shift ;;
+        --allow-skip) allow_skip=1; shift ;;
+        ops | portable | model | train | huge | cli | sanitizer | bench | peers | memory | curves) parts+=("$1"); shift ;;
+        all) parts+=("${all[@]}"); shift ;;
         *) sed -n '2,/^set -u/p' "${BASH_SOURCE[0]}" | sed -n 's/^# \{0,1\}//p'; exit 2 ;;
     esac
 done
-[ ${#parts[@]} -gt 0 ] || parts=(ops model train huge cli sanitizer bench peers memory curves)
-[ ! -d "$build/lib" ] || export LD_LIBRARY_PATH=$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+[ ${#parts[@]} -gt 0 ] || parts=("${all[@]}")
+for folder in "$portable" "$build"; do
+    [ ! -d "$folder/lib" ] || export LD_LIBRARY_PATH=$folder/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+done
 
 W=$(mktemp -d)
 mkdir -p "$W/logs" "$W/rows"
@@ -42,12 +51,14 @@ finish() {
 }
 trap finish EXIT
 
+# binary NAME [FOLDER]: its path, in a build folder or a flat one.
 binary() {
-    local path
-    for path in "$build/$1" "$build/tests/$1"; do [ ! -x "$path" ] || { echo "$path"; return; }; done
-    echo "$build/$1"
+    local path folder=${2:-$build}
+    for path in "$folder/$1" "$folder/tests/$1"; do [ ! -x "$path" ] || { echo "$path"; return; }; done
+    echo "$folder/$1"
 }
 adder=$(binary adder)
+[ -x "$adder" ] || { echo "gpu.sh: $adder is missing; hint: ./adder.sh test cuda builds it and the tests" >&2; exit 1; }
 
 # ---- the table ----
 
@@ -60,6 +71,14 @@ next_row() {
 # put FILE VERDICT PART NAME DETAIL
 put() { printf '%-4s %-10s %-34s %s\n' "$2" "$3" "$4" "$5" | tee "$1"; }
 row() { next_row; put "$row_file" "$@"; }
+# What is said of a thing that could not be checked.
+absent() { [ -n "$allow_skip" ] && echo skip || echo MISS; }
+# want PART BINARY: whether it is there; else a row says that it is not.
+want() {
+    [ -x "$2" ] && return
+    row "$(absent)" "$1" "$(basename "$2")" "missing in $(dirname "$2"); hint: ./adder.sh test cuda; portable: cmake --build build/portable --target ops_test"
+    return 1
+}
 # verdict CONDITION: of an awk expression
 verdict() { awk "BEGIN { print (($1) ? \"ok\" : \"MISS\") }"; }
 calculate() { awk "BEGIN { printf \"%.$2f\", $1 }"; }
@@ -79,7 +98,7 @@ run_tests() {
     if [ $rc -eq 124 ] || [ $rc -eq 137 ]; then
         put "$file" MISS "$part" "$name" "no end after $limit s: $(grep -E '^\[ RUN' "$log" | tail -n 1)"
     elif grep -qE 'Device not supported|Unable to (find|load) ' "$log"; then
-        put "$file" skip "$part" "$name" "$(grep -m 1 -E 'Device not supported|Unable to' "$log")"
+        put "$file" "$(absent)" "$part" "$name" "$(grep -m 1 -E 'Device not supported|Unable to' "$log")"
     elif [ $rc -ne 0 ]; then
         put "$file" MISS "$part" "$name" "rc $rc, $detail: $(grep -E '^\[  FAILED  \].*[._]' "$log" | sort -u | wc -l) failed; $(
             grep -m 1 -A 1 -E 'Failure$|Error|ERROR' "$log" | tail -n 1 | cut -c 1-150)"
@@ -98,39 +117,51 @@ start_tests() {
     run_tests "$row_file" "$@" &
 }
 
-# Names of ops, from the tests' parameters: scan_f32 and scan_bf16 are of scan.
+# op_names [OPS_TEST]: names of ops, from the tests' parameters: scan_f32 and scan_bf16 are of scan.
 op_names() {
-    "$(binary ops_test)" --gtest_list_tests 2>/dev/null | sed -nE 's/^  cases_once\/([a-z0-9_]+)_(f32|bf16).*/\1/p' |
+    "${1:-$(binary ops_test)}" --gtest_list_tests 2>/dev/null | sed -nE 's/^  cases_once\/([a-z0-9_]+)_(f32|bf16).*/\1/p' |
         awk '!seen[$0]++'
 }
 
 # ---- checks ----
 
-part_ops() {
-    local op ops_test
-    ops_test=$(binary ops_test)
-    for op in $(op_names); do
-        start_tests ops "$op" 400 "$ops_test" \
+# check_ops PART OPS_TEST
+check_ops() {
+    local part=$1 ops_test=$2 op
+    want "$part" "$ops_test" || return
+    for op in $(op_names "$ops_test"); do
+        start_tests "$part" "$op" 400 "$ops_test" \
             "--gtest_filter=CudaOps.*/${op}_*:CudaTime.*/${op}_*:CudaPacking.*/${op}_*:CudaSteps.*/${op}_*:CudaSmall.*/${op}_*"
     done
-    start_tests ops others 400 "$ops_test" \
-        '--gtest_filter=*Cuda*-*CudaOps.*:*CudaTime.*:*CudaPacking.*:*CudaSteps.*:*CudaSmall.*:*PlanOnCuda.*:*CudaSampled.*:*Slow.*'
-    start_tests ops core 100 "$(binary core_test)" '--gtest_filter=*Cuda*'
+    start_tests "$part" others 400 "$ops_test" \
+        '--gtest_filter=*Cuda*-*CudaOps.*:*CudaTime.*:*CudaPacking.*:*CudaSteps.*:*CudaSmall.*:*PlanOnCuda.*:*CudaHugeSlow.*'
     wait
+}
+part_ops() { check_ops ops "$(binary ops_test)"; }
+part_portable() {
+    # So that nothing else can run: a binary without PTX then fails.
+    export CUDA_FORCE_PTX_JIT=1
+    check_ops portable "$(binary ops_test "$portable")"
+    unset CUDA_FORCE_PTX_JIT
 }
 part_huge() {
     local test
+    want huge "$(binary ops_test)" || return
     for test in $("$(binary ops_test)" --gtest_list_tests 2>/dev/null |
-        awk '/^[^ ]/ { suite = $1 } /^  / && suite ~ /^(CudaSampled|CudaHugeSlow)\./ { print suite $1 }'); do
+        awk '/^[^ ]/ { suite = $1 } /^  / && suite ~ /^CudaHugeSlow\./ { print suite $1 }'); do
         next_row
         run_tests "$row_file" huge "$test" 200 "$(binary ops_test)" "--gtest_filter=$test"
     done
 }
 part_model() {
+    want model "$(binary core_test)" && start_tests model batches 100 "$(binary core_test)" '--gtest_filter=*Cuda*'
+    want model "$(binary model_test)" || return
     start_tests model fast 500 "$(binary model_test)" '--gtest_filter=*Cuda*-*Slow.*'
+    start_tests model slow 500 "$(binary model_test)" '--gtest_filter=*Cuda*Slow.*'
     wait
 }
 part_train() {
+    want train "$(binary train_test)" || return
     start_tests train fast 500 "$(binary train_test)" '--gtest_filter=*Cuda*-*Slow.*'
     start_tests train slow 500 "$(binary train_test)" '--gtest_filter=*Cuda*Slow.*'
     wait
@@ -141,10 +172,10 @@ part_cli() {
         name=$(basename "$script" _test.sh) begin=$SECONDS
         log=$W/logs/cli-$name.log
         if ADDER=$adder ADDER_SOURCE_DIR=$root timeout 500 bash "$script" >"$log" 2>&1 &&
-            grep -q '^all as expected' "$log" && ! grep -q '^no GPU' "$log"; then
+            grep -q '^all as expected' "$log" && ! grep -q '^skipped: no GPU' "$log"; then
             row ok cli "$name" "$((SECONDS - begin)) s"
         else
-            row MISS cli "$name" "$(grep -m 1 -E '^(WRONG|no GPU)' "$log" || tail -n 1 "$log")"
+            row MISS cli "$name" "$(grep -m 1 -E '^(WRONG|skipped: no GPU)' "$log" || tail -n 1 "$log")"
         fi
     done
     if timeout 100 "$adder" selftest --device cuda >"$W/logs/selftest.log" 2>&1; then
@@ -154,15 +185,25 @@ part_cli() {
     fi
 }
 part_sanitizer() {
-    local op tool
+    local op tool check name test filter
     if ! command -v compute-sanitizer >/dev/null; then
-        row skip sanitizer - "compute-sanitizer is missing"
+        row "$(absent)" sanitizer - "compute-sanitizer is missing"
         return
     fi
-    for op in $(op_names); do
-        for tool in memcheck racecheck; do
-            start_tests sanitizer "$op-$tool" 500 compute-sanitizer --tool "$tool" --error-exitcode 9 \
-                "$(binary ops_test)" "--gtest_filter=CudaSmall.*/${op}_*"
+    want sanitizer "$(binary ops_test)" || return
+    for tool in memcheck racecheck; do
+        check=(compute-sanitizer --tool "$tool" --error-exitcode 9)
+        for op in $(op_names); do
+            start_tests sanitizer "$op-$tool" 500 "${check[@]}" "$(binary ops_test)" "--gtest_filter=CudaSmall.*/${op}_*"
+        done
+        # What no small case of an op runs: numbers made on the device, threads of two channels, the updates of a trainer,
+        # batches unpacked, recorded tiles and steps.
+        for test in 'fill ops_test CudaSampled.conv1d' 'paired_scan ops_test CudaScan.threads_of_two*' \
+            'updates ops_test CudaUpdate.*' 'recorded_sample ops_test CudaSample.a_recorded_step*' \
+            'batch core_test CudaPackedBatch.*' 'recorded_tiles model_test *keep_graphs_and_repetition*/0'; do
+            read -r name test filter <<<"$test"
+            want sanitizer "$(binary "$test")" &&
+                start_tests sanitizer "$name-$tool" 500 "${check[@]}" "$(binary "$test")" "--gtest_filter=$filter"
         done
     done
     wait
@@ -175,6 +216,7 @@ value() { sed -nE "s/.*\"$1\": ?\"?([^,\"}]*).*/\1/p"; }
 
 part_bench() {
     local op log lines
+    want bench "$(binary ops_test)" || return
     for op in $(op_names); do
         log=$W/logs/bench-$op
         timeout 300 "$adder" bench "$op" --device cuda --json >"$log.jsonl" 2>"$log.log" ||
@@ -184,37 +226,12 @@ part_bench() {
         row ok bench "$op" "$lines rows, % of the floor $(value pct_floor <"$log.jsonl" | sort -n | sed -n '1p;$p' |
             awk '{ printf "%s%.0f", (NR > 1 ? " to " : ""), $1 }')"
     done
+    [ ! -e "$W/ops.jsonl" ] || awk -v peers="${PEERS:-}" -f "$root/tests/gpu_ops_table.awk" "$W/ops.jsonl" >"$W/ops.md"
 }
 
-# Rows of models beside those of PEERS.
-join_peers() {
-    awk -v peers="${PEERS:-}" '
-        function get(key) { return match($0, "\"" key "\": *[^,}]*") ? clean(substr($0, RSTART, RLENGTH)) : "" }
-        function clean(s) { sub(/^"[^"]*": */, "", s); gsub(/"/, "", s); return s }
-        function key_of() { return get("case") " " get("layer") " d" get("d") " n" get("n") " B" get("B") " L" get("L") }
-        BEGIN {
-            while (peers != "" && (getline < peers) > 0)
-                if (/"tok_s"/ && get("tok_s") > best[key_of()]) best[key_of()] = get("tok_s")
-        }
-        {
-            k = key_of()
-            bad = get("parity") == "false"
-            text = sprintf("%.0f tok/s, %s GB", get("tok_s"), get("peak_GB") == "" ? "-" : sprintf("%.2f", get("peak_GB")))
-            if (get("us_per_step") != "") text = text sprintf(", %.1f us", get("us_per_step"))
-            if (get("idle_pct") != "") text = text sprintf(", idle %.1f %%", get("idle_pct"))
-            if (get("parity_max_rel") != "") text = text sprintf(", f32 within %.1e", get("parity_max_rel"))
-            if (k in best) {
-                ratio = get("tok_s") / best[k]
-                text = sprintf("%.2fx, ", ratio) text
-                bad = bad || ratio < (get("case") == "decode_cuda_graph" ? 1.5 : 1)
-            }
-            sub(/  d n /, " ", k)
-            sub(/ L$/, "", k)
-            print (bad ? "MISS" : "ok") "\t" k "\t" text
-        }' "$1"
-}
+# Whole models beside other programs.
 part_peers() {
-    local what log verdict name text
+    local what log verdict name text before
     for what in train_step embed_forward decode_cuda_graph loader; do
         log=$W/logs/peers-$what
         timeout 580 "$adder" bench "$what" --device cuda --json >"$log.jsonl" 2>"$log.log" ||
@@ -222,7 +239,10 @@ part_peers() {
         # Rows of a failed run are on standard error.
         grep -h '^{' "$log.jsonl" "$log.log" >"$log.rows"
         cat "$log.rows" >>"$W/models.jsonl"
-        while IFS=$'\t' read -r verdict name text; do row "$verdict" peers "${name#"$what" }" "$what: $text"; done < <(join_peers "$log.rows")
+        before=$rows
+        while IFS=$'\t' read -r verdict name text; do row "$verdict" peers "$name" "$what: $text"; done < <(
+            awk -v what=$what -v peers="${PEERS:-}" -v absent="$(absent)" -f "$root/tests/gpu_peers.awk" "$log.rows")
+        [ "$rows" -gt "$before" ] || row MISS peers "$what" "no row"
     done
 }
 
@@ -282,26 +302,30 @@ compare_plan() {
         "$planned MiB planned, $rise MiB seen"
 }
 
+# The figures of the README, by its commands. A tile of 2^14 cuts the shortest sequence in eight, so that about the same
+# share is computed twice at every length.
 part_memory() {
-    local mixer first best L lines
+    local mixer at_1M L speeds
     for mixer in mamba1 mamba2; do
         train_long "$mixer-1M" --mixer $mixer --length 1048576 --memory 10GiB --steps 3 || continue
-        first=$rise
-        row "$(verdict "$rise <= 10 * 1024 * 1.05")" memory "$mixer d256x8 L 2^20 in 10 GiB" \
+        row "$(verdict "$rise <= 10 * 1024")" memory "$mixer L 2^20 in 10 GiB" \
             "rise $rise MiB, tile $tile keep $keep, $(calculate "${speed:-0}" 0) tokens/s"
         compare_plan "$mixer-1M" --mixer $mixer --length 1048576 --memory 10GiB
-        train_long "$mixer-16M" --mixer $mixer --length 16777216 --tile "$tile" --keep "$keep" --steps 2 &&
-            row "$(verdict "$rise <= $first + 512 && $rise <= 11 * 1024")" memory "$mixer d256x8 L 2^24, same tile" \
-                "rise $rise MiB, $(calculate "${speed:-0}" 0) tokens/s"
+        train_long "$mixer-1M-tile" --mixer $mixer --length 1048576 --tile 131072 --keep 1 --steps 2 || continue
+        at_1M=$rise
+        train_long "$mixer-16M-tile" --mixer $mixer --length 16777216 --tile 131072 --keep 1 --steps 1 &&
+            row "$(verdict "$rise <= $at_1M + 512 && $rise <= 11 * 1024")" memory "$mixer L 2^24, tile 2^17 keep 1" \
+                "rise $rise MiB, at L 2^20 $at_1M MiB"
         train_long "$mixer-128K" --mixer $mixer --length 131072 --steps 6 &&
             compare_plan "$mixer-128K" --mixer $mixer --length 131072
-        first= lines=
-        for L in 131072 262144 524288 1048576 2097152 4194304 8388608 16777216; do
-            train_long "$mixer-$L" --mixer $mixer --length $L --tile 65536 --keep 0 --steps 3 || continue
-            lines+=" $(calculate "$speed / 1e6" 2)"
-            : "${first:=$speed}"
+        speeds=
+        for L in 131072 1048576 4194304 16777216; do
+            train_long "$mixer-$L" --mixer $mixer --length $L --tile 16384 --keep 0 --steps $((L < 1 << 20 ? 9 : 2)) || break
+            speeds+=" ${speed:-0}"
         done
-        row "$(verdict "${speed:-0} >= 0.8 * ${first:-1}")" memory "$mixer tile 65536 keep 0" "M tokens/s at L 2^17 to 2^24:$lines"
+        # shellcheck disable=SC2086
+        row "$(printf '%s\n' $speeds | sort -g | awk '{ v[NR] = $1 } END { print NR == 4 && v[1] > 0 && v[4] / v[1] <= 1.1 ? "ok" : "MISS" }')" \
+            memory "$mixer tile 2^14 keep 0" "tokens/s at L 2^17, 2^20, 2^22, 2^24:$speeds"
     done
 }
 
@@ -333,7 +357,9 @@ part_curves() {
 echo "$("$adder" --version | head -n 1); $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader -i 0 2>&1 | head -n 1)"
 for part in "${parts[@]}"; do
     echo "== $part, after $SECONDS s"
+    before=$rows
     "part_$part"
+    [ "$rows" -gt "$before" ] || row MISS "$part" - "nothing was checked"
 done
 {
     echo "== table, $SECONDS s in all"
@@ -342,7 +368,7 @@ done
 } >"$W/table.txt"
 if [ -n "${OUT:-}" ]; then
     tar -C "$W" -czf "$OUT/logs.tar.gz" logs
-    for file in table.txt ops.jsonl models.jsonl; do [ ! -e "$W/$file" ] || cp "$W/$file" "$OUT/"; done
+    for file in table.txt ops.jsonl ops.md models.jsonl; do [ ! -e "$W/$file" ] || cp "$W/$file" "$OUT/"; done
 fi
 cat "$W/table.txt"
 ! grep -q '^MISS' "$W/table.txt"

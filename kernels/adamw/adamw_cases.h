@@ -26,9 +26,9 @@ struct AdamWProblem {
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
             {kTest, {1}},
-            {kTest, {15, 16, 17}, 2, 0.25},
+            {kTest | kSanitize, {15, 16, 17}, 2, 0.25},
             {kTest | kSelftest, {1000, 1, 333}, 10, 3},
-            {kTest, {4095, 28673, 5}, 7},
+            {kTest | kSanitize, {4095, 28673, 5}, 7},
             {kTest, {32768, 32767, 2}, 3, 0.01},
             {kTest, {100003}, 100000},
             {kBench, {1 << 18, 1 << 18, 4096}, 10},

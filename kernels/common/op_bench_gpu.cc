@@ -18,6 +18,12 @@ struct Peak {
 constexpr Peak kPeaks[] = {{"H100", 60e12, 989e12}, {"H200", 60e12, 989e12},  {"GH200", 60e12, 989e12},
                            {"A100", 19.5e12, 312e12}, {"B200", 75e12, 2250e12}, {"L40S", 91e12, 362e12}};
 
+// Ops over lists of tensors, which are all parameters, take their tables from host memory in every call: a graph would not
+// keep them.
+bool is_recordable(const OpCase& c) {
+    return std::any_of(c.inputs.begin(), c.inputs.end(), [](const ArraySpec& s) { return s.kind != Kind::parameter; });
+}
+
 // Of `runs` runs, after two that are not counted. `sweep` is done before each.
 OpTime time_on(Gpu& gpu, int64_t runs, bool as_graph, const std::function<void()>& work,
                const std::function<void()>& sweep) {
@@ -37,6 +43,14 @@ OpTime time_on(Gpu& gpu, int64_t runs, bool as_graph, const std::function<void()
     gpu.synchronize();
     std::sort(ms.begin(), ms.end());
     return {ms.front(), ms[ms.size() / 2]};
+}
+
+using Pass = std::function<void(Ctx&, TensorBag&)>;
+
+// What makes one step of a case of one; empty for the others. Ops that are a step by themselves have no other pass.
+Pass step_of(const OpCase& c) {
+    if (c.L > 1 || !is_recordable(c)) return {};
+    return c.step ? c.step : c.forward;
 }
 
 }  // namespace
@@ -71,8 +85,13 @@ std::optional<OpTiming> time_case_on(Gpu& gpu, const OpCase& c, DType storage, i
     ctx.scratch = &counting;
     ctx.dry_run = true;
     TensorBag planned = planned_bag(c, storage, Device::cuda);
-    timing.cost_forward = planned_cost(c.forward, ctx, planned);
-    if (c.backward) timing.cost_backward = planned_cost(c.backward, ctx, planned);
+    const Pass step = step_of(c);
+    if (step) {
+        timing.cost_step = planned_cost(step, ctx, planned);
+    } else {
+        timing.cost_forward = planned_cost(c.forward, ctx, planned);
+        if (c.backward) timing.cost_backward = planned_cost(c.backward, ctx, planned);
+    }
 
     const int64_t sweep_bytes = 2 * gpu.info().l2_bytes;
     int64_t bytes = counting.peak_bytes() + sweep_bytes;
@@ -87,11 +106,15 @@ std::optional<OpTiming> time_case_on(Gpu& gpu, const OpCase& c, DType storage, i
     ctx.gpu = &gpu;
     ctx.scratch = &scratch;
     ctx.dry_run = false;
-    // Ops over lists of tensors take their tables from host memory in every call, which a graph would not keep.
-    const bool as_graph = c.sequence;
-    timing.forward = time_on(gpu, runs, as_graph, [&] { c.forward(ctx, arrays.bag()); }, sweep);
-    if (c.backward)
-        timing.backward = time_on(gpu, runs, as_graph, [&] { c.backward(ctx, arrays.bag()); }, sweep);
+    const auto time = [&](const Pass& pass) {
+        return time_on(gpu, runs, is_recordable(c), [&] { pass(ctx, arrays.bag()); }, sweep);
+    };
+    if (step) {
+        timing.step = time(step);
+        return timing;
+    }
+    timing.forward = time(c.forward);
+    if (c.backward) timing.backward = time(c.backward);
     return timing;
 }
 

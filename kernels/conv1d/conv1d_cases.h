@@ -29,19 +29,21 @@ struct Conv1dProblem {
             {kTest | kGrad, 3, 9, 12, 4, true, true, true, true},
             {kTest | kGrad, 1, 12, 9, 3, false, false, false, false},
             {kTest | kGrad, 2, 11, 6, 2, true, true, true, false},
-            {kTest, 1, 31, 40, 4, true, true, false, true},
+            {kTest | kSanitize, 1, 31, 40, 4, true, true, false, true},
             {kTest | kSelftest, 3, 32, 33, 5, true, true, true, true},
             {kTest, 1, 33, 130, 4, false, true, false, false},
             {kTest | kSelftest, 3, 67, 37, 4, true, true, true, true},
             {kTest, 1, 260, 65, 6, true, false, true, true},
             {kTest, 1, 1023, 18, 4, true, true, false, false},
-            {kTest, 1, 1024, 20, 3, true, true, true, true},
+            {kTest | kSanitize, 1, 1024, 20, 3, true, true, true, true},
             {kTest, 1, 1025, 19, 4, true, true, false, true},
             {kTest, 3, 2051, 9, 7, true, true, true, true},
             {kBench, 1, 8192, 256, 4, true, true, false, true},
             {kBench, 4, 1024, 1024, 4, true, true, true, true},
             {kBenchCuda, 1, 1 << 20, 512, 4, true, true, false, false},
             {kBenchCuda, 8, 4096, 2048, 4, true, true, false, false},
+            {kBenchCuda, 1, 1, 512, 4, true, true, false, true},
+            {kBenchCuda, 64, 1, 512, 4, true, true, false, true},
         };
         return all;
     }

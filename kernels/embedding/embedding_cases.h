@@ -28,18 +28,19 @@ struct EmbeddingProblem {
             {kTest | kSelftest, 3, 127, 16, 33},
             {kTest, 1, 128, 12, 130},
             {kTest, 1, 129, 300, 40},
-            {kTest, 3, 1023, 16, 20},
+            {kTest | kSanitize, 3, 1023, 16, 20},
             {kTest, 1, 1024, 16, 128},
             {kTest | kSelftest, 3, 1025, 16, 37},
             {kTest, 1, 3000, 5, 6},
             {kTest, 1, 2051, 1200, 5},
-            {kTest, 3, 1025, 16, 64, true},
+            {kTest | kSanitize, 3, 1025, 16, 64, true},
             {kTest, 1, 130, 300, 37, true},
             {kTest, 2, 300, 70, 260},
             {kBench, 1, 8192, 16, 128},
             {kBench, 8, 1024, 16, 512},
             {kBenchCuda, 1, 1 << 20, 16, 256},
             {kBenchCuda, 16, 2048, 256, 768},
+            {kBenchCuda, 64, 1, 16, 256},
         };
         return all;
     }

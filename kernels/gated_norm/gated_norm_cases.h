@@ -25,19 +25,21 @@ struct GatedNormProblem {
             {kTest | kGrad, 1, 1, 5, 1},
             {kTest | kGrad | kHuge, 3, 2, 34, 2},
             {kTest | kGrad, 1, 7, 16, 4},
-            {kTest | kSelftest, 1, 63, 32, 1},
+            {kTest | kSelftest | kSanitize, 1, 63, 32, 1},
             {kTest, 3, 64, 100, 4},
             {kTest, 1, 65, 48, 3},
             {kTest | kSelftest, 3, 131, 37, 1},
             {kTest, 1, 3000, 18, 2},
             {kTest, 1, 40000, 16, 2},
             {kTest, 3, 11, 1040, 2},
-            {kTest, 1, 5, 2056, 1},
+            {kTest | kSanitize, 1, 5, 2056, 1},
             {kBench, 1, 8192, 256, 1},
             {kBench, 1, 4096, 1024, 1},
             {kBench, 1, 4096, 1024, 8},
             {kBenchCuda, 1, 1 << 20, 512, 1},
             {kBenchCuda, 16, 2048, 1536, 1},
+            {kBenchCuda, 1, 1, 512, 1},
+            {kBenchCuda, 64, 1, 512, 1},
         };
         return all;
     }

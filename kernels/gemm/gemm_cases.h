@@ -23,18 +23,18 @@ struct LinearProblem {
     // multiple of 128 over many rows; sizes go round those.
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
-            {kTest | kGrad, 1, 1, 5, 3, true},
+            {kTest | kGrad | kSanitize, 1, 1, 5, 3, true},
             {kTest | kGrad | kHuge, 3, 2, 17, 9, true},
             {kTest | kGrad, 1, 7, 33, 16, false},
             {kTest | kSelftest, 1, 255, 24, 40, false},
             {kTest, 3, 256, 8, 33, true},
-            {kTest, 1, 257, 40, 12, true},
+            {kTest | kSanitize, 1, 257, 40, 12, true},
             {kTest | kSelftest, 3, 515, 37, 10, true},
             {kTest, 1, 3000, 19, 5, true},
             {kTest, 1, 1025, 20, 300, false},
             {kTest, 3, 2, 530, 390, false},
             {kTest, 3, 131, 64, 16, false, true},
-            {kTest, 1, 300, 37, 5, true, true},
+            {kTest | kSanitize, 1, 300, 37, 5, true, true},
             {kTest, 1, 2049, 8, 516, true},
             {kBench, 1, 8192, 128, 512, false},
             {kBench, 1, 8192, 256, 128, false},
@@ -52,6 +52,9 @@ struct LinearProblem {
             {kBenchCuda, 16, 2048, 768, 3072, false},
             {kBenchCuda, 16, 2048, 768, 3352, false},
             {kBenchCuda, 16, 2048, 1536, 768, false},
+            {kBenchCuda, 1, 1, 256, 1024, false},
+            {kBenchCuda, 64, 1, 256, 1024, false},
+            {kBenchCuda, 1, 1, 256, 16, false},
         };
         return all;
     }

@@ -24,9 +24,9 @@ struct GradNormProblem {
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
             {kTest, {1}},
-            {kTest, {15, 16, 17}},
+            {kTest | kSanitize, {15, 16, 17}},
             {kTest | kSelftest, {1000, 1, 333}},
-            {kTest, {4095, 12289, 5}},
+            {kTest | kSanitize, {4095, 12289, 5}},
             {kTest, {16384, 16383, 2}},
             {kTest, {100003}},
             {kBench, {1 << 20, 1 << 20, 4096}},

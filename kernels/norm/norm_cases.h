@@ -25,19 +25,21 @@ struct NormProblem {
         static constexpr Case all[] = {
             {kTest | kGrad, 1, 1, 5, false},
             {kTest | kGrad | kHuge, 3, 2, 33, true},
-            {kTest | kGrad, 1, 7, 16, true},
+            {kTest | kGrad | kSanitize, 1, 7, 16, true},
             {kTest | kSelftest, 1, 63, 32, true},
             {kTest, 3, 64, 100, true},
             {kTest, 1, 65, 48, false},
             {kTest | kSelftest, 3, 131, 37, true},
             {kTest, 1, 3000, 17, true},
             {kTest, 1, 40000, 8, true},
-            {kTest, 3, 11, 300, true},
+            {kTest | kSanitize, 3, 11, 300, true},
             {kTest, 1, 5, 2056, false},
             {kBench, 1, 8192, 128, true},
             {kBench, 1, 4096, 768, true},
             {kBenchCuda, 1, 1 << 20, 256, true},
             {kBenchCuda, 16, 2048, 768, true},
+            {kBenchCuda, 1, 1, 256, true},
+            {kBenchCuda, 64, 1, 256, true},
         };
         return all;
     }

@@ -28,17 +28,21 @@ struct SampleProblem {
     // middle number of the logits, where a NaN is tried, belongs to one that may not.
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
-            {kTest, 3, 7, 1, 0, 0},
+            {kTest | kSanitize, 3, 7, 1, 0, 0},
             {kTest, 7, 7, 0, 0, 0},
             {kTest | kSelftest, 65, 17, 0.8, 4, 0},
             {kTest, 33, 65, 1.3, 0, 0.9},
-            {kTest, 33, 253, 0.7, 40, 0.5},
+            {kTest | kSanitize, 33, 253, 0.7, 40, 0.5},
             {kTest, 33, 247, 0.9, 20, 0.9, 1, 2},
             {kTest | kSelftest, 129, 261, 1, 0, 0},
-            {kTest, 3, 4201, 2, 1000, 0.99},
+            {kTest | kSanitize, 3, 4201, 2, 1000, 0.99},
             {kTest, 3, 4201, 1, 0, 0},
             {kBench, 1, 256, 1, 0, 0},
             {kBench, 64, 256, 0.9, 40, 0.95},
+            {kBenchCuda, 1, 16, 1, 0, 0},
+            {kBenchCuda, 64, 16, 1, 0, 0},
+            {kBenchCuda, 64, 256, 0.9, 40, 0.95},
+            {kBenchCuda, 64, 65536, 1, 0, 0.95},
         };
         return all;
     }

@@ -28,14 +28,14 @@ struct ScanProblem {
             {kTest | kGrad, 1, 2, 5, 4, kGate | kState},
             {kTest | kGrad | kHuge, 3, 2, 17, 4, kGate | kStart | kState},
             {kTest | kGrad, 3, 7, 5, 13, kGate | kStart | kState},
-            {kTest | kGrad, 1, 9, 4, 4, kGate | kStart | kState | kZoh},
+            {kTest | kGrad | kSanitize, 1, 9, 4, 4, kGate | kStart | kState | kZoh},
             {kTest, 1, 63, 33, 16, kGate | kState},
             {kTest, 3, 64, 20, 16, kGate | kStart | kState | kZoh},
             {kTest | kSelftest, 3, 65, 40, 5, kGate | kStart | kState},
             {kTest, 1, 66, 9, 128, kState},
             {kTest, 1, 66, 6, 256, kGate | kState | kZoh},
             {kTest | kSelftest, 1, 131, 70, 33, kGate | kStart},
-            {kTest, 3, 131, 37, 1, kGate | kStart | kState},
+            {kTest | kSanitize, 3, 131, 37, 1, kGate | kStart | kState},
             {kTest, 1, 130, 260, 4, kState},
             {kTest, 1, 700, 18, 16, kGate | kStart | kState},
             {kBench, 1, 4096, 256, 16, kGate},
@@ -49,6 +49,8 @@ struct ScanProblem {
             {kBenchCuda, 8, 8192, 512, 16, kGate},
             {kBenchCuda, 1, 131072, 512, 16, kGate},
             {kBenchCuda, 1, 1 << 20, 512, 16, kGate},
+            {kBenchCuda, 1, 1, 512, 16, kGate | kState},
+            {kBenchCuda, 64, 1, 512, 16, kGate | kState},
         };
         return all;
     }

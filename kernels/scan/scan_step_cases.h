@@ -21,13 +21,13 @@ struct LowRankStepProblem {
 
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
-            {kTest | kSelftest, 1, 32, 16, 16, true, false},
+            {kTest | kSelftest | kSanitize, 1, 32, 16, 16, true, false},
             {kTest, 5, 37, 16, 4, true, true},
             {kTest, 4, 70, 16, 64, false, false},
             {kTest, 3, 33, 16, 48, true, false},
             {kTest, 66, 1700, 16, 8, true, false},
             {kTest, 3, 9, 16, 3, true, false},
-            {kTest, 2, 20, 8, 8, true, true},
+            {kTest | kSanitize, 2, 20, 8, 8, true, true},
             {kBenchCuda, 1, 512, 16, 16, true, false},
             {kBenchCuda, 64, 512, 16, 16, true, false},
             {kBenchCuda, 128, 1536, 16, 48, true, false},

@@ -24,14 +24,15 @@ struct ShiftProblem {
             {kTest | kGrad | kSelftest, 1, 1, 5, false, true},
             {kTest | kGrad | kHuge, 3, 2, 7, false, true},
             {kTest | kGrad, 3, 9, 12, true, true},
-            {kTest | kGrad, 2, 11, 8, true, false},
+            {kTest | kGrad | kSanitize, 2, 11, 8, true, false},
             {kTest | kSelftest, 1, 63, 32, true, true},
             {kTest, 3, 64, 40, false, true},
-            {kTest, 1, 65, 33, true, true},
+            {kTest | kSanitize, 1, 65, 33, true, true},
             {kTest, 3, 131, 36, true, true},
             {kTest, 1, 3000, 17, false, false},
             {kBench, 1, 8192, 128, true, true},
             {kBenchCuda, 1, 1 << 18, 256, true, true},
+            {kBenchCuda, 64, 1, 256, false, true},
         };
         return all;
     }

@@ -28,20 +28,20 @@ struct SsdCases {
     static std::span<const Case> cases() {
         constexpr auto kChunked = cpu::SsdForm::chunked, kRecurrence = cpu::SsdForm::recurrence;
         static constexpr Case all[] = {
-            {kTest | kGrad, 1, 1, 1, 1, 1, 1, false},
+            {kTest | kGrad | kSanitize, 1, 1, 1, 1, 1, 1, false},
             {kTest | kGrad | kHuge, 3, 2, 2, 5, 16, 2, true, true},
             {kTest | kGrad, 1, 7, 3, 4, 33, 1, true},
             {kTest | kGrad, 1, 70, 2, 2, 3, 1, true, true},
             {kTest | kSelftest, 1, 63, 8, 16, 64, 2, true},
             {kTest, 3, 64, 3, 5, 33, 1, true, true},
-            {kTest, 1, 65, 2, 32, 128, 1, false},
+            {kTest | kSanitize, 1, 65, 2, 32, 128, 1, false},
             {kTest | kSelftest, 3, 131, 2, 16, 16, 1, true, true},
             {kTest, 1, 131, 1, 64, 256, 1, true},
             {kTest, 3, 131, 2, 1, 33, 2, false},
             {kTest, 1, 67, 2, 72, 24, 1, true, true},
             {kTest, 1, 67, 2, 80, 48, 1, true, true},
-            {kTest, 1, 500, 3, 40, 20, 1, true},
-            {kTest | kHuge, 3, 2, 2, 16, 16, 2, true},
+            {kTest | kSanitize, 1, 500, 3, 40, 20, 1, true},
+            {kTest | kHuge | kSanitize, 3, 2, 2, 16, 16, 2, true},
             // Wide enough that both directions take it in several slices of time.
             {kTest, 1, 131, 8, 16, 256, 8, true},
             // So many groups that a CUDA block takes all heads of one.
@@ -62,6 +62,8 @@ struct SsdCases {
             {kBenchCuda, 1, 1 << 20, 8, 64, 128, 1, false, false, false},
             {kBenchCuda, 1, 131072, 8, 64, 64, 1, false, false, false},
             {kBenchCuda, 1, 1 << 20, 16, 64, 64, 1, false, false, false},
+            {kBenchCuda, 1, 1, 8, 64, 128, 1, true, false, false},
+            {kBenchCuda, 64, 1, 8, 64, 128, 1, true, false, false},
         };
         return all;
     }

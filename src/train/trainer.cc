@@ -81,12 +81,14 @@ void Trainer::submit_on_gpu(int64_t step, int64_t accumulation, double lr, const
     Place& p = place(submitted_);
     Letter& l = letter(submitted_);
     p.follows = pending() > 0;
+    const PackedBatch* batch = &feed_->take(step, 0, fill);
+    // Behind the wait for the upload, which is not work.
     p.begin->record(stream);
     params_.zero_gradients(ctx_);
     fill_zero(ctx_, sums_);
     for (int64_t micro = 0; micro < accumulation; ++micro) {
-        const PackedBatch& batch = feed_->take(step, micro, fill);
-        engine_.forward_backward(batch, sums_);
+        if (micro > 0) batch = &feed_->take(step, micro, fill);
+        engine_.forward_backward(*batch, sums_);
         feed_->done();
         if (micro + 1 < accumulation) feed_->prepare(step, micro + 1, fill);
     }

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
+
 #include "toy.h"
 
 namespace adder {
@@ -78,6 +80,27 @@ TEST_P(EngineOnGpu, tiled_equals_untiled) {
                 EXPECT_NEAR(tiled.sums.loss, whole.sums.loss, tolerance * whole.sums.loss);
                 EXPECT_EQ(tiled.sums.weight, whole.sums.weight);
             }
+        }
+    }
+}
+
+class EngineOnGpuSlow : public EngineOnGpu {};
+INSTANTIATE_TEST_SUITE_P(CudaModels, EngineOnGpuSlow, testing::Values("mamba1", "mamba2"));
+
+TEST_P(EngineOnGpuSlow, tiled_equals_untiled_at_two_to_the_eighteen) {
+    const int64_t L = 1 << 18;
+    const Batch batch = next_token_batch(1, L, {0, 100'001});
+    for (DType dtype : {DType::f32, DType::bf16}) {
+        ToyModel model = toy(dtype, 64);
+        const ToyRun whole = run(model, batch, {L});
+        const double tolerance = dtype == DType::f32 ? 1e-5 : 2e-2;
+        for (int64_t T : {1 << 14, 40'000, 1 << 17}) {
+            const ToyRun tiled = run(model, batch, {T, 1});
+            const double rms = relative_rms(tiled.gradients, whole.gradients);
+            EXPECT_LE(rms, tolerance) << name_of(dtype) << " T=" << T;
+            EXPECT_NEAR(tiled.sums.loss, whole.sums.loss, tolerance * whole.sums.loss);
+            EXPECT_EQ(tiled.sums.weight, whole.sums.weight);
+            std::printf("  %s T=%lld: relative rms %.2e\n", name_of(dtype), static_cast<long long>(T), rms);
         }
     }
 }

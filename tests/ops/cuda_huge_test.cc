@@ -10,7 +10,9 @@
 #include "kernels/gated_norm/gated_norm_cases.h"
 #include "kernels/gemm/gemm_cases.h"
 #include "kernels/norm/norm_cases.h"
+#include "kernels/pool/pool_cases.h"
 #include "kernels/scan/scan_cases.h"
+#include "kernels/shift/shift_cases.h"
 #include "kernels/ssd/ssd_cases.h"
 #include "tests/ops/sampled_case.h"
 
@@ -33,6 +35,17 @@ SampledCase scan_case(int64_t L, int64_t D, int64_t channels) {
 SampledCase conv1d_case(int64_t L, int64_t D) {
     return {op_case<Conv1dProblem>({kTest, 1, L, D, 4, true, true, false, true}),
             op_case<Conv1dProblem>({kTest, 1, L, 8, 4, true, true, false, true}), {{D, ends_of(D, 8)}}, {}};
+}
+SampledCase shift_case(int64_t L, int64_t M) {
+    return {op_case<ShiftProblem>({kTest, 1, L, M, true, true}), op_case<ShiftProblem>({kTest, 1, L, 8, true, true}),
+            {{M, ends_of(M, 8)}}, {}};
+}
+// The last column of the state is the length of the member, which all channels share.
+SampledCase pool_case(int64_t L, int64_t M, PoolKind kind) {
+    std::vector<int64_t> columns = ends_of(M, 8), of_state = columns;
+    of_state.push_back(M);
+    return {op_case<PoolProblem>({kTest, 1, L, M, kind, true, true}), op_case<PoolProblem>({kTest, 1, L, 8, kind, true, true}),
+            {{M, columns}, {M + 1, of_state}}, {}};
 }
 // So are the rows of a head's state, but for what belongs to the head.
 SampledCase ssd_case(int64_t L, int64_t H, int64_t P, int64_t N) {
@@ -95,6 +108,13 @@ TEST_F(CudaSampled, conv1d) {
 TEST_F(CudaSampled, ssd) {
     for (const DType t : {DType::f32, DType::bf16}) expect_right(ssd_case(300, 3, 32, 16), t);
 }
+TEST_F(CudaSampled, shift) {
+    for (const DType t : {DType::f32, DType::bf16}) expect_right(shift_case(300, 40), t);
+}
+TEST_F(CudaSampled, pool) {
+    for (const PoolKind kind : kPoolKinds)
+        for (const DType t : {DType::f32, DType::bf16}) expect_right(pool_case(300, 40, kind), t);
+}
 TEST_F(CudaSampled, norm) {
     for (const DType t : {DType::f32, DType::bf16}) expect_right(norm_case(300, 40), t);
 }
@@ -124,6 +144,13 @@ TEST_F(CudaHugeSlow, scan_of_few_channels) {
 }
 TEST_F(CudaHugeSlow, conv1d) {
     expect_right(conv1d_case((1 << 20) + 64, 2048), DType::bf16, 25);
+}
+TEST_F(CudaHugeSlow, shift) {
+    expect_right(shift_case((1 << 20) + 64, 2048), DType::bf16, 20);
+}
+TEST_F(CudaHugeSlow, pool) {
+    for (const PoolKind kind : {PoolKind::mean, PoolKind::max})
+        expect_right(pool_case((1 << 20) + 64, 2048, kind), DType::bf16, 30);
 }
 // Its states between the chunks are more than 2^31 elements too.
 // Of its two million elements a few are small differences of terms that an exceptional dt makes large. The products on

@@ -22,6 +22,9 @@ using Check = CheckReport (*)(const OpCase&, const RunOn&);
 bool is_test(const OpCase& c) {
     return c.use & kTest;
 }
+bool is_small(const OpCase& c) {
+    return c.use & kSanitize;
+}
 bool is_short_test(const OpCase& c) {
     return is_test(c) && c.L <= 300;
 }
@@ -129,22 +132,13 @@ TEST_P(CudaSteps, equal_one_call) {
 // Few and small, each array in memory of its own: for compute-sanitizer, under which everything is slow.
 class CudaSmall : public CudaOps {};
 TEST_P(CudaSmall, cases_once) {
-    std::vector<OpCase> all = cases(is_test);
-    const auto size = [](const OpCase& c) {
-        int64_t n = 0;
-        for (const ArraySpec& s : c.inputs) n += s.shape.numel();
-        return n;
-    };
-    std::sort(all.begin(), all.end(), [&](const OpCase& a, const OpCase& b) { return size(a) < size(b); });
-    // The two smallest, and the smallest that goes through several chunks of time.
-    std::vector<OpCase> some(all.begin(), all.begin() + std::min<ptrdiff_t>(2, std::ssize(all)));
-    const auto chunks = std::find_if(all.begin(), all.end(), [](const OpCase& c) { return c.L > 128; });
-    if (chunks != all.end()) some.push_back(*chunks);
+    const std::vector<OpCase> some = cases(is_small);
     RunOn once = on();
     once.repeat = false;
     once.exact = true;
     run(check_values, some, once);
-    if (some[0].step) run(check_steps, {some[0]}, once);
+    const auto steps = std::find_if(some.begin(), some.end(), [](const OpCase& c) { return bool(c.step); });
+    if (steps != some.end()) run(check_steps, {*steps}, once);
 }
 
 std::string name_of_op(const testing::TestParamInfo<OpOnGpu>& t) {
@@ -155,7 +149,7 @@ INSTANTIATE_TEST_SUITE_P(, CudaOps, testing::ValuesIn(ops_with(is_test)), name_o
 INSTANTIATE_TEST_SUITE_P(, CudaTime, testing::ValuesIn(ops_with(has_time)), name_of_op);
 INSTANTIATE_TEST_SUITE_P(, CudaPacking, testing::ValuesIn(ops_with(has_starts)), name_of_op);
 INSTANTIATE_TEST_SUITE_P(, CudaSteps, testing::ValuesIn(ops_with(has_step)), name_of_op);
-INSTANTIATE_TEST_SUITE_P(, CudaSmall, testing::ValuesIn(ops_with(is_test)), name_of_op);
+INSTANTIATE_TEST_SUITE_P(, CudaSmall, testing::ValuesIn(ops_with(is_small)), name_of_op);
 
 }  // namespace
 }  // namespace adder
