@@ -9,7 +9,7 @@ if ! run "$ADDER" eval --device cuda --checkpoint "$W/none" --input "$W/none" ||
     refused 1 '^adder: --device cuda: .*hint: ' "$ADDER" train --domain audio --input "$digits" --out "$W/x" --device cuda
     refused 1 '^adder: --device cuda: .*hint: ' "$ADDER" generate --checkpoint "$W/none" --seconds 1 --out "$W/x" --device cuda
     [ -e "$W/x" ] && wrong "a refused command left its output"
-    echo "no GPU: $(tail -n 1 "$W/err")"
+    [ "$failures" -gt 0 ] || echo "skipped: no GPU: $(tail -n 1 "$W/err")"
     finish
 fi
 
