@@ -126,8 +126,14 @@ TEST_F(CudaHugeSlow, conv1d) {
     expect_right(conv1d_case((1 << 20) + 64, 2048), DType::bf16, 25);
 }
 // Its states between the chunks are more than 2^31 elements too.
+// Of its two million elements a few are small differences of terms that an exceptional dt makes large. The products on
+// tensor cores round these terms to bf16, which alone costs up to 2.0e-2 of the rms there; the reference rounds once, whose
+// largest error does not grow with the number of elements. So the cap of every tolerance holds here for single elements;
+// their rms is judged as everywhere.
 TEST_F(CudaHugeSlow, ssd) {
-    expect_right(ssd_case((1 << 20) + 64, 32, 64, 128), DType::bf16, 60);
+    SampledCase c = ssd_case((1 << 20) + 64, 32, 64, 128);
+    c.peak = tolerance_of(DType::bf16).cap;
+    expect_right(c, DType::bf16, 60);
 }
 TEST_F(CudaHugeSlow, norm) {
     expect_right(norm_case((1 << 23) + 64, 256), DType::bf16, 45);
