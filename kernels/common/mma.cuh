@@ -66,12 +66,6 @@ __device__ __forceinline__ void wait_copies() {
     asm volatile("cp.async.wait_group %0;\n" ::"n"(N) : "memory");
 }
 
-// A hint that a line of global memory will be read: always allowed, whoever writes it, for the second-level cache is where
-// writes meet.
-__device__ __forceinline__ void prefetch_l2(const void* global) {
-    asm volatile("prefetch.global.L2 [%0];\n" ::"l"(global));
-}
-
 // threadIdx.x, read here: what follows from it is computed again where it is wanted, which in a long loop is cheaper than
 // the registers that a compiler would keep it in.
 __device__ __forceinline__ int thread_here() {

@@ -21,6 +21,9 @@ struct Problem {
     // Whether the next kernel may start only when the rows are there, that is, when all before this kernel
     // has ended.
     bool late = false;
+    // Whether what Finish fetches for a row was there before the kernels before this one, so that it is not
+    // waited for.
+    bool settled = false;
 };
 
 struct Eight {
@@ -50,6 +53,7 @@ __device__ __forceinline__ Eight load_eight(const bf16* row, int k, int I, bool 
 template <bool kWide_>
 struct PlainRows {
     static constexpr bool kWide = kWide_, kNormed = false;
+    static constexpr bool kAdds = false;
     const bf16* x;
     int64_t stride;
     const float* scale = nullptr;  // (B): what the outputs of a row are multiplied with; absent = 1
@@ -74,18 +78,18 @@ __device__ __forceinline__ Eight weigh(const float (&x)[8], const float* weight,
 }
 
 // RMSNorm of residual + x. The rows enter the product before they are scaled, the scale of a row multiplies
-// its outputs. The blocks of the first outputs write the sum.
+// its outputs. Blocks of their own write the sum: a store between the loads would make each wait for the
+// other.
 struct AddNormRows {
-    static constexpr bool kWide = true, kNormed = true;
+    static constexpr bool kWide = true, kNormed = true, kAdds = true;
     const bf16* x;
     const float *residual, *weight;  // residual may be absent
     float* residual_out;
     int64_t x_stride, residual_stride, out_stride;
     float eps;
 
-    __device__ __forceinline__ Eight load(int b, int k, const Problem& p, float& squares) const {
-        if (b >= p.B || k >= p.I) return Eight{};
-        float r[8], before[8] = {};
+    __device__ __forceinline__ void add(int b, int k, float (&r)[8]) const {
+        float before[8] = {};
         cuda::load<8>(x + b * x_stride + k, r);
         if (residual) {
             const float* from = residual + b * residual_stride + k;
@@ -94,18 +98,38 @@ struct AddNormRows {
         }
 #pragma unroll
         for (int i = 0; i < 8; ++i) r[i] += before[i];
-        if (blockIdx.x == 0) {
-            float* to = residual_out + b * out_stride + k;
-            store<4>(to, *reinterpret_cast<const float(*)[4]>(&r[0]));
-            store<4>(to + 4, *reinterpret_cast<const float(*)[4]>(&r[4]));
-        }
+    }
+    __device__ __forceinline__ Eight load(int b, int k, const Problem& p, float& squares) const {
+        if (b >= p.B || k >= p.I) return Eight{};
+        float r[8];
+        add(b, k, r);
         return weigh(r, weight + k, squares);
+    }
+    // The sums of rows [first, end), by all warps of a block.
+    __device__ __forceinline__ void keep_sums(int first, int end, int I) const {
+        constexpr int kInFlight = 3, kStep = kWarp * 8;
+        const int lane = threadIdx.x % kWarp, warps = blockDim.x / kWarp;
+        for (int b = first + static_cast<int>(threadIdx.x) / kWarp; b < end; b += warps)
+            for (int k0 = lane * 8; k0 < I; k0 += kInFlight * kStep) {
+                float r[kInFlight][8];
+#pragma unroll
+                for (int j = 0; j < kInFlight; ++j)
+                    if (const int k = k0 + j * kStep; k < I) add(b, k, r[j]);
+#pragma unroll
+                for (int j = 0; j < kInFlight; ++j) {
+                    const int k = k0 + j * kStep;
+                    if (k >= I) break;
+                    float* const to = residual_out + b * out_stride + k;
+                    store<4>(to, *reinterpret_cast<const float(*)[4]>(&r[j][0]));
+                    store<4>(to + 4, *reinterpret_cast<const float(*)[4]>(&r[j][4]));
+                }
+            }
     }
 };
 
 // RMSNorm of x silu(z), one group; scaled as above.
 struct GatedRows {
-    static constexpr bool kWide = true, kNormed = true;
+    static constexpr bool kWide = true, kNormed = true, kAdds = false;
     const bf16 *x, *z;
     const float* weight;
     int64_t x_stride, z_stride;
@@ -156,7 +180,6 @@ struct Store {
     bool fours;  // y may be stored in fours
     struct FourRows {};
     struct FourParameters {};
-    __device__ __forceinline__ void hint(int, int) const {}
     __device__ __forceinline__ void fetch(int, int, FourRows&) const {}
     __device__ __forceinline__ void fetch(int, FourParameters&) const {}
     __device__ __forceinline__ void four(int b, int o, int count, float (&total)[4], const FourParameters&,
@@ -177,6 +200,11 @@ struct Store {
             store<4>(static_cast<bf16*>(y) + at, total);
     }
 };
+
+// One instruction; of a plain assignment behind this much arithmetic the compiler makes four.
+__device__ __forceinline__ void store_float4(float* to, const float (&v)[4]) {
+    __stwb(reinterpret_cast<float4*>(to), make_float4(v[0], v[1], v[2], v[3]));
+}
 
 // Outputs [first, first + channels) are the newest row of a convolution of four taps with SiLU (conv1d.h),
 // whose result is stored in their place. An output is rounded to bf16 before, as everywhere else.
@@ -227,17 +255,11 @@ struct ConvStep {
     struct FourRows {
         float before[kTaps - 1][4];
     };
-    struct FourParameters {
+    struct alignas(16) FourParameters {
         float tap[4][kTaps], bias[4];
     };
     __device__ __forceinline__ bool convolves(int o) const {
         return fours && o >= first && o - first < channels;
-    }
-    // What is fetched later may be on its way to the second-level cache.
-    __device__ __forceinline__ void hint(int b, int o) const {
-        if (!convolves(o)) return;
-#pragma unroll
-        for (int k = 0; k + 1 < kTaps; ++k) prefetch_l2(halo + b * halo_member + k * halo_row + (o - first));
     }
     __device__ __forceinline__ void fetch(int b, int o, FourRows& rows) const {
         if (!convolves(o)) return;
@@ -277,8 +299,8 @@ struct ConvStep {
                 out[c] = sum * fast_sigmoid(sum);
             }
 #pragma unroll
-            for (int k = 0; k + 2 < kTaps; ++k) store<4>(to + k * out_row, rows.before[k + 1]);
-            store<4>(to + (kTaps - 2) * out_row, newest);
+            for (int k = 0; k + 2 < kTaps; ++k) store_float4(to + k * out_row, rows.before[k + 1]);
+            store_float4(to + (kTaps - 2) * out_row, newest);
         }
         store<4>(y + b * stride + o, out);
     }

@@ -25,6 +25,12 @@ __global__ void __launch_bounds__(kThreads, 2) product_kernel(Problem p, Source 
     __shared__ float square_room[kWarps][kRows];
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, group = lane / 4, pair = lane % 4;
     const int o0 = blockIdx.x * kOutputs, b0 = blockIdx.y * kRows;
+    if constexpr (Source::kAdds)
+        if (o0 >= p.O) {
+            if (!p.late) release_next();
+            wait_for_previous();
+            return source.keep_sums(b0, min(b0 + kRows, p.B), p.I);
+        }
 
     Eight right[kInFlight], coming[kInFlight];
     const auto load_weights = [&](Eight(&to)[kInFlight], int chunk) {
@@ -104,13 +110,23 @@ __global__ void __launch_bounds__(kWeighWarps* kWarp)
               b = blockIdx.y * kWeighWarps + static_cast<int>(threadIdx.x) / kWarp;
     release_next();
     wait_for_previous();
+    if constexpr (Source::kAdds)
+        if (blockIdx.x > 0) {
+            const int first = blockIdx.y * kWeighWarps;
+            return source.keep_sums(first, min(first + kWeighWarps, p.B), p.I);
+        }
     if (b >= p.B) return;
+    constexpr int kInFlight = 3;
     float squares = 0;
-#pragma unroll 4
-    for (int k = lane * 8; k < p.I; k += kWarp * 8) {
-        const Eight e = source.load(b, k, p, squares);
-        *reinterpret_cast<uint4*>(rows + int64_t{b} * p.I + k) =
-            make_uint4(e.two[0], e.two[1], e.two[2], e.two[3]);
+    for (int k = lane * 8; k < p.I; k += kInFlight * kWarp * 8) {
+        Eight e[kInFlight];
+#pragma unroll
+        for (int j = 0; j < kInFlight; ++j) e[j] = source.load(b, k + j * kWarp * 8, p, squares);
+#pragma unroll
+        for (int j = 0; j < kInFlight; ++j)
+            if (const int at = k + j * kWarp * 8; at < p.I)
+                *reinterpret_cast<uint4*>(rows + int64_t{b} * p.I + at) =
+                    make_uint4(e[j].two[0], e[j].two[1], e[j].two[2], e[j].two[3]);
     }
     const float of_four = warp_sum<4>(squares);
     float total = __shfl_sync(kFullWarp, of_four, 0);
@@ -121,7 +137,8 @@ __global__ void __launch_bounds__(kWeighWarps* kWarp)
 
 template <class Source, class Finish>
 void start_product(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish) {
-    const dim3 grid(blocks(ceil_div(p.O, kOutputs)), static_cast<unsigned>(ceil_div(p.B, kRows)));
+    const dim3 grid(blocks(ceil_div(p.O, kOutputs) + Source::kAdds),
+                    static_cast<unsigned>(ceil_div(p.B, kRows)));
     launch_step(stream, grid, kThreads, 0, product_kernel<Source, Finish>, p, source, finish);
 }
 

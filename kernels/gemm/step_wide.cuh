@@ -25,7 +25,8 @@ struct Tile {
     static constexpr int kTiles = kTiles_, kN = kN_, kStages = kStages_;
     static constexpr int kPieces = 2 * kTiles + kN;  // of a lane and a chunk
     static constexpr int kBlockRows = kTiles * kRows, kColumns = kN * kOutputs, kFours = kColumns / 4;
-    static constexpr int kItems = kBlockRows * kFours, kMine = (kItems + kThreads - 1) / kThreads;
+    // A thread has one four of columns and every kPass-th row.
+    static constexpr int kPass = kThreads / kFours, kMine = (kBlockRows + kPass - 1) / kPass;
 
     __host__ __device__ static int chunks(int I) { return (I + kChunk - 1) / kChunk; }
     // Of a warp; its partial sums take the place of its queue.
@@ -35,17 +36,23 @@ struct Tile {
         const int queue = stages * kPieces * kWarp * 4;
         return queue > kSumFloats ? queue : kSumFloats;
     }
-    static size_t shared_bytes(int I) { return sizeof(float) * kWarps * static_cast<size_t>(room(I)); }
+    // All warps' and, behind them, what belongs to the columns.
+    template <class Finish>
+    static size_t shared_bytes(int I) {
+        return sizeof(float) * kWarps * static_cast<size_t>(room(I)) +
+               kFours * sizeof(typename Finish::FourParameters);
+    }
     // What the least of blocks has to read, all of them spread over the multiprocessors. Rows count twice,
     // for W is read ahead. Endless where a block cannot have the shared memory, `limit` bytes at most.
+    template <class Finish>
     static int64_t cost(const Problem& p, size_t limit) {
-        if (shared_bytes(p.I) > limit) return INT64_MAX;
+        if (shared_bytes<Finish>(p.I) > limit) return INT64_MAX;
         return ceil_div(blocks_of(p, kTiles, kN), kMultiprocessors) * (4 * kTiles + kN);
     }
 };
 
 template <class T, class Finish>
-__global__ void __launch_bounds__(kThreads, T::kTiles* T::kN > 8 ? 1 : 2)
+__global__ void __launch_bounds__(kThreads, T::kTiles* T::kN >= 8 ? 1 : 2)
     wide_kernel(Problem p, PlainRows<true> source, Finish finish) {
     constexpr int kTiles = T::kTiles, kN = T::kN, kStages = T::kStages, kMine = T::kMine;
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, group = lane / 4, pair = lane % 4;
@@ -77,14 +84,20 @@ __global__ void __launch_bounds__(kThreads, T::kTiles* T::kN > 8 ? 1 : 2)
 #pragma unroll
     for (int s = 0; s < kStages; ++s)
         if (s < mine) copy_weights(s, s);
-    // The fours of a thread.
-    const auto item = [&](int m) { return static_cast<int>(threadIdx.x) + m * kThreads; };
-    const auto row_of = [&](int m) { return b0 + item(m) / T::kFours; };
-    const auto output_of = [&](int m) { return o0 + item(m) % T::kFours * 4; };
-    const auto is_there = [&](int m) { return item(m) < T::kItems && row_of(m) < p.B && output_of(m) < p.O; };
+    const int row0 = static_cast<int>(threadIdx.x) / T::kFours, four = threadIdx.x % T::kFours,
+              o = o0 + four * 4;
+    const int mine_end = row0 < T::kPass && o < p.O ? min(p.B - b0, T::kBlockRows) : 0;
+    const auto row_of = [&](int m) { return row0 + m * T::kPass; };  // of the block
+    typename Finish::FourRows before[kMine];
+    const auto fetch_rows = [&] {
 #pragma unroll
-    for (int m = 0; m < kMine; ++m)
-        if (is_there(m)) finish.hint(row_of(m), output_of(m));
+        for (int m = 0; m < kMine; ++m)
+            if (row_of(m) < mine_end) finish.fetch(b0 + row_of(m), o, before[m]);
+    };
+    // Not in registers, of which the sums need most.
+    auto* const parameters = reinterpret_cast<typename Finish::FourParameters*>(sums + kWarps * room);
+    if (threadIdx.x < T::kFours && o < p.O) finish.fetch(o, parameters[threadIdx.x]);
+    if (p.settled) fetch_rows();
     if (!p.late) release_next();
     wait_for_previous();
     if (p.late) release_next();
@@ -93,14 +106,12 @@ __global__ void __launch_bounds__(kThreads, T::kTiles* T::kN > 8 ? 1 : 2)
         if (s < mine) copy_rows(s, s);
         commit_copies();
     }
-    typename Finish::FourRows before[kMine];
+    if (!p.settled) fetch_rows();
     float scale[kMine];
 #pragma unroll
     for (int m = 0; m < kMine; ++m) {
         scale[m] = 1;
-        if (!is_there(m)) continue;
-        finish.fetch(row_of(m), output_of(m), before[m]);
-        if (source.scale) scale[m] = source.scale[row_of(m)];
+        if (source.scale && row_of(m) < mine_end) scale[m] = source.scale[b0 + row_of(m)];
     }
 
     float sum[kTiles][kN][4] = {};
@@ -138,15 +149,11 @@ __global__ void __launch_bounds__(kThreads, T::kTiles* T::kN > 8 ? 1 : 2)
                 *reinterpret_cast<float2*>(to + n * kOutputs) =
                     make_float2(sum[tile][n][half * 2], sum[tile][n][half * 2 + 1]);
         }
-    typename Finish::FourParameters parameters[kMine];
-#pragma unroll
-    for (int m = 0; m < kMine; ++m)
-        if (is_there(m)) finish.fetch(output_of(m), parameters[m]);
     __syncthreads();
 #pragma unroll
     for (int m = 0; m < kMine; ++m) {
-        if (!is_there(m)) continue;
-        const float* const from = sums + item(m) / T::kFours * kRoomRow<kN> + item(m) % T::kFours * 4;
+        if (row_of(m) >= mine_end) break;
+        const float* const from = sums + row_of(m) * kRoomRow<kN> + four * 4;
         float total[4];
         load<4>(from, total);
 #pragma unroll
@@ -159,15 +166,15 @@ __global__ void __launch_bounds__(kThreads, T::kTiles* T::kN > 8 ? 1 : 2)
         if (source.scale)
 #pragma unroll
             for (int c = 0; c < 4; ++c) total[c] *= scale[m];
-        const int o = output_of(m);
-        finish.four(row_of(m), o, min(4, p.O - o), total, parameters[m], before[m]);
+        finish.four(b0 + row_of(m), o, min(4, p.O - o), total, parameters[four], before[m]);
     }
 }
 
 template <class T, class Finish>
 void start_wide(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows, const Finish& finish) {
     const dim3 grid(blocks(ceil_div(p.O, T::kColumns)), static_cast<unsigned>(ceil_div(p.B, T::kBlockRows)));
-    launch_step(stream, grid, kThreads, T::shared_bytes(p.I), wide_kernel<T, Finish>, p, rows, finish);
+    launch_step(stream, grid, kThreads, T::template shared_bytes<Finish>(p.I), wide_kernel<T, Finish>, p,
+                rows, finish);
 }
 
 inline size_t most_shared_bytes() {
@@ -184,7 +191,7 @@ void start_cheapest(cudaStream_t stream, const Problem& p, const PlainRows<true>
                     const Finish& finish) {
     if constexpr (sizeof...(T) > 0) {
         const size_t limit = most_shared_bytes();
-        if (std::min({T::cost(p, limit)...}) < First::cost(p, limit))
+        if (std::min({T::template cost<Finish>(p, limit)...}) < First::template cost<Finish>(p, limit))
             return start_cheapest<T...>(stream, p, rows, finish);
     }
     start_wide<First>(stream, p, rows, finish);
@@ -208,8 +215,8 @@ template <class Source, class Finish>
 void multiply_normed(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish,
                      bf16* rows, float* scale) {
     if (takes_small_tiles(p)) return start_product(stream, p, source, finish);
-    launch_step(stream, dim3(1, static_cast<unsigned>(ceil_div(p.B, kWeighWarps))), kWeighWarps * kWarp, 0,
-                weigh_kernel<Source>, p, source, rows, scale);
+    launch_step(stream, dim3(1 + Source::kAdds, static_cast<unsigned>(ceil_div(p.B, kWeighWarps))),
+                kWeighWarps * kWarp, 0, weigh_kernel<Source>, p, source, rows, scale);
     multiply_rows(stream, p, {rows, p.I, scale}, finish);
 }
 

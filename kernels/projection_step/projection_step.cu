@@ -21,8 +21,12 @@ bool aligned_or_absent(const TensorRef& t) {
 }
 
 step::Problem problem(const TensorRef& x, const TensorRef& weight) {
-    return {weight.as<const bf16, 2>("weight").data, weight.stride[0], static_cast<int>(x.size(0)),
-            static_cast<int>(x.size(2)), static_cast<int>(weight.size(0)), x.size(0) > step::kRows};
+    return {weight.as<const bf16, 2>("weight").data,
+            weight.stride[0],
+            static_cast<int>(x.size(0)),
+            static_cast<int>(x.size(2)),
+            static_cast<int>(weight.size(0)),
+            x.size(0) > step::kRows};
 }
 
 }  // namespace
@@ -37,7 +41,8 @@ bool in_proj_step_fits(const InProjArgs& a, const InProjOut& out) {
 void in_proj_step(Ctx& ctx, const InProjArgs& args, const InProjOut& out, const WeighedRows& room) {
     const cudaStream_t stream = ctx.gpu->stream();
     const AddNormArgs& norm = args.norm;
-    const step::Problem p = problem(norm.x, args.weight);
+    step::Problem p = problem(norm.x, args.weight);
+    p.settled = args.settled && p.late;
     const auto y = out.y.as<bf16, 3>("y");
     const auto halo = args.halo.as<const float, 3>("halo");
     const auto halo_out = out.halo_out.as<float, 3>("halo_out");
@@ -53,8 +58,9 @@ void in_proj_step(Ctx& ctx, const InProjArgs& args, const InProjOut& out, const 
                               y.stride[0],
                               static_cast<int>(args.first),
                               static_cast<int>(args.conv_weight.size(0)),
-                              step::in_fours(out.y) && step::in_fours(args.halo) && step::in_fours(out.halo_out) &&
-                                  args.first % 4 == 0 && args.conv_weight.size(0) % 4 == 0};
+                              step::in_fours(out.y) && step::in_fours(args.halo) &&
+                                  step::in_fours(out.halo_out) && args.first % 4 == 0 &&
+                                  args.conv_weight.size(0) % 4 == 0};
     const auto x = norm.x.as<const bf16, 3>("x");
     if (norm.weight) {
         const auto residual = norm.residual.as<const float, 3>("residual");

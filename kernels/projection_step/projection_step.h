@@ -25,6 +25,9 @@ struct InProjArgs {
     TensorRef conv_bias;    // (C) S; absent = none
     TensorRef halo;         // (B,K-1,C) S: the rows before
     int64_t first = 0;      // the first column that is convolved
+    // The op before is a linear_step, out_proj_step or embedding that follows others, and halo was there
+    // before those: it may be read before they have ended.
+    bool settled = false;
 };
 
 struct InProjOut {

@@ -113,7 +113,7 @@ class Mamba1 final : public Layer {
         const TensorRef uz = alloc_step_rows(ctx, dtype, B, 2 * D_);
         const TensorRef x_dbl = alloc_step_rows(ctx, dtype, B, R_ + 2 * N_);
         const TensorRef y_scan = alloc_step_rows(ctx, dtype, B, D_);
-        in_proj_step(ctx, {norm, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], 0},
+        in_proj_step(ctx, {norm, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], 0, true},
                      {residual_out, state[0], uz});
         const TensorRef u = uz.slice(2, 0, D_);
         linear_step(ctx, {u, x_proj_.value, {}, 0}, x_dbl);

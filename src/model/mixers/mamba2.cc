@@ -106,7 +106,7 @@ class Mamba2 final : public Layer {
         const DType dtype = y.dtype;
         const TensorRef zxbcdt = alloc_step_rows(ctx, dtype, B, D_ + C_ + H_);
         const TensorRef y_ssd = alloc_step_rows(ctx, dtype, B, D_);
-        in_proj_step(ctx, {norm, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], D_},
+        in_proj_step(ctx, {norm, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], D_, true},
                      {residual_out, state[0], zxbcdt});
         SsdArgs args = ssd_args(Tile{{B, 1}, 0, {}}, zxbcdt, zxbcdt.slice(2, D_, C_), state);
         args.h0 = {};
