@@ -23,7 +23,8 @@ std::vector<TokenRecord> made_up_contigs(int64_t length) {
 }  // namespace
 
 BenchWindows::BenchWindows(int64_t B, int64_t L, int64_t contig_length)
-    : records_(made_up_contigs(std::max(contig_length, kDraftContig))), tokenizer_(find_domain("dna").make_tokenizer({})),
+    : records_(made_up_contigs(std::max(contig_length, kDraftContig))),
+      tokenizer_(find_domain("dna").make_tokenizer({})),
       sampler_(records_, whole_records(records_), *tokenizer_, {{{1, L, B}}, 1, 1, 0.5}) {}
 
 ModelTiming time_loader(const ModelCase& c, int64_t runs) {

@@ -26,7 +26,7 @@ struct ModelTiming {
     int64_t memory_bytes = 0;           // planned: everything that the case keeps in memory; 0 = not known
     int64_t tile = 0, keep = -1;        // as chosen; 0, -1 = there is none
     // Training on a GPU only.
-    double idle_pct = -1;      // of the time of so many steps, in which the GPU waited for the host between them
+    double idle_pct = -1;  // of the time of so many steps, in which the GPU waited for the host between them
     int64_t idle_steps = 0;
     double parity = -1;        // largest relative difference of a step's loss from that in f32; -1 = not compared
     int64_t parity_steps = 0;

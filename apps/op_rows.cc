@@ -91,9 +91,10 @@ std::string gpu_lines(const std::string& title, const OpTiming& t, const GpuLimi
     std::string text;
     const auto add = [&](const char* pass, const OpTime& time, const OpCost& cost) {
         if (time.best_ms <= 0) return;
-        text += fmt::format("{:<46} {:>8} {:>9} {:>9} {:>8} {:>8} {:>7.1f}\n", title, pass, milliseconds(time.best_ms),
-                            milliseconds(time.median_ms), per_ms(cost.bytes, time.best_ms, 1e-6),
-                            per_ms(cost.flops, time.best_ms, 1e-9), percent(floor_ms(limits, cost), time.best_ms));
+        text += fmt::format("{:<46} {:>8} {:>9} {:>9} {:>8} {:>8} {:>7.1f}\n", title, pass,
+                            milliseconds(time.best_ms), milliseconds(time.median_ms),
+                            per_ms(cost.bytes, time.best_ms, 1e-6), per_ms(cost.flops, time.best_ms, 1e-9),
+                            percent(floor_ms(limits, cost), time.best_ms));
     };
     add("forward", t.forward, t.cost_forward);
     add("backward", t.backward, t.cost_backward);
@@ -107,10 +108,11 @@ std::string cpu_head() {
 }
 
 std::string gpu_head(const GpuLimits& limits, DType storage) {
-    return fmt::format("{}; a copy moves {:.0f} GB/s, peak {:.0f} TFLOP/s; % of the time that these allow at best\n",
-                       name_of(storage), 1e-9 * limits.copy_bytes_per_s, 1e-12 * limits.flops_per_s) +
-           fmt::format("{:<46} {:>8} {:>9} {:>9} {:>8} {:>8} {:>7}\n", "op", "pass", "ms", "median", "GB/s", "TFLOP/s",
-                       "% floor");
+    return fmt::format(
+               "{}; a copy moves {:.0f} GB/s, peak {:.0f} TFLOP/s; % of the time that these allow at best\n",
+               name_of(storage), 1e-9 * limits.copy_bytes_per_s, 1e-12 * limits.flops_per_s) +
+           fmt::format("{:<46} {:>8} {:>9} {:>9} {:>8} {:>8} {:>7}\n", "op", "pass", "ms", "median", "GB/s",
+                       "TFLOP/s", "% floor");
 }
 
 }  // namespace

@@ -52,8 +52,8 @@ double largest_difference(const std::vector<double>& a, const std::vector<double
     return worst;
 }
 
-// Steps in a row, by the clock on the wall, drawing their batches included, while the next one is already submitted, as a run
-// does it.
+// Steps in a row, by the clock on the wall, drawing their batches included, while the next one is already
+// submitted, as a run does it.
 void time_steps(Trainer& trainer, const FillBatch& fill, int64_t first_step, int64_t runs, ModelTiming& timing) {
     const bool gpu = trainer.compute().device == Device::cuda;
     const int64_t ahead = gpu ? 1 : 0;

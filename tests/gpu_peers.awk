@@ -19,6 +19,7 @@ BEGIN {
         name = get("case")
         sub(/^embed_forward_graph$/, "embed_forward", name)
         if (name != what) continue
+        known = 1
         speed = get("tok_s") == "" ? 1 : number("tok_s")
         if (speed > best[key_of()]) best[key_of()] = speed
     }
@@ -45,9 +46,9 @@ BEGIN {
     if (k in best) {
         text = sprintf("%.2fx, ", speed / best[k]) text
         bad = bad || speed < least * best[k]
-    } else if (what != "loader" && peers == "") {
+    } else if (what != "loader" && !known) {
         verdict = absent
-        text = text "; PEERS names no file"
+        text = text "; PEERS names no file with such rows"
     }
     print (bad ? "MISS" : verdict) "\t" k "\t" text
 }

@@ -34,7 +34,7 @@ OpTime time_of(int64_t runs, F f) {
 
 struct OpTiming {
     OpCost cost_forward, cost_backward, cost_step;  // summed over the public calls of the pass
-    OpTime forward, backward, step;        // the public op; step: on a GPU, and then nothing else
+    OpTime forward, backward, step;                 // the public op; step: on a GPU, and then nothing else
     OpTime ref_forward, ref_backward;      // the reference as the library is built
     OpTime plain_forward, plain_backward;  // the reference with -fno-tree-vectorize
 };
@@ -55,9 +55,10 @@ GpuLimits limits_of(Gpu& gpu, DType storage);
 // Milliseconds below which no program can get.
 double floor_ms(const GpuLimits& limits, const OpCost& cost);
 
-// On a GPU, by events around each run, whose launches are recorded as one graph where the op allows that; caches are
-// swept before every run, by writing twice their size. Of a case of one step the step is timed, of others the passes. The
-// numbers are made on the device. Nothing when the case does not fit into its free memory. No reference is timed.
+// On a GPU, by events around each run, whose launches are recorded as one graph where the op allows that;
+// caches are swept before every run, by writing twice their size. Of a case of one step the step is timed, of
+// others the passes. The numbers are made on the device. Nothing when the case does not fit into its free
+// memory. No reference is timed.
 std::optional<OpTiming> time_case_on(Gpu& gpu, const OpCase& c, DType storage, int64_t runs = 7);
 
 }  // namespace adder

@@ -18,10 +18,11 @@ struct Peak {
 constexpr Peak kPeaks[] = {{"H100", 60e12, 989e12}, {"H200", 60e12, 989e12},  {"GH200", 60e12, 989e12},
                            {"A100", 19.5e12, 312e12}, {"B200", 75e12, 2250e12}, {"L40S", 91e12, 362e12}};
 
-// Ops over lists of tensors, which are all parameters, take their tables from host memory in every call: a graph would not
-// keep them.
+// Ops over lists of tensors, which are all parameters, take their tables from host memory in every call: a
+// graph would not keep them.
 bool is_recordable(const OpCase& c) {
-    return std::any_of(c.inputs.begin(), c.inputs.end(), [](const ArraySpec& s) { return s.kind != Kind::parameter; });
+    return std::any_of(c.inputs.begin(), c.inputs.end(),
+                       [](const ArraySpec& s) { return s.kind != Kind::parameter; });
 }
 
 // Of `runs` runs, after two that are not counted. `sweep` is done before each.
@@ -47,7 +48,8 @@ OpTime time_on(Gpu& gpu, int64_t runs, bool as_graph, const std::function<void()
 
 using Pass = std::function<void(Ctx&, TensorBag&)>;
 
-// What makes one step of a case of one; empty for the others. Ops that are a step by themselves have no other pass.
+// What makes one step of a case of one; empty for the others. Ops that are a step by themselves have no other
+// pass.
 Pass step_of(const OpCase& c) {
     if (c.L > 1 || !is_recordable(c)) return {};
     return c.step ? c.step : c.forward;
@@ -107,7 +109,8 @@ std::optional<OpTiming> time_case_on(Gpu& gpu, const OpCase& c, DType storage, i
     ctx.scratch = &scratch;
     ctx.dry_run = false;
     const auto time = [&](const Pass& pass) {
-        return time_on(gpu, runs, is_recordable(c), [&] { pass(ctx, arrays.bag()); }, sweep);
+        return time_on(
+            gpu, runs, is_recordable(c), [&] { pass(ctx, arrays.bag()); }, sweep);
     };
     if (step) {
         timing.step = time(step);

@@ -42,7 +42,8 @@ enum CaseUse : unsigned {
     kSelftest = 8,
     kHuge = 16,       // also with batch and time strides past 2^31 elements
     kBenchCuda = 32,  // of a GPU's size: numbers made on the device, never on the host
-    kSanitize = 64,   // also under tools that watch every access: together these run every kernel of the op's CUDA twin
+    kSanitize = 64,   // also under tools that watch every access: together these run every kernel of the op's
+                      // CUDA twin
 };
 
 // activation: of the storage type, (B,L,...); also run with padded rows unless dense()

@@ -51,16 +51,26 @@ struct InProjStepProblem {
     static std::span<const Case> cases() {
         constexpr unsigned kAll = kNorm | kResidual | kBias;
         static constexpr Case all[] = {
-            {kTest | kSelftest, 1, 16, 24, 0, 12, 4, kAll}, {kTest, 3, 40, 22, 6, 9, 4, kAll},
-            {kTest | kSanitize, 16, 264, 17, 16, 1, 4, kNorm | kBias},  {kTest | kSanitize, 17, 72, 33, 1, 30, 4, kAll},
-            {kTest | kSelftest | kSanitize, 3, 32, 16, 0, 16, 4, 0},    {kTest, 2, 13, 10, 2, 5, 4, kAll},
-            {kTest | kSanitize, 3, 24, 11, 3, 8, 3, kNorm | kResidual}, {kTest | kSanitize, 65, 16, 1070, 8, 1040, 4, kAll},
-            {kTest, 67, 48, 2150, 5, 2100, 4, kBias},       {kTest, 33, 40, 3201, 1, 3000, 4, kBias},
-            {kTest | kSanitize, 66, 24, 2100, 5, 8, 4, kNorm}, {kTest | kSanitize, 35, 40, 1500, 3, 700, 4, kAll},
-            {kTest | kSanitize, 65, 24, 700, 4, 600, 4, kAll}, {kTest, 33, 808, 2120, 8, 40, 4, kAll},
-            {kBenchCuda, 1, 256, 1024, 0, 512, 4, kAll}, {kBenchCuda, 64, 256, 1024, 0, 512, 4, kAll},
-            {kBenchCuda, 1, 256, 1288, 512, 768, 4, kAll}, {kBenchCuda, 64, 256, 1288, 512, 768, 4, kAll},
-            {kBenchCuda, 1, 768, 3072, 0, 1536, 4, kAll}, {kBenchCuda, 128, 768, 3072, 0, 1536, 4, kAll},
+            {kTest | kSelftest, 1, 16, 24, 0, 12, 4, kAll},
+            {kTest, 3, 40, 22, 6, 9, 4, kAll},
+            {kTest | kSanitize, 16, 264, 17, 16, 1, 4, kNorm | kBias},
+            {kTest | kSanitize, 17, 72, 33, 1, 30, 4, kAll},
+            {kTest | kSelftest | kSanitize, 3, 32, 16, 0, 16, 4, 0},
+            {kTest, 2, 13, 10, 2, 5, 4, kAll},
+            {kTest | kSanitize, 3, 24, 11, 3, 8, 3, kNorm | kResidual},
+            {kTest | kSanitize, 65, 16, 1070, 8, 1040, 4, kAll},
+            {kTest, 67, 48, 2150, 5, 2100, 4, kBias},
+            {kTest, 33, 40, 3201, 1, 3000, 4, kBias},
+            {kTest | kSanitize, 66, 24, 2100, 5, 8, 4, kNorm},
+            {kTest | kSanitize, 35, 40, 1500, 3, 700, 4, kAll},
+            {kTest | kSanitize, 65, 24, 700, 4, 600, 4, kAll},
+            {kTest, 33, 808, 2120, 8, 40, 4, kAll},
+            {kBenchCuda, 1, 256, 1024, 0, 512, 4, kAll},
+            {kBenchCuda, 64, 256, 1024, 0, 512, 4, kAll},
+            {kBenchCuda, 1, 256, 1288, 512, 768, 4, kAll},
+            {kBenchCuda, 64, 256, 1288, 512, 768, 4, kAll},
+            {kBenchCuda, 1, 768, 3072, 0, 1536, 4, kAll},
+            {kBenchCuda, 128, 768, 3072, 0, 1536, 4, kAll},
         };
         return all;
     }
@@ -133,9 +143,15 @@ struct OutProjStepProblem {
 
     static std::span<const Case> cases() {
         static constexpr Case all[] = {
-            {kTest | kSelftest, 1, 16, 24},  {kTest, 3, 40, 9},         {kTest | kSanitize, 16, 264, 17},
-            {kTest | kSelftest | kSanitize, 17, 72, 33}, {kTest | kSanitize, 65, 24, 2100},     {kTest | kSanitize, 2, 13, 10},
-            {kTest, 3, 24, 11, 2},           {kBenchCuda, 1, 512, 256}, {kBenchCuda, 64, 512, 256},
+            {kTest | kSelftest, 1, 16, 24},
+            {kTest, 3, 40, 9},
+            {kTest | kSanitize, 16, 264, 17},
+            {kTest | kSelftest | kSanitize, 17, 72, 33},
+            {kTest | kSanitize, 65, 24, 2100},
+            {kTest | kSanitize, 2, 13, 10},
+            {kTest, 3, 24, 11, 2},
+            {kBenchCuda, 1, 512, 256},
+            {kBenchCuda, 64, 512, 256},
         };
         return all;
     }

@@ -23,7 +23,8 @@ struct StepResult {
     std::string bad_gradient;   // name of the first tensor with a non-finite gradient
     std::string bad_parameter;  // name of the first parameter that the update made non-finite
     double ms = 0;       // from the first to the last of the step's work, on the device
-    double idle_ms = 0;  // that the device waited before it for the host or the batch; 0 after steps were collected to the last
+    double idle_ms = 0;  // that the device waited before it for the host or the batch; 0 after steps were
+                         // collected to the last
 };
 
 class Trainer {

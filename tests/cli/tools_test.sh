@@ -58,6 +58,7 @@ refused 2 "not for 'scan'" "$ADDER" bench scan --d-model 16
 refused 2 "unknown op 'scna'; the nearest is 'scan'" "$ADDER" bench scna
 refused 2 'op' "$ADDER" bench
 refused 1 'no case' "$ADDER" bench scan --filter nothing
+refused 1 'in_proj_step has no timed case on cpu' "$ADDER" bench in_proj_step
 refused 1 'cuda' "$ADDER" bench scan --device cuda
 refused 2 'dtype: expected f32' "$ADDER" bench scan --dtype bf16
 
