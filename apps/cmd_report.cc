@@ -57,7 +57,7 @@ void run_report(App& app, const std::vector<std::string>& args) {
     const CommandLine line = parse_command_line(kText, args, list);
     if (line.help) return void(app.results = help_text(kText, list));
     if (line.print_config) return void(app.results = config_text(list));
-    require_all(list);
+    if (o.runs.empty()) throw UsageError("report: the folder of a run is missing; hint: adder report run");
     check_output_or_stdout(list, "out", o.overwrite);
     check_output(list, "json-out", o.overwrite);
 

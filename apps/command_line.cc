@@ -92,7 +92,7 @@ void read_config(const std::string& path, OptionList& options, std::set<std::str
 }
 
 std::string default_of(const Option& o) {
-    if (o.required) return "required";
+    if (o.required) return o.derived.empty() ? "required" : "required " + o.derived;
     if (!o.derived.empty()) return "default: " + o.derived;
     if (o.is_flag() || !o.is_set()) return "";
     const nlohmann::ordered_json json = to_json(o);

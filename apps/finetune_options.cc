@@ -79,6 +79,7 @@ OptionList FinetuneOptions::list() {
     add_run_to(l);
     machine.add_dtype_to(l);
     machine.add_to(l);
+    for (const char* name : {"checkpoint", "input"}) l.find(name)->derived = "without --resume";
     return l;
 }
 

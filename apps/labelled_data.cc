@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <unordered_set>
 
 #include "apps/setup.h"
@@ -117,6 +118,16 @@ void require_learnable(const LabelledData& d) {
     }
 }
 
+// What is measured on part of the classes says little.
+void warn_of_missing_classes(const LabelledData& d, const char* part, const std::vector<LabelledRecord>& records,
+                             Console& console) {
+    std::set<uint16_t> seen;
+    for (const LabelledRecord& r : records) seen.insert(r.label);
+    if (records.empty() || seen.size() == d.classes.size()) return;
+    console.line(fmt::format("warning: the {} {} record{} of {} of {} classes alone: what is measured on them says little", records.size(),
+                             part, records.size() == 1 ? " is" : "s are", seen.size(), d.classes.size()));
+}
+
 }  // namespace
 
 void require_tokens(const Dataset& data) {
@@ -163,6 +174,8 @@ LabelledData load_labelled(const Domain& domain, const DataOptions& options, con
     require_learnable(d);
     console.line(fmt::format("{} classes; records: train {}, valid {}, test {}", d.classes.size(), d.train.size(),
                              d.valid.size(), d.test.size()));
+    warn_of_missing_classes(d, "valid", d.valid, console);
+    warn_of_missing_classes(d, "test", d.test, console);
     return d;
 }
 

@@ -173,7 +173,8 @@ std::string what_was_run(const ReportEntry& e) {
                                       field_text(e.run, "commit"))));
     std::string device = field_text(e.run, "device");
     for (const char* key : {"device_name", "dtype", "isa"})
-        if (const std::string text = field_text(e.run, key); !text.empty()) device += ", " + text;
+        // A processor has no name beside its kind.
+        if (const std::string text = field_text(e.run, key); !text.empty() && text != device) device += ", " + text;
     append_fact(facts, "device", html_text(device));
     facts += data_html(e);
     return fmt::format("<h3>{}</h3>\n{}{}", html_text(e.name),

@@ -184,6 +184,7 @@ OptionList TrainOptions::list() {
     l.add({.name = "profile", .value = &profile, .help = "print where the time of a step goes",
            .on_resume = OnResume::any});
     machine.add_to(l);
+    for (const char* name : {"domain", "input"}) l.find(name)->derived = "without --resume";
     return l;
 }
 
@@ -191,6 +192,9 @@ OptionList TrainOptions::plan_list() {
     OptionList l;
     add_groups(l);
     machine.add_to(l);
+    // A plan reads no data.
+    for (const char* name : {"domain", "input"}) l.find(name)->required = false;
+    l.find("domain")->derived = "dna, or that of --preset or --init";
     return l;
 }
 

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/error.h"
 #include "pipelines/dna/tokenizer.h"
 
 namespace adder::dna {
@@ -38,6 +39,8 @@ nlohmann::json DnaOptions::symbol_settings() const {
     return settings;
 }
 
-void DnaOptions::check() const {}
+void DnaOptions::check() const {
+    if (kmer != DnaOptions{}.kmer && tokenizer != "kmer") throw UsageError("--kmer: needs --tokenizer kmer");
+}
 
 }  // namespace adder::dna

@@ -46,7 +46,8 @@ struct Option {
     std::string help = {};
     Range range = {};
     OnResume on_resume = OnResume::same;
-    std::string derived = {};  // in help, the default of a value that is worked out when it is not given
+    // In help, the default of a value that is worked out when it is not given; of a required option, when it is required.
+    std::string derived = {};
     bool required = false;
     bool is_path = false;     // stored as an absolute path, so that a run can be resumed from another folder
     bool positional = false;  // also accepted without its name

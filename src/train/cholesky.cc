@@ -30,7 +30,57 @@ void factor_diagonal(double* a, int64_t n, int64_t stride) {
     }
 }
 
+// Block b of x (rows,n), solved against the diagonal block of L, which is (size,size).
+void solve_diagonal(const double* l, int64_t n, double* x, int64_t rows, int size, CBLAS_TRANSPOSE side) {
+    const auto stride = static_cast<int>(n);
+    if (rows == 1)
+        cblas_dtrsv(CblasRowMajor, CblasLower, side == CblasTrans ? CblasNoTrans : CblasTrans, CblasNonUnit, size, l, stride, x,
+                    1);
+    else
+        cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, side, CblasNonUnit, static_cast<int>(rows), size, 1, l, stride, x,
+                    stride);
+}
+
+// y (rows,columns) -= x (rows,inner) T, where T or its transpose is `tile`; all with n columns to a row.
+void subtract_product(const double* x, const double* tile, double* y, int64_t n, int64_t rows, int inner, int columns,
+                      CBLAS_TRANSPOSE side) {
+    const auto stride = static_cast<int>(n);
+    const bool turned = side == CblasTrans;
+    if (rows == 1)
+        cblas_dgemv(CblasRowMajor, turned ? CblasNoTrans : CblasTrans, turned ? columns : inner, turned ? inner : columns, -1,
+                    tile, stride, x, 1, 1, y, 1);
+    else
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, side, static_cast<int>(rows), columns, inner, -1, x, stride, tile, stride, 1,
+                    y, stride);
+}
+
 }  // namespace
+
+void solve_lower(ThreadPool& pool, const double* l, int64_t n, double* x, int64_t rows) {
+    prepare_blas();
+    const auto size = [&](int64_t block) { return static_cast<int>(std::min(kBlock, n - block * kBlock)); };
+    for (int64_t b = ceil_div(n, kBlock) - 1; b >= 0; --b) {
+        const double* row = l + b * kBlock * n;
+        solve_diagonal(row + b * kBlock, n, x + b * kBlock, rows, size(b), CblasNoTrans);
+        pool.run(b, [&](int64_t j) {
+            subtract_product(x + b * kBlock, row + j * kBlock, x + j * kBlock, n, rows, size(b), size(j), CblasNoTrans);
+        });
+    }
+}
+
+void solve_lower_transposed(ThreadPool& pool, const double* l, int64_t n, double* x, int64_t rows) {
+    prepare_blas();
+    const int64_t n_blocks = ceil_div(n, kBlock);
+    const auto size = [&](int64_t block) { return static_cast<int>(std::min(kBlock, n - block * kBlock)); };
+    for (int64_t b = 0; b < n_blocks; ++b) {
+        solve_diagonal(l + b * kBlock * n + b * kBlock, n, x + b * kBlock, rows, size(b), CblasTrans);
+        pool.run(n_blocks - b - 1, [&](int64_t t) {
+            const int64_t j = b + 1 + t;
+            subtract_product(x + b * kBlock, l + j * kBlock * n + b * kBlock, x + j * kBlock, n, rows, size(b), size(j),
+                             CblasTrans);
+        });
+    }
+}
 
 void cholesky(ThreadPool& pool, double* a, int64_t n) {
     prepare_blas();

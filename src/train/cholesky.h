@@ -11,4 +11,9 @@ namespace adder {
 // Error where `a` is not positive definite.
 void cholesky(ThreadPool& pool, double* a, int64_t n);
 
+// Replaces x (rows,n) by the solution X of X L = x, L lower as cholesky leaves it. For few rows: spread over columns.
+void solve_lower(ThreadPool& pool, const double* l, int64_t n, double* x, int64_t rows);
+// The same of X L^T = x.
+void solve_lower_transposed(ThreadPool& pool, const double* l, int64_t n, double* x, int64_t rows);
+
 }  // namespace adder

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <utility>
 
 #include "core/ceil_div.h"
 #include "core/error.h"
@@ -16,7 +17,7 @@ namespace adder {
 
 namespace {
 
-constexpr int64_t kMostTasks = 64, kTile = 256;
+constexpr int64_t kMostTasks = 64, kTile = 256, kColumns = 2048;
 // Above this many features the preconditioner's factorisation would cost more than it saves.
 constexpr int64_t kMostGramFeatures = 4096;
 
@@ -80,6 +81,19 @@ double loss_of(double* scores, int64_t K, int32_t target) {
 }
 
 }  // namespace
+
+std::unique_ptr<double[]> ScratchStack::take(int64_t size) {
+    const std::lock_guard lock(mutex_);
+    if (spare_.empty()) return std::make_unique_for_overwrite<double[]>(static_cast<size_t>(size));
+    auto scratch = std::move(spare_.back());
+    spare_.pop_back();
+    return scratch;
+}
+
+void ScratchStack::give_back(std::unique_ptr<double[]> scratch) {
+    const std::lock_guard lock(mutex_);
+    spare_.push_back(std::move(scratch));
+}
 
 LogisticRegression::LogisticRegression(ThreadPool& pool, const FeatureRows& features, std::span<const int32_t> labels,
                                        std::span<const int64_t> rows, int64_t n_classes)
@@ -160,9 +174,13 @@ void LogisticRegression::make_preconditioner_base() {
 void LogisticRegression::precondition(double l2) {
     diagonal_ = std::sqrt(curvature_ + l2);
     if (gram_.empty()) return;
-    factor_ = gram_;
-    for (double& g : factor_) g *= curvature_;
-    for (int64_t j = 0; j < d(); ++j) factor_[static_cast<size_t>(j * d() + j)] += l2;
+    factor_.resize(gram_.size());
+    pool_.run(d(), [&](int64_t i) {
+        double* to = factor_.data() + i * d();
+        const double* from = gram_.data() + i * d();
+        for (int64_t j = 0; j <= i; ++j) to[j] = curvature_ * from[j];
+        to[i] += l2;
+    });
     cholesky(pool_, factor_.data(), d());
 }
 
@@ -173,12 +191,8 @@ void LogisticRegression::to_weights(const std::vector<double>& v, std::vector<do
     for (size_t i = weights; i < w.size(); ++i) w[i] /= std::sqrt(curvature_);
     if (gram_.empty())
         for (size_t i = 0; i < weights; ++i) w[i] /= diagonal_;
-    else if (K() == 1)
-        cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, static_cast<int>(d()), factor_.data(),
-                    static_cast<int>(d()), w.data(), 1);
     else
-        cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, static_cast<int>(K()),
-                    static_cast<int>(d()), 1, factor_.data(), static_cast<int>(d()), w.data(), static_cast<int>(d()));
+        solve_lower(pool_, factor_.data(), d(), w.data(), K());
 }
 
 void LogisticRegression::to_variables(const std::vector<double>& w, std::vector<double>& v) const {
@@ -197,13 +211,8 @@ void LogisticRegression::gradient_to_variables(std::vector<double>& gradient) co
     for (size_t i = weights; i < gradient.size(); ++i) gradient[i] /= std::sqrt(curvature_);
     if (gram_.empty())
         for (size_t i = 0; i < weights; ++i) gradient[i] /= diagonal_;
-    else if (K() == 1)
-        cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, static_cast<int>(d()), factor_.data(),
-                    static_cast<int>(d()), gradient.data(), 1);
     else
-        cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, static_cast<int>(K()),
-                    static_cast<int>(d()), 1, factor_.data(), static_cast<int>(d()), gradient.data(),
-                    static_cast<int>(d()));
+        solve_lower_transposed(pool_, factor_.data(), d(), gradient.data(), K());
 }
 
 // The summed loss of training examples [first, first + count); adds its gradient, (K,d) and (K). `work` holds z and
@@ -228,23 +237,28 @@ double LogisticRegression::block_loss(int64_t first, int64_t count, const double
     return loss;
 }
 
-double LogisticRegression::value_and_gradient(double l2, const std::vector<double>& w,
-                                              std::vector<double>& gradient) const {
+double LogisticRegression::value_and_gradient(double l2, const std::vector<double>& w, std::vector<double>& gradient) {
     const RowBlocks cut(static_cast<int64_t>(rows_.size()), d());
-    const size_t width = w.size();
-    std::vector<double> partial(static_cast<size_t>(cut.tasks) * width), losses(static_cast<size_t>(cut.tasks));
+    const auto width = static_cast<int64_t>(w.size());
+    partial_.resize(static_cast<size_t>(cut.tasks * width));
+    std::vector<double> losses(static_cast<size_t>(cut.tasks));
     pool_.run(cut.tasks, [&](int64_t t) {
-        const auto work = std::make_unique_for_overwrite<double[]>(static_cast<size_t>(cut.rows * (d() + K())));
+        auto work = scratch_.take(cut.rows * (d() + K()));
+        double* own = partial_.data() + t * width;
+        std::fill_n(own, width, 0.0);
         for (int64_t b = cut.first_block(t); b < cut.first_block(t + 1); ++b)
-            losses[static_cast<size_t>(t)] += block_loss(b * cut.rows, cut.size(b), w.data(),
-                                                         partial.data() + static_cast<size_t>(t) * width, work.get());
+            losses[static_cast<size_t>(t)] += block_loss(b * cut.rows, cut.size(b), w.data(), own, work.get());
+        scratch_.give_back(std::move(work));
     });
     double loss = 0;
-    std::fill(gradient.begin(), gradient.end(), 0);
-    for (size_t t = 0; t < losses.size(); ++t) {
-        loss += losses[t];
-        for (size_t i = 0; i < width; ++i) gradient[i] += partial[t * width + i];
-    }
+    for (const double l : losses) loss += l;
+    pool_.run(ceil_div(width, kColumns), [&](int64_t part) {
+        const int64_t begin = part * kColumns, end = std::min(width, begin + kColumns);
+        std::fill(gradient.begin() + begin, gradient.begin() + end, 0);
+        for (int64_t t = 0; t < cut.tasks; ++t)
+            for (int64_t i = begin; i < end; ++i)
+                gradient[static_cast<size_t>(i)] += partial_[static_cast<size_t>(t * width + i)];
+    });
     const double per_example = 1 / static_cast<double>(cut.n);
     double squares = 0;
     for (double& g : gradient) g *= per_example;

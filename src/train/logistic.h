@@ -8,6 +8,8 @@
 // row of W, p = sigmoid. In scikit-learn's terms C = 1 / (l2 n) on the same z.
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -31,6 +33,18 @@ struct LogisticModel {
     std::vector<double> bias;      // (K)
 };
 
+// Working memory of tasks: the last one given back is the next one taken, so that there are as many as threads, and warm.
+class ScratchStack {
+  public:
+    // `size` numbers, the same at every call.
+    std::unique_ptr<double[]> take(int64_t size);
+    void give_back(std::unique_ptr<double[]> scratch);
+
+  private:
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<double[]>> spare_;
+};
+
 // Examples `rows` as a training set. Every number depends on the data alone: work is cut by shape, sums have one order.
 class LogisticRegression {
   public:
@@ -47,7 +61,7 @@ class LogisticRegression {
     void standardise();
     void make_preconditioner_base();
     void precondition(double l2);
-    double value_and_gradient(double l2, const std::vector<double>& w, std::vector<double>& gradient) const;
+    double value_and_gradient(double l2, const std::vector<double>& w, std::vector<double>& gradient);
     double block_loss(int64_t first, int64_t count, const double* w, double* gradient, double* work) const;
     void to_weights(const std::vector<double>& v, std::vector<double>& w) const;
     void to_variables(const std::vector<double>& w, std::vector<double>& v) const;
@@ -64,6 +78,8 @@ class LogisticRegression {
     std::vector<double> gram_;    // (d,d): z z^T averaged over a sample of the rows; empty for many features
     std::vector<double> factor_;  // (d,d) lower: curvature gram + l2, Cholesky's factor
     double diagonal_ = 0;         // without gram_: the same for all features
+    std::vector<double> partial_;  // (tasks, K (d + 1)): gradients, kept from one evaluation to the next
+    ScratchStack scratch_;
 };
 
 // p of `rows` for all classes, (rows, n_classes).

@@ -212,9 +212,8 @@ TEST(Machine, the_device_decides_the_type_unless_it_is_asked_for) {
     EXPECT_EQ(machine.compute().storage, machine.device() == Device::cuda ? DType::bf16 : DType::f32);
 }
 
-TEST(EvalOptions, baselines_are_orders_and_need_a_part_to_learn_from) {
+TEST(EvalOptions, baselines_are_orders) {
     EvalOptions o;
-    o.data.valid_fraction = 0.2;
     o.baselines = "2,6";
     EXPECT_EQ(o.baseline_orders(), (std::vector<int64_t>{2, 6}));
     EXPECT_NO_THROW(o.check());
@@ -222,9 +221,6 @@ TEST(EvalOptions, baselines_are_orders_and_need_a_part_to_learn_from) {
         o.baselines = bad;
         EXPECT_THROW(o.check(), UsageError) << bad;
     }
-    o.baselines = "2";
-    o.data.valid_fraction = 0;
-    EXPECT_THROW(o.check(), UsageError);
 }
 
 TEST(BenchOptions, the_op_needs_no_name) {

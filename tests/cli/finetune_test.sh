@@ -146,6 +146,11 @@ succeeds "$ADDER" finetune --checkpoint "$W/a" --input "$W/r.fa" --labels "$W/gr
 
 printf '>a\nACGT\n>none\n>b\nAC\n' >"$W/empty.fa"
 
+# A part that lacks classes is told.
+{ printf 'name\tlabel\tsplit\n'; awk -F'\t' '{ print $1 "\t" $2 "\t" ($1 == "r3" ? "test" : "train") }' "$W/rows"; } >"$W/one-tested.tsv"
+succeeds "$ADDER" finetune --checkpoint "$W/base" --input "$W/r.fa" --labels "$W/one-tested.tsv" --steps 1 --out "$W/lacking"
+logs '^warning: the 1 test record is of 1 of 3 classes alone: '
+
 # What is refused.
 refused 1 'a model of sequences without classes; hint: `adder finetune' \
     "$ADDER" predict --checkpoint "$W/base" --input "$W/r.fa" --out "$W/no.tsv"

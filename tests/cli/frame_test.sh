@@ -27,6 +27,12 @@ for c in $commands; do
     says '^example:'
     says "^  adder $c"
     cp "$W/out" "$W/help"
+    # What plan and going on do without is not called required there.
+    case $c in
+        plan) grep -q '\[required' "$W/help" && wrong "plan requires nothing" ;;
+        train | finetune) [ "$(tr -s ' \n' ' ' <"$W/help" | grep -o '\[required without --resume\]' | wc -l)" -eq 2 ] ||
+            wrong "$c: what --resume does without" ;;
+    esac
     succeeds "$ADDER" help "$c"
     cmp -s "$W/out" "$W/help" || wrong "adder help $c differs from adder $c --help"
     refused 2 "unknown option '--no-such-option'; the nearest is --" "$ADDER" "$c" --no-such-option

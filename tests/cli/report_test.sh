@@ -58,6 +58,7 @@ succeeds "$ADDER" train $tiny --mixer mamba1 --steps 20 --eval-every 10 --stop-a
 succeeds "$ADDER" report "$odd" --out "$page"
 says "page.html: "
 has '7 of 20, not finished'
+refused 2 'report: the folder of a run is missing; hint: adder report run$' "$ADDER" report
 refused 1 'page.html: --out is there already; hint: --overwrite' "$ADDER" report "$odd" --out "$page"
 succeeds "$ADDER" train --out "$odd" --resume
 report "$W/plain" "$odd/"
@@ -190,7 +191,6 @@ refused 1 'generated.fa' "$ADDER" report "$W/odd/generated.fa"
 refused 1 'json-out: no run has eval.json or probe.json' "$ADDER" report "$W/classes" --out "$W/new.html" --json-out "$W/new.json"
 [ -e "$W/new.html" ] && wrong "a failed command leaves nothing"
 refused 1 "$W/no/page.html" "$ADDER" report "$W/plain" --out "$W/no/page.html"
-refused 2 '--run' "$ADDER" report
 refused 2 "unknown option '--outs'; the nearest is --out" "$ADDER" report "$W/plain" --outs x
 untouched "$W"
 finish

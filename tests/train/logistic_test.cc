@@ -176,6 +176,37 @@ TEST(Cholesky, the_factor_times_its_transpose_is_the_matrix_and_threads_change_n
                 EXPECT_NEAR(sum, a[static_cast<size_t>(i * n + j)], 1e-9 * static_cast<double>(n));
             }
     }
+}
+
+TEST(Cholesky, rows_are_solved_against_the_factor_and_threads_change_no_bit) {
+    const Philox rng(5, Stream::test);
+    ThreadPool pool1(1), pool3(3);
+    for (const int64_t n : {1, 128, 129, 300})
+        for (const int64_t rows : {1, 3}) {
+            std::vector<double> l(static_cast<size_t>(n * n)), x(static_cast<size_t>(rows * n));
+            for (size_t i = 0; i < l.size(); ++i) l[i] = 0.05 * rng.normal(i);
+            for (int64_t i = 0; i < n; ++i) l[static_cast<size_t>(i * n + i)] += 2;
+            for (size_t i = 0; i < x.size(); ++i) x[i] = rng.normal(l.size() + i);
+            const auto at = [&](int64_t i, int64_t j) { return l[static_cast<size_t>(i * n + j)]; };
+            std::vector<double> one = x, three = x, turned_one = x, turned_three = x;
+            solve_lower(pool1, l.data(), n, one.data(), rows);
+            solve_lower(pool3, l.data(), n, three.data(), rows);
+            solve_lower_transposed(pool1, l.data(), n, turned_one.data(), rows);
+            solve_lower_transposed(pool3, l.data(), n, turned_three.data(), rows);
+            EXPECT_EQ(one, three);
+            EXPECT_EQ(turned_one, turned_three);
+            for (int64_t r = 0; r < rows; ++r)
+                for (int64_t j = 0; j < n; ++j) {
+                    double sum = 0, turned = 0;
+                    for (int64_t i = j; i < n; ++i) sum += one[static_cast<size_t>(r * n + i)] * at(i, j);
+                    for (int64_t i = 0; i <= j; ++i) turned += turned_one[static_cast<size_t>(r * n + i)] * at(j, i);
+                    EXPECT_NEAR(sum, x[static_cast<size_t>(r * n + j)], 1e-10);
+                    EXPECT_NEAR(turned, x[static_cast<size_t>(r * n + j)], 1e-10);
+                }
+        }
+}
+
+TEST(Cholesky, an_indefinite_matrix_is_an_error) {
     std::vector<double> indefinite{1, 2, 2, 1};
     ThreadPool pool(1);
     EXPECT_THAT(error_of([&] { cholesky(pool, indefinite.data(), 2); }), testing::HasSubstr("not positive definite"));
