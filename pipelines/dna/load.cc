@@ -154,7 +154,10 @@ void read_fasta(InputFile file, Reading& to) {
 void read_reads(InputFile file, Reading& to) {
     const std::string path = file.path(), format = name_of(file.format());
     ReadsReader reader(std::move(file), read_filter(to.options), to.options.reference);
-    for (Read read; reader.next(read);) add_record(read.name, read.sequence, to);
+    for (Read read; reader.next(read);) {
+        add_record(read.name, read.sequence, to);
+        to.records.back().is_read = true;
+    }
     check_letters(path, to.counts);
     to.summary = fmt::format("{}: {}", format, reader.counts().text(read_filter(to.options)));
     if (reader.counts().kept == 0) to.warnings.push_back(path + ": no read is kept");
@@ -349,6 +352,11 @@ Dataset load(const DataOptions& options) {
     data.valid = std::move(split.valid);
     data.test = std::move(split.test);
     report_parts(split, data);
+    if (options.valid_fraction > 0 && data.valid.empty())
+        data.warnings.push_back(
+            fmt::format("--valid-fraction {} holds nothing out of {} record(s); hint: a larger fraction, or "
+                        "--valid FILE",
+                        options.valid_fraction, data.records.size()));
     return data;
 }
 
