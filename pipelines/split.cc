@@ -1,6 +1,7 @@
 #include "pipelines/split.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string_view>
 #include <utility>
@@ -67,20 +68,29 @@ Split split_by_intervals(std::span<const TokenRecord> records, std::span<const s
                          const std::string& path) {
     Split split;
     split.n_unused = n_symbols(whole_records(records));
-    const Placed* before = nullptr;
+    std::array<const Placed*, 3> furthest{};  // of each part the one that ends last so far
     const std::vector<Placed> placed = placed_intervals(records, files, path);
     for (const Placed& p : placed) {
-        const bool same_record = before && before->segment.record == p.segment.record;
-        if (same_record && p.segment.begin < before->segment.end)
-            fail("[split] {}, line {}: overlaps line {}; hint: every base belongs to one interval at most", path,
-                 std::max(p.line, before->line), std::min(p.line, before->line));
+        const auto reaches = [&](const Placed* before, int64_t place) {
+            return before && before->segment.record == p.segment.record && before->segment.end >= place;
+        };
+        for (const Placed* other : furthest)
+            if (other && other->part != p.part && reaches(other, p.segment.begin + 1))
+                fail(
+                    "[split] {}, line {}: overlaps line {}, which is for another part; hint: every base "
+                    "belongs to one part "
+                    "at most",
+                    path, std::max(p.line, other->line), std::min(p.line, other->line));
         std::vector<Segment>& part = part_of(split, p.part);
-        if (same_record && before->part == p.part && before->segment.end == p.segment.begin)
-            part.back().end = p.segment.end;
+        const Placed*& before = furthest[static_cast<size_t>(p.part)];
+        const bool joined = reaches(before, p.segment.begin);
+        const int64_t end = joined ? std::max(before->segment.end, p.segment.end) : p.segment.end;
+        split.n_unused -= end - (joined ? before->segment.end : p.segment.begin);
+        if (joined)
+            part.back().end = end;
         else
             part.push_back(p.segment);
-        split.n_unused -= p.segment.size();
-        before = &p;
+        if (!joined || p.segment.end == end) before = &p;
     }
     return split;
 }

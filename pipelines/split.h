@@ -28,10 +28,10 @@ struct Split {
 // for training. Empty parts are left out. Reads stay whole, without gaps: a hash of the name says the part,
 // so that of any reads about the fraction is held out, and always the same ones; mates, and reads of one
 // group, come into one part. By intervals, symbols outside all of them belong to no part; those of a part
-// that touch make one segment. `files` are what TokenRecord::file counts, for names such as "file:name".
-// Errors: a fraction or gap out of range, several ways of splitting at once, a name that no record or several
-// have, a name in both lists; those of read_bed and locate, an interval with another word than train, valid
-// and test, intervals that overlap.
+// that touch or overlap make one segment. `files` are what TokenRecord::file counts, for names such as
+// "file:name". Errors: a fraction or gap out of range, several ways of splitting at once, a name that no
+// record or several have, a name in both lists; those of read_bed and locate, an interval with another word
+// than train, valid and test, intervals of different parts that overlap.
 Split split_records(std::span<const TokenRecord> records, std::span<const std::string> files, const SplitOptions& options);
 
 // SHA-256 of all segments, in order, by part and name of the record.

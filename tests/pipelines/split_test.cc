@@ -146,12 +146,28 @@ TEST(Split, intervals_say_what_is_for_what_and_the_rest_is_not_used) {
     EXPECT_NE(digest_of(split_records(records, kFiles, o), records), digest);
 }
 
+TEST(Split, overlapping_intervals_of_one_part_are_one_segment) {
+    const Scratch w;
+    const std::vector<TokenRecord> records{record("chr1", 100), record("chr2", 50)};
+    const std::string bed =
+        w.put("windows.bed",
+              "chr1\t30\t50\ttrain\nchr1\t0\t40\ttrain\nchr1\t10\t20\ttrain\nchr1\t50\t60\ttest\n"
+              "chr1\t55\t70\ttest\nchr1\t70\t80\ttrain\nchr1\t0\t40\ttrain\nchr2\t0\t10\ttrain\n");
+    const Split split = split_records(records, kFiles, {.bed = bed});
+    EXPECT_EQ(text(split.train), "0:0-50 0:70-80 1:0-10 ");
+    EXPECT_EQ(text(split.test), "0:50-70 ");
+    EXPECT_EQ(split.n_unused, 20 + 40);
+}
+
 TEST(Split, intervals_that_cannot_be_meant_are_errors_naming_the_line) {
     const Scratch w;
     const std::vector<TokenRecord> records{record("chr1", 100), record("chr2", 50)};
     const std::pair<const char*, const char*> wrong[] = {
         {"chr1\t0\t30\ttrain\nchr1\t20\t40\tvalid\n", "line 2: overlaps line 1"},
-        {"chr1\t20\t40\ttrain\n\nchr1\t0\t21\ttrain\n", "line 3: overlaps line 1"},
+        {"chr1\t20\t40\ttrain\n\nchr1\t0\t21\ttest\n", "line 3: overlaps line 1, which is for another part"},
+        {"chr1\t0\t50\ttrain\nchr1\t10\t20\ttrain\nchr1\t30\t60\tvalid\n", "line 3: overlaps line 1"},
+        {"chr1\t0\t50\tvalid\nchr1\t10\t20\tvalid\nchr1\t60\t70\ttrain\nchr1\t49\t50\ttest\n",
+         "line 4: overlaps line 1"},
         {"chr1\t0\t101\ttrain\n", "line 1: chr1:0-101 goes past the end"},
         {"chr3\t0\t10\ttrain\n", "line 1: the input has no sequence 'chr3'"},
         {"chr1\t0\t10\ttrain\nchr1\t10\t20\tval\n", "line 2: expected train, valid or test"},
