@@ -74,6 +74,7 @@ class FastaRecords {
   public:
     explicit FastaRecords(Reading& to) : to_(to) {}
 
+    void expect(int64_t n) { buffer_.expect(n); }
     void add_run(std::string_view letters) { encode(letters, buffer_.room(), own_); }
     void end_record(const std::string& name, int64_t skipped) {
         skipped_ += skipped;
@@ -91,7 +92,7 @@ class FastaRecords {
     void end_file(const std::string& path, int64_t n_unread) {
         check_letters(path, all_);
         to_.summary = fmt::format("{} records, {} bases", to_.counts.records, to_.counts.bases);
-        if (skipped_ > 0) to_.summary += fmt::format(", {} '-' and '*' skipped", skipped_);
+        if (skipped_ > 0) to_.summary += fmt::format(", {} '-', '.' and '*' skipped", skipped_);
         if (n_short_ > 0)
             to_.summary += fmt::format(", {} records shorter than {} left out", n_short_, to_.options.min_length);
         if (n_unread > 0) to_.summary += fmt::format(", {} records that are not asked for", n_unread);
@@ -116,6 +117,7 @@ bool read_indexed(const FastaIndex& index, const std::string& path, Reading& to)
             ++n_unread;
             continue;
         }
+        records.expect(s.length);
         if (!index.read(s, 0, s.length, [&](std::string_view run) { records.add_run(run); })) {
             to.records.resize(n_before);
             to.counts = counts_before;
