@@ -168,11 +168,11 @@ download_genome() {
 
 # Mandarin syllables of one speaker: the folder is the syllable, its last character the tone, none for the first.
 download_voice() {
-    local file tone
+    local file tone list=.cache/voice/manifest
     download_package "$voice_package" "1,158 spoken syllables, 8 MB" || return 1
     rm -rf .cache/voice
     mkdir -p .cache/voice
-    printf 'path\tlabel\n' >.cache/voice/manifest.tsv
+    printf 'path\tlabel\n' >$list.part
     find .cache/download/files -name 5.ogg | LC_ALL=C sort | while read -r file; do
         tone=${file%/5.ogg}
         case $tone in
@@ -180,11 +180,12 @@ download_voice() {
             *) tone=1 ;;
         esac
         n=$(printf %04d $((10#${n:-0} + 1)))
-        mv "$file" ".cache/voice/$n.ogg"
+        mv "$file" ".cache/voice/$n.ogg" || exit 1
         printf '%s.ogg\ttone%s\n' "$n" "$tone"
-    done >>.cache/voice/manifest.tsv
+    done >>$list.part || return 1
     rm -rf .cache/download
-    [ "$(wc -l <.cache/voice/manifest.tsv)" -gt 1 ]
+    # Under its name the list is whole: the next demo takes it as it is.
+    [ "$(wc -l <$list.part)" -gt 1 ] && mv $list.part $list.tsv
 }
 
 check_genome() {

@@ -1,6 +1,7 @@
 #include "apps/cmd_embed.h"
 
 #include <chrono>
+#include <map>
 #include <set>
 
 #include "apps/command_line.h"
@@ -68,6 +69,22 @@ Named regions_of(const BedFile& bed, const Dataset& data) {
     return all;
 }
 
+// Its rows are told apart by their names alone.
+void warn_of_equal_names(Console& console, const BedFile& bed) {
+    std::map<std::string, int64_t> lines;
+    int64_t n = 0;
+    std::string first;
+    for (const Interval& i : bed.intervals) {
+        const auto [at, fresh] = lines.try_emplace(i.label(), i.line);
+        if (!fresh && ++n == 1)
+            first = fmt::format("'{}' stands on lines {} and {}", i.label(), at->second, i.line);
+    }
+    if (n > 0)
+        console.line(fmt::format(
+            "warning: {}: {} region(s) with the name of an earlier one: {}; probe wants unique names",
+            bed.path, n, first));
+}
+
 std::string digest_of_file(const std::string& path) {
     const MappedFile file(path);
     Sha256 digest;
@@ -117,6 +134,7 @@ void run_embed(App& app, const std::vector<std::string>& args) {
     reading.check_domain(line.given);
     if (!o.regions.empty()) {
         bed = read_bed(o.regions);
+        warn_of_equal_names(app.console, bed);
         std::set<std::string> contigs;
         for (const Interval& i : bed.intervals) contigs.insert(i.contig);
         reading.only.assign(contigs.begin(), contigs.end());

@@ -51,7 +51,7 @@ OptionList EmbedOptions::list() {
     l.add({.name = "tile",
            .value = &tile,
            .unit = "T",
-           .help = "tokens a tile",
+           .help = "tokens a tile: of the memory, all but a byte a base or sample",
            .range = between(1, 1 << 24),
            .derived = "4096 on the CPU, more on a GPU"});
     l.add({.name = "overwrite", .value = &overwrite, .help = "replace the file of --out"});

@@ -64,8 +64,6 @@ std::string describe_byte(char c) {
 
 const char* remedy_for(char c) {
     switch (c) {
-        case '.':
-            return "'.' is a gap or a repeated letter of an alignment: write '-' or the letter";
         case '\0':
             return "the file is damaged, copy it again";
         case '>':
@@ -111,7 +109,8 @@ struct FastaReader::Impl {
 bool FastaReader::Impl::fill() {
     if (at < end) return true;
     const InputFile::Block block = file.next_block();
-    if (!block.damage.empty()) bad("record {}, line {}: {}", n_records, line, block.damage);
+    if (!block.damage.empty())
+        bad("{}line {}: {}", n_records > 0 ? fmt::format("record {}, ", n_records) : "", line, block.damage);
     at = block.bytes.data();
     end = at + block.bytes.size();
     return at < end;
@@ -190,7 +189,7 @@ void FastaReader::Impl::take_other(char c) {
     }
     if (after_return && !is_blank(c)) bad_letter('\r');  // column is still the return's
     ++column;
-    if (c == '-' || c == '*')
+    if (c == '-' || c == '.' || c == '*')
         ++skipped;
     else if (c == '\r')
         after_return = true;

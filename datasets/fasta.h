@@ -13,14 +13,14 @@ struct FastaRecord {
     std::string name;      // the first word of the header
     std::string header;    // the whole header line without '>'
     std::string sequence;  // the letters A-Z and a-z as they stand in the file, lines joined
-    int64_t skipped = 0;   // '-' and '*' that are not in `sequence`
+    int64_t skipped = 0;   // '-', '.' and '*' that are not in `sequence`
 };
 
-// Reads record after record. Lines of any length end in \n or \r\n, the last one may end with the file; blank lines and
-// blanks in a sequence are skipped, gaps '-' and stops '*' are skipped and counted. Errors, one line that names file,
-// record, line and a remedy: missing or empty file, another format (FASTQ, BAM, ...), no header, a header without name or
-// without sequence, anything else but letters in a sequence, damaged or truncated compression (for bgzip also a missing end
-// block).
+// Reads record after record. Lines of any length end in \n or \r\n, the last one may end with the file; blank
+// lines and blanks in a sequence are skipped, gaps '-' and '.' and stops '*' are skipped and counted. Errors,
+// one line that names file, record, line and a remedy: missing or empty file, another format (FASTQ, BAM,
+// ...), no header, a header without name or without sequence, anything else but letters in a sequence,
+// damaged or truncated compression (for bgzip also a missing end block).
 class FastaReader {
   public:
     explicit FastaReader(const std::string& path);

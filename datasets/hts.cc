@@ -154,11 +154,11 @@ namespace {
 struct FaiRow {
     FaiFile::Sequence sequence;
     int64_t offset = 0, line_letters = 0, line_bytes = 0;
-    // Behind the last letter.
-    int64_t end() const {
-        if (sequence.length <= 0 || line_letters <= 0) return offset;
+    // Of the last letter; -1 where there is none.
+    int64_t last_offset() const {
+        if (sequence.length <= 0 || line_letters <= 0) return -1;
         const int64_t last = sequence.length - 1;
-        return offset + last / line_letters * line_bytes + last % line_letters + 1;
+        return offset + last / line_letters * line_bytes + last % line_letters;
     }
 };
 
@@ -236,7 +236,8 @@ bool FaiFile::accounts_for_all() const {
     for (const FaiRow& r : impl_->rows()) {
         if (!names.insert(r.sequence.name).second ||
             !is_header_of(next_line(file.get(), line), r.sequence.name) ||
-            bgzf_utell(file.get()) != r.offset || bgzf_useek(file.get(), r.end(), SEEK_SET) < 0)
+            bgzf_utell(file.get()) != r.offset || r.last_offset() < 0 ||
+            bgzf_useek(file.get(), r.last_offset(), SEEK_SET) < 0 || bgzf_getc(file.get()) < 0)
             return false;
         const int next = bgzf_peek(file.get());
         if (next >= 0 && next != '\n' && next != '\r') return false;

@@ -39,8 +39,13 @@ void DataOptions::add_split_to(OptionList& list) {
               .help = "hold out the contigs, or audio records, of these names"});
     list.add({.name = "test-contigs", .value = &test_contigs, .unit = "A,B",
               .help = "keep the contigs, or audio records, of these names for testing"});
-    list.add({.name = "valid-fraction", .value = &valid_fraction, .unit = "F",
-              .help = "hold out the last F of every contig; of several audio files F of them, groups whole", .range = kFraction});
+    list.add({.name = "valid-fraction",
+              .value = &valid_fraction,
+              .unit = "F",
+              .help = "hold out the last F of every contig; of reads F of them, whole, by their names; of "
+                      "several audio files F of "
+                      "them, groups whole",
+              .range = kFraction});
     list.add({.name = "test-fraction", .value = &test_fraction, .unit = "F",
               .help = "keep as much for testing, of a contig behind what is held out", .range = kFraction});
     list.add({.name = "gap", .value = &gap, .unit = "BP",

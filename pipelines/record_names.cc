@@ -10,14 +10,6 @@ namespace adder {
 
 namespace {
 
-// The name within its file.
-std::string_view bare_name(const TokenRecord& r, std::span<const std::string> labels) {
-    const std::string_view name = r.name;
-    const std::string& label = labels[static_cast<size_t>(r.file)];
-    const bool qualified = name.size() > label.size() && name.starts_with(label) && name[label.size()] == ':';
-    return qualified ? name.substr(label.size() + 1) : name;
-}
-
 // The names that exist, as far as they fit into a message.
 std::string some_names(std::span<const TokenRecord> records) {
     constexpr size_t kShown = 8;
@@ -35,6 +27,13 @@ std::vector<std::string> file_labels(std::span<const std::string> files) {
     std::vector<std::string> labels;
     for (const std::string& file : files) labels.push_back(count[short_name(file)] == 1 ? short_name(file) : file);
     return labels;
+}
+
+std::string_view bare_name(const TokenRecord& r, std::span<const std::string> labels) {
+    const std::string_view name = r.name;
+    const std::string& label = labels[static_cast<size_t>(r.file)];
+    const bool qualified = name.size() > label.size() && name.starts_with(label) && name[label.size()] == ':';
+    return qualified ? name.substr(label.size() + 1) : name;
 }
 
 void qualify_names(std::span<TokenRecord> records, std::span<const std::string> files) {

@@ -17,6 +17,10 @@ std::vector<std::string> file_labels(std::span<const std::string> files);
 // Renames records whose name occurs in more than one file to "file:name".
 void qualify_names(std::span<TokenRecord> records, std::span<const std::string> files);
 
+// The name within its file: what stands behind the "file:" of qualify_names. `labels` are file_labels of the
+// files.
+std::string_view bare_name(const TokenRecord& record, std::span<const std::string> labels);
+
 // "file:name" of every record, also of those that are told apart by their names.
 std::vector<std::string> qualified_names(std::span<const TokenRecord> records, std::span<const std::string> files);
 

@@ -18,6 +18,7 @@ struct TokenRecord {
     uint16_t class_token = kNoToken;  // stands before the first token of whatever is cut from the record
     std::string label = {}, group = {};  // "" where the input has none; a group is never divided by a split
     int32_t file = 0;                 // index of Dataset::files
+    bool is_read = false;             // one of many that overlap: a split by fractions takes it whole
 };
 
 // Symbols [begin, end) of record `record`: a part that is used as if nothing stood before or after it.

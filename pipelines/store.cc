@@ -210,6 +210,10 @@ Description read_description(const Hdf5Reader& in, const StoreInfo& info) {
     d.n_symbols = in.read_all<int64_t>("record/symbols");
     ColumnStream<int64_t> source(in, "record/source");
     ColumnStream<uint16_t> class_token(in, "record/class_token");
+    std::vector<uint8_t> is_read(d.records.size(), 0);
+    if (in.has(kIsRead)) is_read = in.read_all<uint8_t>(kIsRead);
+    if (is_read.size() != d.records.size())
+        damaged(in.path(), fmt::format("dataset {}: {} rows", kIsRead, is_read.size()));
     int64_t left = info.n_symbols;
     for (size_t i = 0; i < d.records.size(); ++i) {
         const int64_t at = source.next();
@@ -217,6 +221,7 @@ Description read_description(const Hdf5Reader& in, const StoreInfo& info) {
             damaged(in.path(), fmt::format("record {}: source {} of {}", i + 1, at, info.sources.size()));
         d.records[i].file = static_cast<int32_t>(at);
         d.records[i].class_token = class_token.next();
+        d.records[i].is_read = is_read[i] != 0;
         if (d.n_symbols[i] < 0 || d.n_symbols[i] > left) damaged(in.path(), "records longer than all symbols");
         left -= d.n_symbols[i];
     }

@@ -1,16 +1,17 @@
-// Token stores: the records of a domain in one HDF5 file, as `adder prepare` writes them, so that another machine
-// trains on the same symbols without the sources, their codecs or their decompression.
+// Token stores: the records of a domain in one HDF5 file, as `adder prepare` writes them, so that another
+// machine trains on the same symbols without the sources, their codecs or their decompression.
 //
 // Layout, format version 1; every dataset is chunked, checksummed and compressed:
 //   attributes of /       `format` "adder token store", `version` 1
-//   meta                  u8: a JSON object in UTF-8: domain, settings, sources, classes, digests, counts, packing
-//   record/symbols        i64 (n): symbols of each record; first those of the inputs, then the held-out ones
-//   record/class_token    u16 (n): 65535 = none
-//   record/source         i64 (n): index into the sources
+//   meta                  u8: a JSON object in UTF-8: domain, settings, sources, classes, digests, counts,
+//   packing record/symbols        i64 (n): symbols of each record; first those of the inputs, then the
+//   held-out ones record/class_token    u16 (n): 65535 = none record/source         i64 (n): index into the
+//   sources record/is_read        u8 (n): TokenRecord::is_read; not there where no record is a read
 //   record/{name,label,group}_bytes  i64 (n) and record/{name,label,group}  u8: texts, one after the other
 //   symbols               u8: one byte a symbol, or four symbols a byte, of all records as one sequence
-//   flagged/{gap,length}, other/{gap,length} i64, other/symbol u8: of packed symbols, the runs that packing.h describes
-//   split/{part,record,begin,end} i64: segments of train (0), valid (1) and test (2), where the inputs were split
+//   flagged/{gap,length}, other/{gap,length} i64, other/symbol u8: of packed symbols, the runs that packing.h
+//   describes split/{part,record,begin,end} i64: segments of train (0), valid (1) and test (2), where the
+//   inputs were split
 #pragma once
 #include <cstdint>
 #include <nlohmann/json.hpp>

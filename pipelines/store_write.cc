@@ -43,6 +43,9 @@ class StoreWriter {
     }
 
     void records(std::span<const TokenRecord> records) {
+        has_reads_ =
+            std::any_of(records.begin(), records.end(), [](const TokenRecord& r) { return r.is_read; });
+        if (has_reads_) column(kIsRead, DType::u8);
         for (size_t at = 0; at < records.size(); at += kBlockRows)
             describe(records.subspan(at, std::min(kBlockRows, records.size() - at)));
         for (const TokenRecord& r : records)
@@ -86,14 +89,17 @@ class StoreWriter {
     void describe(std::span<const TokenRecord> block) {
         std::vector<int64_t> n_symbols, source, n_bytes;
         std::vector<uint16_t> class_token;
+        std::vector<uint8_t> is_read;
         for (const TokenRecord& r : block) {
             n_symbols.push_back(static_cast<int64_t>(r.symbols.size()));
             source.push_back(r.file);
             class_token.push_back(r.class_token);
+            is_read.push_back(r.is_read);
         }
         put("record/symbols", n_symbols);
         put("record/source", source);
         put("record/class_token", class_token);
+        if (has_reads_) put(kIsRead, is_read);
         for (size_t i = 0; i < kTexts.size(); ++i) {
             std::vector<uint8_t> bytes;
             n_bytes.clear();
@@ -127,6 +133,7 @@ class StoreWriter {
     }
 
     Hdf5Writer out_;
+    bool has_reads_ = false;
     std::optional<SymbolPacker> packer_;
 };
 

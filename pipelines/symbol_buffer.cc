@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "core/error.h"
+
 namespace adder {
 
 namespace {
@@ -10,8 +12,15 @@ namespace {
 constexpr std::size_t kBlock = std::size_t{1} << 25;
 }  // namespace
 
+void SymbolBuffer::expect(int64_t n) {
+    CHECK(size() == 0 && n >= 0);
+    expected_ = n;
+    std::vector<uint8_t>().swap(last_);
+    last_.reserve(static_cast<std::size_t>(n));
+}
+
 std::vector<uint8_t>& SymbolBuffer::room() {
-    if (last_.size() >= kBlock) {
+    if (last_.size() >= kBlock && size() >= expected_) {
         full_.push_back(std::exchange(last_, {}));
         last_.reserve(kBlock + kBlock / 64);
     }
@@ -25,6 +34,9 @@ int64_t SymbolBuffer::size() const {
 }
 
 std::vector<uint8_t> SymbolBuffer::take() {
+    const bool in_place = full_.empty() && last_.size() == last_.capacity();
+    expected_ = 0;
+    if (in_place) return std::exchange(last_, {});
     std::vector<uint8_t> all;
     all.reserve(static_cast<std::size_t>(size()));
     for (auto& block : full_) {
@@ -33,7 +45,11 @@ std::vector<uint8_t> SymbolBuffer::take() {
     }
     full_.clear();
     all.insert(all.end(), last_.begin(), last_.end());
-    last_.clear();
+    // A large block is given back: the record that it held stays beside it.
+    if (last_.size() < kBlock / 32)
+        last_.clear();
+    else
+        std::vector<uint8_t>().swap(last_);
     return all;
 }
 

@@ -76,6 +76,7 @@ class FastaRecords {
   public:
     explicit FastaRecords(Reading& to) : to_(to) {}
 
+    void expect(int64_t n) { buffer_.expect(n); }
     void add_run(std::string_view letters) { encode(letters, buffer_.room(), own_); }
     void end_record(const std::string& name, int64_t skipped) {
         skipped_ += skipped;
@@ -93,7 +94,7 @@ class FastaRecords {
     void end_file(const std::string& path, int64_t n_unread) {
         check_letters(path, all_);
         to_.summary = fmt::format("{} records, {} bases", to_.counts.records, to_.counts.bases);
-        if (skipped_ > 0) to_.summary += fmt::format(", {} '-' and '*' skipped", skipped_);
+        if (skipped_ > 0) to_.summary += fmt::format(", {} '-', '.' and '*' skipped", skipped_);
         if (n_short_ > 0)
             to_.summary += fmt::format(", {} records shorter than {} left out", n_short_, to_.options.min_length);
         if (n_unread > 0) to_.summary += fmt::format(", {} records that are not asked for", n_unread);
@@ -118,6 +119,7 @@ bool read_indexed(const FastaIndex& index, const std::string& path, Reading& to)
             ++n_unread;
             continue;
         }
+        records.expect(s.length);
         if (!index.read(s, 0, s.length, [&](std::string_view run) { records.add_run(run); })) {
             to.records.resize(n_before);
             to.counts = counts_before;
@@ -156,7 +158,10 @@ void read_fasta(InputFile file, Reading& to) {
 void read_reads(InputFile file, Reading& to) {
     const std::string path = file.path(), format = name_of(file.format());
     ReadsReader reader(std::move(file), read_filter(to.options), to.options.reference);
-    for (Read read; reader.next(read);) add_record(read.name, read.sequence, to);
+    for (Read read; reader.next(read);) {
+        add_record(read.name, read.sequence, to);
+        to.records.back().is_read = true;
+    }
     check_letters(path, to.counts);
     to.summary = fmt::format("{}: {}", format, reader.counts().text(read_filter(to.options)));
     if (reader.counts().kept == 0) to.warnings.push_back(path + ": no read is kept");
@@ -368,6 +373,11 @@ Dataset load(const DataOptions& options) {
     data.valid = std::move(split.valid);
     data.test = std::move(split.test);
     report_parts(split, data);
+    if (options.valid_fraction > 0 && data.valid.empty())
+        data.warnings.push_back(
+            fmt::format("--valid-fraction {} holds nothing out of {} record(s); hint: a larger fraction, or "
+                        "--valid FILE",
+                        options.valid_fraction, data.records.size()));
     return data;
 }
 

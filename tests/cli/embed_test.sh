@@ -35,6 +35,10 @@ name=$(sed -n '1s/^>\([^ ]*\).*/\1/p' "$fasta")
 printf '# two\n%s\t10\t40\tsecond\t0\t-\n%s\t0\t20\r\n%s\t10\t40\n' "$name" "$name" "$name" >"$W/r.bed"
 embed "$W/regions.h5" --regions "$W/r.bed" --rc concat
 says '^3 embeddings'
+grep -q warning "$W/err" && wrong "names that differ"
+printf '%s\t1\t9\tx\n%s\t10\t40\ty\n%s\t20\t40\tx\n' "$name" "$name" "$name" >"$W/equal.bed"
+embed "$W/equal.h5" --regions "$W/equal.bed"
+logs "^warning: .*equal.bed: 1 region.*'x' stands on lines 1 and 3"
 gzip -k "$W/r.bed"
 # Beside an index of another program, which counts gaps and names one record of a name: what the file itself says.
 printf '>c\nACGT-ACGTACGT\n>d\nACGTACGT\n' >"$W/gap.fa"

@@ -33,6 +33,20 @@ for input in reads.fq reads.fq.gz reads.sam; do
     same "$W/out" "$W/fasta.json"
 done
 
+# Reads are held out whole, the same ones from a store; what holds nothing out is said.
+held=(--valid-fraction 0.1 --gap 20)
+succeeds "${train[@]}" --input "$W/reads.fq" "${held[@]}" --out "$W/held"
+n=$(sed -nE 's/.* held out ([0-9]+) bases in ([0-9]+) segments.*, in no part 0$/\1 \2/p' "$W/err")
+[ "${n#* }" -ge 10 ] && [ "${n% *}" -eq $((${n#* } * 150)) ] || wrong "not whole reads, or too few: $n"
+succeeds "$ADDER" prepare --domain dna --input "$W/reads.fq" --out "$W/reads.h5"
+succeeds "${train[@]}" --input "$W/reads.h5" "${held[@]}" --out "$W/stored"
+same "$W/stored/step-00000003/model.safetensors" "$W/held/step-00000003/model.safetensors"
+digest() { grep -o '"split_digest": *"[0-9a-f]*"' "$1/run.json"; }
+[ "$(digest "$W/held")" = "$(digest "$W/stored")" ] || wrong "a store of reads is split otherwise than its source"
+head -n 4 "$W/reads.fq" >"$W/one.fq"
+succeeds "${train[@]}" --input "$W/one.fq" --valid-fraction 0.01 --out "$W/one"
+logs 'warning: --valid-fraction 0.01 holds nothing out of 1 record'
+
 # One name many times: a line for each read, in their order.
 printf '@x\nACGTACGT\n+\nIIIIIIII\n@x\nGGTTAC\n+\nIIIIII\n@x\nCCGAT\n+\nIIIII\n' >"$W/names.fq"
 succeeds "$ADDER" eval --checkpoint "$W/fasta" --input "$W/names.fq" --per-record "$W/names.tsv"

@@ -75,7 +75,7 @@ TEST(Fasta, line_ends_blank_lines_and_missing_last_newline_do_not_matter) {
 
 TEST(Fasta, blanks_are_skipped_and_gaps_and_stops_are_skipped_and_counted) {
     Scratch w;
-    const auto records = read_all(w.put("f", ">a\n AC GT\tAC\r\n\n-A--C*\n \n>b\nACGT *\n>c\nA"));
+    const auto records = read_all(w.put("f", ">a\n AC GT\tAC\r\n\n-A-.C*\n \n>b\nACGT *\n>c\nA"));
     EXPECT_EQ(joined(records), "a|a|ACGTACAC\nb|b|ACGT\nc|c|A\n");
     EXPECT_EQ(records[0].skipped, 4);
     EXPECT_EQ(records[1].skipped, 1);
@@ -173,7 +173,6 @@ TEST(Fasta, bad_input_is_one_line_naming_file_place_and_remedy) {
         {">a\nAC\n>b\n\n\n>c\nGT\n", "record 2 (b), line 3: a header without sequence"},
         {">\nACGT\n", "record 1, line 1: the header has no name"},
         {">a\nACGT\n>  \nA\n", "record 2, line 3: the header has no name"},
-        {">a\nACGT\nAC.T\n", "record 1 (a), line 3, column 3: expected a letter, got '.'; hint: '.' is a gap"},
         {">a\nACGT\n>b\n\nA C-9\n", "record 2 (b), line 5, column 5: expected a letter, got '9'"},
         {">a\nACGT\n>b\n--*\n-", "record 2 (b), line 3: a header without sequence"},
         {">a\nACGT  1\n", "line 2, column 7: expected a letter, got '1'"},
@@ -194,7 +193,7 @@ TEST(Fasta, bad_input_is_one_line_naming_file_place_and_remedy) {
         {"\xEF\xBB\xBF>a\nACGT\n", "byte-order mark"},
         {"BZh91AY", "compressed with bzip2"},
         {">" + std::string(2'000'000, 'x'), "the header is longer than"},
-        {"\x1f\x8b garbage that is no gzip", "damaged or cut short"},
+        {"\x1f\x8b garbage that is no gzip", ".fa: line 1: the compressed data is damaged or cut short"},
     };
     for (const Case& c : cases) {
         const std::string path = w.put("bad.fa", c.bytes);

@@ -170,7 +170,7 @@ TEST(DnaDomain, what_is_odd_but_valid_is_read_and_counted) {
     const Dataset data = load({w.put("a.fa", ">x\r\nac gu\r\nRN-*n\r\n\r\n>one\r\nA\n>all_n\nNNNN")});
     ASSERT_EQ(data.records.size(), 3u);
     EXPECT_EQ(data.records[0].symbols, encode("acguRNn"));
-    EXPECT_THAT(data.report, Contains(HasSubstr("3 records, 12 bases, 2 '-' and '*' skipped")));
+    EXPECT_THAT(data.report, Contains(HasSubstr("3 records, 12 bases, 2 '-', '.' and '*' skipped")));
     EXPECT_THAT(data.warnings, Contains(HasSubstr("1 segment(s) of a single base")));
 }
 

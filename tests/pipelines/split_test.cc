@@ -76,6 +76,57 @@ TEST(Split, a_part_for_testing_stands_behind_the_held_out_one_with_a_gap_before_
     EXPECT_EQ(split.n_unused, 12);
 }
 
+std::vector<TokenRecord> paired_reads(int n, const char* prefix = "") {
+    std::vector<TokenRecord> reads;
+    for (int i = 0; i < n; ++i)
+        for (int mate = 1; mate <= 2; ++mate) {
+            reads.push_back(record(fmt::format("{}read{}/{}", prefix, i, mate), 100));
+            reads.back().is_read = true;
+        }
+    return reads;
+}
+
+TEST(Split, reads_stay_whole_and_mates_together_whatever_else_is_read) {
+    constexpr int kPairs = 5000;
+    const SplitOptions options{.valid_fraction = 0.2, .test_fraction = 0.1, .gap = 5};
+    std::vector<TokenRecord> reads = paired_reads(kPairs);
+    const Split split = split_records(reads, kFiles, options);
+    EXPECT_EQ(split.n_unused, 0);
+    EXPECT_EQ(split.train.size() + split.valid.size() + split.test.size(), reads.size());
+    // 5 standard deviations of a draw of pairs.
+    EXPECT_NEAR(static_cast<double>(split.valid.size()) / 2, 0.2 * kPairs, 5 * 28.3);
+    EXPECT_NEAR(static_cast<double>(split.test.size()) / 2, 0.1 * kPairs, 5 * 21.2);
+    for (size_t i = 0; i < split.valid.size(); ++i) {
+        const Segment& s = split.valid[i];
+        EXPECT_TRUE(s.begin == 0 && s.end == 100);
+        EXPECT_EQ(s.record % 2 ? s.record - 1 : s.record + 1, split.valid[i ^ 1].record);
+    }
+    // Beside other reads, and where the name is qualified by a file, the same ones.
+    std::vector<TokenRecord> more = paired_reads(10);
+    for (TokenRecord& r : more) r.name = "b.fq:" + r.name, r.file = 1;
+    more.insert(more.end(), std::make_move_iterator(reads.begin()), std::make_move_iterator(reads.end()));
+    const std::vector<std::string> files{"a.fa", "b.fq"};
+    const Split again = split_records(more, files, options);
+    const auto after = [](const std::vector<Segment>& part) {
+        std::vector<int64_t> records;
+        for (const Segment& s : part) records.push_back(s.record - 20);
+        return records;
+    };
+    std::vector<int64_t> expected;
+    for (const Segment& s : split.valid)
+        if (s.record < 20) expected.push_back(s.record - 20);
+    for (const Segment& s : split.valid) expected.push_back(s.record);
+    EXPECT_EQ(after(again.valid), expected);
+}
+
+TEST(Split, reads_of_one_group_come_into_one_part) {
+    std::vector<TokenRecord> reads = paired_reads(200);
+    for (size_t i = 0; i < reads.size(); ++i) reads[i].group = fmt::format("molecule{}", i % 4);
+    const Split split = split_records(reads, kFiles, {.valid_fraction = 0.5});
+    EXPECT_EQ(split.valid.size() % 100, 0u);
+    EXPECT_EQ(split.train.size() % 100, 0u);
+}
+
 TEST(Split, intervals_say_what_is_for_what_and_the_rest_is_not_used) {
     const Scratch w;
     const std::vector<TokenRecord> records{record("chr1", 100), record("chr2", 50)};
@@ -95,12 +146,28 @@ TEST(Split, intervals_say_what_is_for_what_and_the_rest_is_not_used) {
     EXPECT_NE(digest_of(split_records(records, kFiles, o), records), digest);
 }
 
+TEST(Split, overlapping_intervals_of_one_part_are_one_segment) {
+    const Scratch w;
+    const std::vector<TokenRecord> records{record("chr1", 100), record("chr2", 50)};
+    const std::string bed =
+        w.put("windows.bed",
+              "chr1\t30\t50\ttrain\nchr1\t0\t40\ttrain\nchr1\t10\t20\ttrain\nchr1\t50\t60\ttest\n"
+              "chr1\t55\t70\ttest\nchr1\t70\t80\ttrain\nchr1\t0\t40\ttrain\nchr2\t0\t10\ttrain\n");
+    const Split split = split_records(records, kFiles, {.bed = bed});
+    EXPECT_EQ(text(split.train), "0:0-50 0:70-80 1:0-10 ");
+    EXPECT_EQ(text(split.test), "0:50-70 ");
+    EXPECT_EQ(split.n_unused, 20 + 40);
+}
+
 TEST(Split, intervals_that_cannot_be_meant_are_errors_naming_the_line) {
     const Scratch w;
     const std::vector<TokenRecord> records{record("chr1", 100), record("chr2", 50)};
     const std::pair<const char*, const char*> wrong[] = {
         {"chr1\t0\t30\ttrain\nchr1\t20\t40\tvalid\n", "line 2: overlaps line 1"},
-        {"chr1\t20\t40\ttrain\n\nchr1\t0\t21\ttrain\n", "line 3: overlaps line 1"},
+        {"chr1\t20\t40\ttrain\n\nchr1\t0\t21\ttest\n", "line 3: overlaps line 1, which is for another part"},
+        {"chr1\t0\t50\ttrain\nchr1\t10\t20\ttrain\nchr1\t30\t60\tvalid\n", "line 3: overlaps line 1"},
+        {"chr1\t0\t50\tvalid\nchr1\t10\t20\tvalid\nchr1\t60\t70\ttrain\nchr1\t49\t50\ttest\n",
+         "line 4: overlaps line 1"},
         {"chr1\t0\t101\ttrain\n", "line 1: chr1:0-101 goes past the end"},
         {"chr3\t0\t10\ttrain\n", "line 1: the input has no sequence 'chr3'"},
         {"chr1\t0\t10\ttrain\nchr1\t10\t20\tval\n", "line 2: expected train, valid or test"},

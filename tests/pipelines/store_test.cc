@@ -34,6 +34,7 @@ std::vector<TokenRecord> some_records(int n, uint64_t seed) {
         }
         if (r % 3 == 0) std::tie(record.class_token, record.label, record.group) = std::tuple(r, "label", "grüp");
         record.file = r % 2;
+        record.is_read = seed % 2 == 0 && r % 4 == 1;
         records.push_back(std::move(record));
     }
     return records;
@@ -56,6 +57,7 @@ void expect_same(std::span<const TokenRecord> a, std::span<const TokenRecord> b)
         EXPECT_EQ(a[i].name, b[i].name);
         EXPECT_TRUE(a[i].symbols == b[i].symbols) << "record " << i;
         EXPECT_EQ(a[i].class_token, b[i].class_token);
+        EXPECT_EQ(a[i].is_read, b[i].is_read);
         EXPECT_EQ(a[i].label, b[i].label);
         EXPECT_EQ(a[i].group, b[i].group);
         EXPECT_EQ(a[i].file, b[i].file);

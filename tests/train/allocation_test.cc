@@ -7,6 +7,7 @@
 #include <malloc.h>
 
 #include "apps/embedding.h"
+#include "pipelines/symbol_buffer.h"
 #include "tests/io/scratch.h"
 #include "tests/model/toy.h"
 #include "train/trainer.h"
@@ -140,6 +141,24 @@ int64_t peak_of_embedding(const std::string& mixer, EmbedPool pool, BothStrands 
     }
     counting = false;
     return peak;
+}
+
+TEST(Allocation, a_sequence_of_known_length_takes_a_byte_a_base) {
+    if (!ADDER_COUNTS_ALLOCATIONS) GTEST_SKIP() << "sanitizers bring an allocator of their own";
+    constexpr int64_t kLength = 70'000'001;  // more than a block of those of unknown length
+    live = peak = 0;
+    counting = true;
+    {
+        SymbolBuffer buffer;
+        buffer.expect(kLength);
+        for (int64_t n = 0; n < kLength; n += 1000) {
+            auto& room = buffer.room();
+            room.resize(room.size() + static_cast<size_t>(std::min<int64_t>(1000, kLength - n)));
+        }
+        EXPECT_EQ(std::ssize(buffer.take()), kLength);
+    }
+    counting = false;
+    EXPECT_LT(peak, kLength + (1 << 16));
 }
 
 TEST(Allocation, peak_memory_of_embedding_does_not_grow_with_the_length) {
