@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -97,7 +98,15 @@ AudioReader::AudioReader(const AudioInput& input) : impl_(std::make_unique<Impl>
             "floating point",
             r.name, reason_of(nullptr));
     }
-    r.info = {info.samplerate, info.channels, info.frames, format_name(info.format)};
+    const auto tag = [&](int which) {
+        const char* text = sf_get_string(r.file.get(), which);
+        return std::string(text ? text : "");
+    };
+    r.info = {info.samplerate,
+              info.channels,
+              info.frames,
+              format_name(info.format),
+              {tag(SF_STR_TITLE), tag(SF_STR_COMMENT)}};
     r.format = info.format;
     constexpr int64_t kUnknown = SF_COUNT_MAX;
     if (r.info.frames == kUnknown || r.info.frames < 0) r.info.frames = -1;
@@ -213,9 +222,17 @@ struct AudioWriter::Impl {
     Memory memory = {};
     File file = {};
     std::vector<int16_t> block = {};
+    AudioTags tags = {};
+    bool tags_last = false;
 
     void open(AudioFileType type, int64_t rate_hz);
+    void put_tags();
 };
+
+void AudioWriter::Impl::put_tags() {
+    if (!tags.title.empty()) sf_set_string(file.get(), SF_STR_TITLE, tags.title.c_str());
+    if (!tags.comment.empty()) sf_set_string(file.get(), SF_STR_COMMENT, tags.comment.c_str());
+}
 
 void AudioWriter::Impl::open(AudioFileType type, int64_t rate_hz) {
     SF_INFO info{};
@@ -229,11 +246,27 @@ void AudioWriter::Impl::open(AudioFileType type, int64_t rate_hz) {
     file.reset(memory.bytes ? sf_open_virtual(&io, SFM_WRITE, &info, &memory)
                             : sf_open(name.c_str(), SFM_WRITE, &info));
     if (!file) fail("[audio] {}: {}; hint: check the folder", name, reason_of(nullptr));
+    tags_last = type == AudioFileType::wav;
+    if (!tags_last) put_tags();
 }
 
-AudioWriter::AudioWriter(const std::string& path, AudioFileType type, int64_t rate_hz)
+bool flac_can_have(int64_t rate_hz) {
+    // Only the encoder of the library that is there knows, and says so at the first sample.
+    std::vector<std::byte> ignored;
+    try {
+        AudioWriter writer(ignored, AudioFileType::flac, rate_hz);
+        writer.write(std::array{0.0f});
+        writer.finish();
+        return true;
+    } catch (const Error&) {
+        return false;
+    }
+}
+
+AudioWriter::AudioWriter(const std::string& path, AudioFileType type, int64_t rate_hz, const AudioTags& tags)
     : impl_(std::make_unique<Impl>()) {
     impl_->name = path;
+    impl_->tags = tags;
     impl_->open(type, rate_hz);
 }
 
@@ -252,8 +285,7 @@ void AudioWriter::write(std::span<const float> samples) {
     while (!samples.empty()) {
         const size_t n = std::min<size_t>(samples.size(), 1 << 16);
         block.resize(n);
-        for (size_t i = 0; i < n; ++i)
-            block[i] = as_pcm16(samples[i]);
+        for (size_t i = 0; i < n; ++i) block[i] = as_pcm16(samples[i]);
         if (sf_writef_short(impl_->file.get(), block.data(), static_cast<sf_count_t>(n)) !=
             static_cast<sf_count_t>(n))
             fail("[audio] {}: {}; hint: make room there", impl_->name, reason_of(impl_->file.get()));
@@ -263,6 +295,7 @@ void AudioWriter::write(std::span<const float> samples) {
 
 void AudioWriter::finish() {
     CHECK(impl_->file);
+    if (impl_->tags_last) impl_->put_tags();
     if (const int error = sf_close(impl_->file.release()); error != 0)
         fail("[audio] {}: {}; hint: make room there", impl_->name, sf_error_number(error));
 }
