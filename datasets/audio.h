@@ -66,7 +66,8 @@ class AudioReader {
     const AudioInfo& info() const;
     // The next frames, interleaved, full scale = 1 (floating-point files may go beyond). Returns how many;
     // fewer than fit only at a clean end. `samples` holds a whole number of frames. Errors: damage, an end
-    // before the last frame, a sample that is no finite number; they name the frame.
+    // before the last frame, a sample that is no finite number; they name the frame. Damage of Ogg and MPEG
+    // is looked for before the first frame (audio_stream.h).
     int64_t read(std::span<float> samples);
     // Passes over `frames` frames; fewer only at the end. Returns how many.
     int64_t skip(int64_t frames);
