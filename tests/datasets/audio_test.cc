@@ -453,6 +453,44 @@ TEST(FilePattern, takes_names_apart) {
         EXPECT_THROW(FieldChoice("x", bad), UsageError) << bad;
 }
 
+TEST(AudioInputs, what_is_behind_links_is_found_once) {
+    const Scratch w;
+    std::filesystem::create_directories(w.path("clips/no"));
+    std::filesystem::create_directories(w.path("elsewhere/yes"));
+    for (const char* name : {"clips/no/a.wav", "elsewhere/yes/b.wav", "elsewhere/c.wav"}) write_wav(w.path(name), tone(10));
+    w.put("clips/no/.hidden.wav", "x");
+    std::filesystem::create_directory_symlink(w.path("elsewhere"), w.path("clips/a_link"));
+    std::filesystem::create_directory_symlink(w.path("clips"), w.path("elsewhere/back"));
+    std::filesystem::create_directory_symlink(w.path("clips/no"), w.path("clips/again"));
+    std::filesystem::create_symlink(w.path("clips/no/a.wav"), w.path("clips/0.wav"));
+    std::filesystem::create_symlink(w.path("clips/nowhere"), w.path("clips/broken.wav"));
+    const std::vector<std::string> folder{w.path("clips")};
+    const AudioListing l = audio_inputs(folder, nullptr);
+    std::vector<std::string> names;
+    for (const AudioItem& i : l.items) names.push_back(i.name + "=" + i.label);
+    EXPECT_THAT(names, ElementsAre("a_link/c.wav=a_link", "a_link/yes/b.wav=yes", "no/a.wav=no"));
+    EXPECT_THAT(l.report, ElementsAre(HasSubstr("3 audio files, 1 others left out")));
+    EXPECT_THAT(l.unreadable, ElementsAre(HasSubstr("broken.wav: No such file")));
+}
+
+TEST(AudioInputs, folders_that_cannot_be_listed_are_named) {
+    if (::geteuid() == 0) GTEST_SKIP() << "root may read all";
+    const Scratch w;
+    std::filesystem::create_directories(w.path("clips/sub"));
+    write_wav(w.path("clips/a.wav"), tone(10));
+    std::filesystem::permissions(w.path("clips/sub"), std::filesystem::perms::none);
+    const std::vector<std::string> folder{w.path("clips")}, glob{w.path("clips/*/*.wav")};
+    EXPECT_THAT(audio_inputs(folder, nullptr).unreadable, ElementsAre(w.path("clips/sub") + ": Permission denied"));
+    std::string error;
+    try {
+        audio_inputs(glob, nullptr);
+    } catch (const Error& e) {
+        error = e.what();
+    }
+    EXPECT_THAT(error, HasSubstr("no file fits, but " + w.path("clips/sub") + ": Permission denied"));
+    std::filesystem::permissions(w.path("clips/sub"), std::filesystem::perms::all);
+}
+
 TEST(AudioInputs, folders_globs_and_manifests) {
     const Scratch w;
     std::filesystem::create_directories(w.path("clips/yes/.hidden"));
@@ -470,13 +508,15 @@ TEST(AudioInputs, folders_globs_and_manifests) {
     EXPECT_THAT(names(audio_inputs(folder, nullptr)),
                 ElementsAre("no/a_1.wav=no/", "yes/a_2.wav=yes/", "yes/b_1.wav=yes/"));
     EXPECT_THAT(audio_inputs(folder, nullptr).report,
-                ElementsAre(HasSubstr("3 audio files, 1 others left out")));
+                ElementsAre(HasSubstr("3 audio files, 2 others left out")));
     const FilePattern pattern("{group}_{take}");
     EXPECT_THAT(names(audio_inputs(folder, &pattern)),
                 ElementsAre("no/a_1.wav=no/a", "yes/a_2.wav=yes/a", "yes/b_1.wav=yes/b"));
     const std::vector<std::string> glob{w.path("clips/*/a_*.wav")}, none{w.path("*.mp3")};
-    EXPECT_THAT(names(audio_inputs(glob, nullptr)), ElementsAre("a_1.wav=/", "a_2.wav=/"));
+    EXPECT_THAT(names(audio_inputs(glob, nullptr)), ElementsAre("a_1.wav=no/", "a_2.wav=yes/"));
     EXPECT_THROW(audio_inputs(none, nullptr), Error);
+    const std::vector<std::string> single{w.path("clips/no/a_1.wav")};
+    EXPECT_THAT(names(audio_inputs(single, nullptr)), ElementsAre("a_1.wav=no/"));
     const std::vector<std::string> twice{w.path("clips"), w.path("clips/no/a_1.wav")};
     EXPECT_THROW(audio_inputs(twice, nullptr), Error);
     const FilePattern misfit("{label}_{group}_{take}");
