@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 
+#include "apps/listen_page.h"
 #include "core/error.h"
 
 namespace adder {
@@ -29,22 +31,33 @@ void write_to_stdout(std::span<const int16_t> samples) {
     }
 }
 
-// 0000.wav, 0000.png and so on, or listen.html.
-bool is_generated(const std::string& name) {
-    const size_t digits = std::min(name.find_first_not_of("0123456789"), name.size());
-    const std::string rest = name.substr(digits);
-    return name == "listen.html" || (digits >= 4 && (rest == ".wav" || rest == ".png"));
+// listen.html, and 0000.wav, 0000.png and so on of the clips that it says are its own.
+bool is_generated(const std::string& name, int64_t n_clips) {
+    if (name == kListenPage) return true;
+    int64_t k = -1;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), k);
+    return error == std::errc() && k >= 0 && k < n_clips &&
+           (name == fmt::format("{:04}.wav", k) || name == fmt::format("{:04}.png", k));
 }
 
-// --overwrite takes the place of a folder of clips, not of whatever folder it is pointed at.
+// --overwrite takes the place of a folder of clips, not of whatever folder it is pointed at: recordings have
+// names such as 0001.wav too, so the page beside the clips has to say that they were generated.
 void check_replaceable(const std::string& folder) {
     std::error_code ignored;
     if (!fs::is_directory(folder, ignored)) fail("{}: is no folder; hint: another --out", folder);
+    const std::optional<int64_t> n_clips = generated_clips(folder);
     for (const auto& entry : fs::directory_iterator(folder)) {
         const std::string name = entry.path().filename().string();
-        if (!entry.is_regular_file() || !is_generated(name))
-            fail("{}: holds {}, which is no generated clip, and --overwrite would remove it; hint: another --out",
-                 folder, name);
+        if (!n_clips)
+            fail(
+                "{}: holds {} and no {} of generated clips, and --overwrite would remove it; hint: another "
+                "--out",
+                folder, name, kListenPage);
+        if (!entry.is_regular_file() || !is_generated(name, *n_clips))
+            fail(
+                "{}: holds {}, which is no generated clip, and --overwrite would remove it; hint: another "
+                "--out",
+                folder, name);
     }
 }
 
@@ -58,6 +71,10 @@ ClipOutput::ClipOutput(const ClipPlace& place) : place_(place), streams_(place.o
             fmt::format("--out {}: a file of one record, --num and --class ask for {}; hint: a folder, "
                         "a name without .wav or .flac",
                         out, place.n_records));
+    // A file that cannot be is refused before anything is generated for it.
+    if (!streams_ && type() == AudioFileType::flac && !flac_can_have(place.rate_hz))
+        fail("--out {}: FLAC cannot have a sample rate of {} Hz; hint: a name that ends in .wav", out,
+             place.rate_hz);
     constexpr int64_t kMostWavBytes = (int64_t{1} << 32) - 1024;  // sizes in its header have 32 bits
     if (!streams_ && type() == AudioFileType::wav && place.n_samples > kMostWavBytes / 2)
         fail("{}: a WAV file holds at most {} samples, {} are asked for; hint: --out ending in .flac, or -",
@@ -99,7 +116,7 @@ void ClipOutput::write(int64_t record, std::span<const float> samples) {
     }
     Clip& clip = open_[record];
     if (!clip.writer)
-        clip.writer = std::make_unique<AudioWriter>(path_of(record), type(), place_.rate_hz);
+        clip.writer = std::make_unique<AudioWriter>(path_of(record), type(), place_.rate_hz, tags_of(record));
     clip.writer->write(samples);
     clip.n += std::ssize(samples);
     CHECK(clip.n <= place_.n_samples);
@@ -116,7 +133,9 @@ std::string ClipOutput::path_of(int64_t record) const {
     return file_ ? file_->temporary() : in_folder(name_of(record));
 }
 
-std::string ClipOutput::in_folder(const std::string& name) const { return folder_->temporary() + "/" + name; }
+std::string ClipOutput::in_folder(const std::string& name) const {
+    return folder_->temporary() + "/" + name;
+}
 
 void ClipOutput::add_beside(int64_t record, const char* ending, std::span<const std::byte> bytes) {
     const fs::path name = folder_ ? in_folder(name_of(record)) : place_.out;
@@ -126,7 +145,13 @@ void ClipOutput::add_beside(int64_t record, const char* ending, std::span<const 
     beside_.push_back(std::move(file));
 }
 
-void ClipOutput::add_page(const char* name, std::string_view text) { write_file(in_folder(name), text); }
+void ClipOutput::add_page(std::string_view text) {
+    write_file(in_folder(kListenPage), text);
+}
+
+AudioTags ClipOutput::tags_of(int64_t record) const {
+    return place_.tags ? place_.tags(record) : AudioTags();
+}
 
 void ClipOutput::commit() {
     if (streams_) return;

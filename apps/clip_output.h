@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -21,13 +22,15 @@ struct ClipPlace {
     bool overwrite = false;
     bool spectrogram = false;  // there will be a picture beside each file
     int64_t rate_hz = 0, n_records = 0;
-    int64_t n_samples = 0;  // of every record
+    int64_t n_samples = 0;                               // of every record
+    std::function<AudioTags(int64_t record)> tags = {};  // what its file says of it; may be empty
 };
 
 class ClipOutput {
   public:
-    // Errors: what is there already and may not be replaced, a terminal, records that the format cannot hold;
-    // UsageError for one file of several records.
+    // Errors: what is there already and may not be replaced (of folders whatever is no page and clips of an
+    // earlier run), a terminal, records or a rate that the format cannot hold; UsageError for one file of
+    // several records.
     explicit ClipOutput(const ClipPlace& place);
     ~ClipOutput();
 
@@ -44,7 +47,7 @@ class ClipOutput {
     // Another file, which appears with those of the records: of a record's name but for its ending, or in the
     // folder. Not of streams.
     void add_beside(int64_t record, const char* ending, std::span<const std::byte> bytes);
-    void add_page(const char* name, std::string_view text);
+    void add_page(std::string_view text);  // listen.html
     // All is there: it appears under its name.
     void commit();
 
@@ -55,6 +58,7 @@ class ClipOutput {
     };
     AudioFileType type() const;
     std::string in_folder(const std::string& name) const;
+    AudioTags tags_of(int64_t record) const;
 
     ClipPlace place_;
     bool streams_;

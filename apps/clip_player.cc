@@ -59,12 +59,13 @@ std::string waveform(std::span<const float> samples, float peak) {
 
 PlayableClip playable(std::span<const float> samples, int64_t rate_hz) {
     std::vector<std::byte> file;
-    AudioWriter writer(file, AudioFileType::flac, rate_hz);
+    const bool flac = flac_can_have(rate_hz);
+    AudioWriter writer(file, flac ? AudioFileType::flac : AudioFileType::wav, rate_hz);
     std::vector<float> finite(samples.begin(), samples.end());
     for (float& x : finite) x = std::isfinite(x) ? x : 0;
     writer.write(finite);
     writer.finish();
-    return {"audio/flac", std::move(file)};
+    return {flac ? "audio/flac" : "audio/wav", std::move(file)};
 }
 
 std::string clip_player(const std::string& id, const PlayableClip& player, std::span<const float> samples,

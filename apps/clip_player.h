@@ -9,9 +9,9 @@
 namespace adder {
 
 // An audio file that browsers play: mono, 16 bits, FLAC (in Chromium from 56, Firefox from 51, Safari from
-// 11).
+// 11); WAV where FLAC cannot have the rate.
 struct PlayableClip {
-    const char* type;  // "audio/flac"
+    const char* type;  // "audio/flac", "audio/wav"
     std::vector<std::byte> bytes;
 };
 PlayableClip playable(std::span<const float> samples, int64_t rate_hz);

@@ -132,6 +132,7 @@ void run_embed(App& app, const std::vector<std::string>& args) {
     BedFile bed;
     DataOptions reading = loaded.reading(o.data);
     reading.check_domain(line.given);
+    reading.needs_classes = false;
     if (!o.regions.empty()) {
         bed = read_bed(o.regions);
         warn_of_equal_names(app.console, bed);

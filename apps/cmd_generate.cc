@@ -35,6 +35,7 @@ void generate_text(App& app, const cli::GenerateOptions& o, LoadedModel& loaded,
     const char* domain = loaded.domain.name;
     if (o.seconds) throw UsageError(fmt::format("--seconds: of audio, not of {}; hint: --tokens", domain));
     if (!o.classes.empty()) throw UsageError(fmt::format("--class: of audio, not of {}", domain));
+    if (!o.beside.empty()) throw UsageError(fmt::format("--beside: of audio, not of {}", domain));
     if (o.spectrogram) throw UsageError(fmt::format("--spectrogram: of audio, not of {}", domain));
     std::vector<uint16_t> prompt;
     if (!o.prompt.empty()) prompt = loaded.domain.read_prompt(o.prompt, loaded.data);

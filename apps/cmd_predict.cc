@@ -50,7 +50,9 @@ void run_predict(App& app, const std::vector<std::string>& args) {
     const Compute compute = machine.compute();
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
     loaded.require_classifier();
-    const Dataset data = loaded.domain.load(loaded.reading(o.data));
+    DataOptions reading = loaded.reading(o.data);
+    reading.needs_classes = false;
+    const Dataset data = loaded.domain.load(reading);
     report(app.console, data);
     require_tokens(data);
     const StopSignals signals;

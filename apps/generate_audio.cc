@@ -194,6 +194,14 @@ ListeningPage page_of(const cli::GenerateOptions& o, const Request& r, const Loa
     return page;
 }
 
+// A clip that is taken out of its folder still says how it was made; nothing in it depends on the other
+// records.
+AudioTags tags_of(const ListeningPage& page, int64_t record) {
+    AudioTags tags{page.label_of(record), kGeneratedComment};
+    for (const auto& [name, value] : page.settings) tags.comment += fmt::format("; {}: {}", name, value);
+    return tags;
+}
+
 }  // namespace
 
 SamplerOptions sampler_options(const cli::GenerateOptions& o, const LoadedModel& loaded, int64_t offset) {
@@ -213,8 +221,16 @@ void generate_audio(App& app, const cli::GenerateOptions& o, LoadedModel& loaded
     if (o.allow_n) throw UsageError("--allow-n: of DNA, not of audio");
     const Request request = make_request(o, loaded);
     if (o.spectrogram && o.out == "-") throw UsageError("--spectrogram: needs files, not --out -");
-    ClipOutput output(
-        {o.out, o.overwrite, o.spectrogram, request.rate_hz, request.n_records(), request.n_samples});
+    ListeningPage page = page_of(o, request, loaded);
+    ClipPlace place{o.out,           o.overwrite,         o.spectrogram,
+                    request.rate_hz, request.n_records(), request.n_samples};
+    place.tags = [&page](int64_t record) { return tags_of(page, record); };
+    ClipOutput output(place);
+    if (!o.beside.empty()) {
+        if (!output.is_folder()) throw UsageError("--beside: needs a folder of clips as --out");
+        page.beside = clips_beside({o.beside, o.pattern, o.classes, o.num});
+        page.group = fmt::format("generated into {}", o.out);
+    }
     if (o.classes.empty() && !loaded.data.classes.empty())
         app.console.line(fmt::format("no --class is given; the model was trained with one of {}",
                                      fmt::join(loaded.data.classes, ", ")));
@@ -224,7 +240,7 @@ void generate_audio(App& app, const cli::GenerateOptions& o, LoadedModel& loaded
                         request.rate_hz, output.player()));
     make_clips(app, o, request, loaded, compute, output);
     if (o.spectrogram) add_spectrograms(output, request.n_records(), request.n_samples);
-    if (output.is_folder()) add_listening_page(output, page_of(o, request, loaded));
+    if (output.is_folder()) add_listening_page(output, page);
     output.commit();
 }
 

@@ -136,9 +136,9 @@ std::string html_page(const Page& page) {
         "data: blob:; "
         "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n"
         "<meta name=\"viewport\" content=\"width=device-width, "
-        "initial-scale=1\">\n<title>{}</title>\n<style>{}{}</style>\n"
+        "initial-scale=1\">\n{}\n<title>{}</title>\n<style>{}{}</style>\n"
         "</head>\n<body>\n",
-        html_text(page.title), kStyle, page.style);
+        kGenerator, html_text(page.title), kStyle, page.style);
     out += page.body;
     if (!page.script.empty()) out += fmt::format("<script>{}</script>\n", page.script);
     return out + "</body>\n</html>\n";

@@ -34,6 +34,8 @@ struct Page {
     std::string style = {};  // after the common style
     std::string script = {};
 };
+// By which a page of this program is known.
+inline constexpr std::string_view kGenerator = "<meta name=\"generator\" content=\"adder\">";
 // The whole document. It asks for nothing outside itself, and a content security policy in it holds a browser
 // to that.
 std::string html_page(const Page& page);

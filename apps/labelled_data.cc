@@ -144,7 +144,9 @@ void require_tokens(const Dataset& data) {
 
 LabelledData load_labelled(const Domain& domain, const DataOptions& options, const LabelledOptions& o, Console& console) {
     LabelledData d;
-    d.data = domain.load(options);
+    DataOptions reading = options;
+    reading.needs_classes = false;  // a label here is what is to be found out
+    d.data = domain.load(reading);
     report(console, d.data);
     require_tokens(d.data);
     Facts facts = o.labels.empty() ? facts_of_input(d.data) : facts_of_table(o, d.data);

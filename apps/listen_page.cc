@@ -3,12 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <set>
 
 #include "apps/clip_player.h"
 #include "apps/html.h"
 #include "core/error.h"
+#include "datasets/audio.h"
+#include "io/file.h"
 
 namespace adder {
 
@@ -43,6 +47,8 @@ function vote(choice){at('a').pause();at('b').pause();rows.push([rows.length,now
 if(pairs.length){at('blind').hidden=false;for(const c of ['a','b','equal'])at('choose-'+c).addEventListener('click',()=>vote(c));show();next();}
 document.addEventListener('play',e=>{for(const p of document.querySelectorAll('audio'))if(p!==e.target)p.pause();},true);
 )";
+
+constexpr std::string_view kMark = "<section id=\"clips\" data-files=\"";
 
 constexpr const char* kBlind = R"(<section id="blind" hidden>
 <h2>Blind comparison</h2>
@@ -140,17 +146,19 @@ std::string page_with(const ListenPage& page, std::span<const Clip> clips, doubl
             body += fmt::format("<tr><th>{}</th><td>{}</td></tr>\n", html_text(name), html_text(value));
         body += "</table>\n";
     }
-    if (clips.size() < page.clips.size())
+    const int64_t n_clips = std::max(page.n_clips, std::ssize(page.clips));
+    if (std::ssize(clips) < n_clips)
         body += fmt::format(
             "<p class=\"problem\">The first {} of {} clips are here; the others are in their files.</p>\n",
-            clips.size(), page.clips.size());
+            clips.size(), n_clips);
     if (cut_s > 0)
         body += fmt::format(
             "<p class=\"problem\">So that the page stays below {} MB, clips are cut to their first {:.2f} s; "
             "their files are whole.</p>\n",
             kMostPageBytes / 1'000'000, cut_s);
     body += kBlind;
-    body += "<section>\n<h2>Clips</h2>\n<div class=\"clips\">\n";
+    body += fmt::format("{}{}\">\n", kMark, page.n_files);
+    body += "<h2>Clips</h2>\n<div class=\"clips\">\n";
     for (size_t i = 0; i < clips.size(); ++i) body += clip_html(clips[i], i, fitted[i]);
     body += "</div>\n</section>\n";
     return html_page({page.title, body, std::string(kClipStyle) + kStyle, clips.size() > 1 ? kScript : ""});
@@ -164,7 +172,7 @@ std::string listen_page(const ListenPage& page) {
     if (clips.empty()) fail("[listen] {}: there are no clips", page.title);
     for (const Clip& clip : page.clips) {
         if (clip.samples.empty()) fail("[listen] {}: the clip has no samples", clip.name);
-        if (clip.rate_hz < 1000 || clip.rate_hz > 768'000)
+        if (clip.rate_hz < kLowestRateHz || clip.rate_hz > kHighestRateHz)
             fail("[listen] {}: a sample rate of {} Hz", clip.name, clip.rate_hz);
     }
     // Compressed audio is not equally dense everywhere, so a cut may keep more bytes than its share.
@@ -174,6 +182,19 @@ std::string listen_page(const ListenPage& page) {
             return html;
     fail("[listen] {}: {} clips do not fit on a page of {} bytes; hint: give it fewer", page.title,
          clips.size(), kMostPageBytes);
+}
+
+std::optional<int64_t> generated_clips(const std::string& folder) {
+    std::error_code ignored;
+    const std::string path = folder + "/" + kListenPage;
+    if (!std::filesystem::is_regular_file(path, ignored)) return std::nullopt;
+    const std::string html = read_file(path);
+    const size_t at = html.find(kMark);
+    if (at == html.npos || html.find(kGenerator) == html.npos) return std::nullopt;
+    int64_t n = 0;
+    const char* begin = html.data() + at + kMark.size();
+    if (std::from_chars(begin, html.data() + html.size(), n).ec != std::errc()) return std::nullopt;
+    return n;
 }
 
 }  // namespace adder

@@ -1,58 +1,129 @@
 #include "apps/listening.h"
 
-#include <algorithm>
+#include <fmt/ranges.h>
 
-#include "apps/listen_page.h"
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <set>
+
 #include "apps/spectrogram.h"
+#include "core/error.h"
+#include "datasets/audio_inputs.h"
+#include "datasets/audio_signal.h"
 
 namespace adder {
 
 namespace {
 
-constexpr int64_t kMostPageSamples = int64_t{1}
-                                     << 24;  // of all clips together: far more than a page has room for
+namespace fs = std::filesystem;
 
-// The samples of a file that was written, at most `count`, block by block.
-template <class OnBlock>
-void read_back(const std::string& path, int64_t count, OnBlock on_block) {
-    const AudioInput input(path);
-    AudioReader reader(input);
-    std::vector<float> block(1 << 16);
-    while (count > 0) {
-        const std::span<float> room(block.data(), static_cast<size_t>(std::min(count, std::ssize(block))));
-        const int64_t n = reader.read(room);
-        if (n == 0) return;
-        on_block(std::span<const float>(room.first(static_cast<size_t>(n))));
-        count -= n;
+// Of all clips of a group together: as much as a page has room for, unless they are all but silent.
+constexpr int64_t kMostPageSamples = int64_t{1} << 22;
+
+// Of each of `n_clips`.
+int64_t most_samples(int64_t rate_hz, int64_t n_clips) {
+    const auto longest = static_cast<int64_t>(kMostClipSeconds * static_cast<double>(rate_hz));
+    return std::min(longest, std::max<int64_t>(rate_hz, kMostPageSamples / std::max<int64_t>(1, n_clips)));
+}
+
+// The beginning of a file as one of `n_clips`.
+Clip read_clip(AudioReader& reader, const std::string& name, int64_t n_clips) {
+    const AudioInfo& info = reader.info();
+    Clip clip{.name = name, .samples = {}, .rate_hz = info.rate_hz};
+    if (info.frames > 0) clip.whole_s = static_cast<double>(info.frames) / static_cast<double>(info.rate_hz);
+    read_mono(reader, most_samples(info.rate_hz, n_clips), [&](std::span<const float> samples) {
+        clip.samples.insert(clip.samples.end(), samples.begin(), samples.end());
+    });
+    return clip;
+}
+
+// The last part of a path, also of one that ends in '/'.
+std::string last_part(const std::string& path) {
+    const fs::path p = fs::path(path).lexically_normal();
+    return (p.has_filename() ? p : p.parent_path()).filename().string();
+}
+
+// The clips of one input, by the place of their label in request.labels; `most` in all.
+std::vector<Clip> clips_of(const std::string& input, const BesideRequest& request, const FilePattern* pattern,
+                           int64_t most) {
+    std::map<int64_t, std::vector<Clip>> of_label;
+    std::set<std::string> labels;
+    const auto same_name = [&](const std::string& other) { return last_part(other) == last_part(input); };
+    const std::string group =
+        std::count_if(request.inputs.begin(), request.inputs.end(), same_name) > 1 ? input : last_part(input);
+    for (const AudioItem& item :
+         audio_inputs(std::array{input}, generated_clips(input) ? nullptr : pattern).items) {
+        if (item.store || item.start_s || item.end_s)
+            fail("--beside {}: {} is no whole audio file; hint: name files or folders", input, item.name);
+        const AudioInput file(item.path);
+        AudioReader reader(file);
+        std::string label;
+        const AudioTags& tags = reader.info().tags;
+        if (!request.labels.empty())
+            labels.insert(label = tags.comment.starts_with(kGeneratedComment) ? tags.title : item.label);
+        const auto at =
+            std::find(request.labels.begin(), request.labels.end(), label) - request.labels.begin();
+        if (!request.labels.empty() && at == std::ssize(request.labels)) continue;
+        std::vector<Clip>& clips = of_label[at];
+        if (std::ssize(clips) == request.num) continue;
+        clips.push_back(read_clip(reader, item.name, most));
+        clips.back().label = label;
+        clips.back().group = group;
     }
+    if (of_label.empty())
+        fail("--beside {}: no clip is labelled {}, only '{}'; hint: --pattern says where labels stand", input,
+             fmt::join(request.labels, ", "), fmt::join(labels, "', '"));
+    std::vector<Clip> all;
+    for (auto& [label, clips] : of_label)
+        for (Clip& clip : clips)
+            if (std::ssize(all) < most) all.push_back(std::move(clip));
+    return all;
 }
 
 }  // namespace
 
 void add_listening_page(ClipOutput& output, const ListeningPage& page) {
     ListenPage listen{.title = page.title, .settings = page.settings, .clips = {}};
-    // The page says what it leaves out; it needs to know how many clips there are, not what they hold.
-    const int64_t heard = std::min(page.n_records, kMostClips);
-    const auto longest = static_cast<int64_t>(kMostClipSeconds * static_cast<double>(page.rate_hz));
-    const int64_t most = std::min(longest, std::max<int64_t>(page.rate_hz, kMostPageSamples / heard));
-    for (int64_t k = 0; k < page.n_records; ++k) {
-        Clip clip{.name = output.name_of(k), .samples = {}, .rate_hz = page.rate_hz};
+    listen.n_clips = page.n_records + std::ssize(page.beside);
+    listen.n_files = page.n_records;
+    const int64_t heard = std::min(page.n_records, kMostClips - std::ssize(page.beside));
+    for (int64_t k = 0; k < heard; ++k) {
+        const AudioInput input(output.path_of(k));
+        AudioReader reader(input);
+        Clip clip = read_clip(reader, output.name_of(k), heard);
         clip.label = page.label_of(k);
-        clip.whole_s = static_cast<double>(page.n_samples) / static_cast<double>(page.rate_hz);
-        read_back(output.path_of(k), k < heard ? most : 1, [&](std::span<const float> samples) {
-            clip.samples.insert(clip.samples.end(), samples.begin(), samples.end());
-        });
+        clip.group = page.group;
         listen.clips.push_back(std::move(clip));
     }
-    output.add_page("listen.html", listen_page(listen));
+    listen.clips.insert(listen.clips.end(), page.beside.begin(), page.beside.end());
+    output.add_page(listen_page(listen));
+}
+
+std::vector<Clip> clips_beside(const BesideRequest& request) {
+    std::optional<FilePattern> pattern;
+    if (!request.pattern.empty()) pattern.emplace(request.pattern);
+    // Half of the page is for what is generated.
+    const int64_t most =
+        std::max<int64_t>(1, kMostClips / 2 / std::max<int64_t>(1, std::ssize(request.inputs)));
+    std::vector<Clip> all;
+    for (const std::string& input : request.inputs) {
+        std::vector<Clip> clips = clips_of(input, request, pattern ? &*pattern : nullptr, most);
+        std::move(clips.begin(), clips.end(), std::back_inserter(all));
+    }
+    return all;
 }
 
 void add_spectrograms(ClipOutput& output, int64_t n_records, int64_t n_samples) {
     constexpr int64_t kWidth = 1024, kHeight = Spectrogram::kBins;
     for (int64_t k = 0; k < n_records; ++k) {
         Spectrogram spectrogram(n_samples, kWidth, kHeight);
-        read_back(output.path_of(k), n_samples,
-                  [&](std::span<const float> samples) { spectrogram.add(samples); });
+        const AudioInput input(output.path_of(k));
+        AudioReader reader(input);
+        read_mono(reader, n_samples, [&](std::span<const float> samples) { spectrogram.add(samples); });
         output.add_beside(k, ".png", spectrogram.png_file());
     }
 }

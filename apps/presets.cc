@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/error.h"
 #include "model/published.h"
 #include "pipelines/domain.h"
 
@@ -49,7 +50,10 @@ nlohmann::json preset(const std::string& name) {
 void apply_defaults(cli::TrainOptions& o, OptionList& list, const std::set<std::string>& given) {
     std::set<std::string> set = given;
     if (!o.preset.empty()) {
-        const nlohmann::json options = preset(o.preset);
+        nlohmann::json options = preset(o.preset);
+        if (given.count("domain") && o.data.domain != options["domain"])
+            throw UsageError(fmt::format("--preset {}: of --domain audio, not of {}", o.preset, o.data.domain));
+        if (given.count("backbone") && o.model.backbone == "flat") options.erase("pool");
         apply_json(list, options, given, "--preset " + o.preset);
         for (const auto& [option, value] : options.items()) set.insert(option);
     }

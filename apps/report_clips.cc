@@ -41,21 +41,16 @@ std::string player(const std::string& path, const std::string& id) {
     const AudioInput input(path);
     AudioReader reader(input);
     const int64_t rate_hz = reader.info().rate_hz;
-    const auto most = static_cast<size_t>(kShownSeconds * rate_hz);
+    const int64_t most = kShownSeconds * rate_hz;
     std::vector<float> samples;
-    std::vector<float> block(static_cast<size_t>(reader.info().channels) << 12);
-    while (samples.size() < most) {
-        const int64_t frames = reader.read(block);
-        for (int64_t i = 0; i < frames; ++i)
-            samples.push_back(block[static_cast<size_t>(i * reader.info().channels)]);
-        if (frames < 1 << 12) break;
-    }
-    samples.resize(std::min(samples.size(), most));
+    read_mono(reader, most, [&](std::span<const float> block) {
+        samples.insert(samples.end(), block.begin(), block.end());
+    });
     if (samples.empty()) fail("{}: has no samples", path);
     std::string html =
         fmt::format("<figure class=\"clip\"><figcaption>{}{}</figcaption>\n",
                     html_text(fs::path(path).filename().string()),
-                    samples.size() == most ? fmt::format(", its first {} s", kShownSeconds) : "");
+                    std::ssize(samples) == most ? fmt::format(", its first {} s", kShownSeconds) : "");
     return html + clip_player(id, playable(samples, rate_hz), samples, rate_hz) + "</figure>\n";
 }
 

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "core/error.h"
+#include "datasets/file_pattern.h"
 
 namespace adder::cli {
 
@@ -94,7 +95,7 @@ OptionList GenerateOptions::list() {
            .range = at_least(0)});
     l.add({.name = "out", .value = &out, .unit = "PATH",
            .help = "FASTA file to write, or - for standard output; audio: a file .wav or .flac of one record, a folder of "
-                   "WAV files, or - for raw PCM while it is made",
+                   "WAV files with a page listen.html to hear and compare them, or - for raw PCM while it is made",
            .required = true, .is_path = true});
     l.add({.name = "prompt", .value = &prompt, .unit = "TEXT",
            .help = "how every record begins: bases, or a FASTA file with one record; an audio file, or - for standard input"});
@@ -108,6 +109,12 @@ OptionList GenerateOptions::list() {
            .help = "draw from the likeliest tokens that together reach probability P",
            .range = {.low = 0, .high = 1, .low_excluded = true}, .derived = "all"});
     l.add({.name = "allow-n", .value = &allow_n, .help = "let N be generated beside A, C, G and T"});
+    l.add({.name = "beside", .value = &beside, .unit = "PATH",
+           .help = "recordings, or clips of another model, that listen.html has too: clips of one label (or class) can be "
+                   "compared blindly; may be repeated",
+           .is_path = true});
+    l.add({.name = "pattern", .value = &pattern, .unit = "TEXT",
+           .help = "what names of files of --beside say, such as '{label}_{group}_{take}'"});
     l.add({.name = "spectrogram", .value = &spectrogram, .help = "a PNG beside every audio file"});
     l.add({.name = "overwrite", .value = &overwrite, .help = "replace what is at --out"});
     l.add({.name = "batch", .value = &batch, .unit = "B", .help = "records at a time; changes no result",
@@ -122,6 +129,8 @@ OptionList GenerateOptions::list() {
 void GenerateOptions::check() const {
     if (tokens && seconds) throw UsageError("--tokens, --seconds: give one of them");
     if (!tokens && !seconds) throw UsageError("--tokens is missing, or --seconds; hint: how long a record is");
+    if (!pattern.empty() && beside.empty()) throw UsageError("--pattern: is about the files of --beside");
+    if (!pattern.empty()) FilePattern{pattern};
 }
 
 OptionList BenchOptions::list() {

@@ -50,6 +50,8 @@ struct GenerateOptions {
     double temperature = 1;
     std::string out, prompt;
     std::vector<std::string> classes;
+    std::vector<std::string> beside;  // clips to compare with, and how their names tell their labels
+    std::string pattern;
     bool allow_n = false, spectrogram = false, overwrite = false;
     MachineOptions machine;
 

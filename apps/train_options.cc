@@ -4,6 +4,8 @@
 #include <charconv>
 
 #include "core/error.h"
+#include "model/config.h"
+#include "model/registry.h"
 
 namespace adder::cli {
 
@@ -84,10 +86,27 @@ std::vector<int64_t> ModelOptions::numbers(const char* option, const std::string
     return all;
 }
 
+// One mixer a stage, and one stage more than pools.
+void ModelOptions::check_stages() const {
+    const std::vector<std::string> mixers = items(stage_mixers);
+    const std::vector<int64_t> pools = numbers("pool", pool);
+    const size_t stages = (pools.empty() ? ModelConfig::default_pools() : pools).size() + 1;
+    if (!mixers.empty() && mixers.size() != stages)
+        throw UsageError(fmt::format("--stage-mixers: {} mixers for {} stages; hint: one a stage, which are one more than --pool",
+                                     mixers.size(), stages));
+    for (const std::string& name : mixers) {
+        try {
+            find_mixer(name);
+        } catch (const Error& e) {
+            throw UsageError(fmt::format("--stage-mixers: {}", e.what()));
+        }
+    }
+}
+
 void ModelOptions::check() const {
     numbers("pool", pool);
     numbers("expand-width", expand_width);
-    if (backbone == "unet") return;
+    if (backbone == "unet") return check_stages();
     for (const auto& [name, value] : {std::pair{"pool", &pool}, {"expand-width", &expand_width}, {"stage-mixers", &stage_mixers}})
         if (!value->empty()) throw UsageError(fmt::format("--{}: needs --backbone unet", name));
 }

@@ -28,6 +28,7 @@ struct ModelOptions {
     void add_to(OptionList& list);
     // Throws UsageError for lists that are none, or are of a U-Net where there is none.
     void check() const;
+    void check_stages() const;
     // The items of a list "A,B", and those of a list of numbers, none where it is empty. Throws UsageError naming `option`.
     static std::vector<std::string> items(const std::string& list);
     static std::vector<int64_t> numbers(const char* option, const std::string& list);

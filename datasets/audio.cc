@@ -4,11 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
 #include "core/error.h"
 #include "datasets/audio_header.h"
+#include "datasets/audio_stream.h"
 
 namespace adder {
 
@@ -29,9 +31,15 @@ std::string format_name(int format) {
     return fmt::format("{}, {}", major.name ? major.name : "unknown", minor.name ? minor.name : "unknown");
 }
 
-// libsndfile's own words are a sentence.
+// libsndfile's own words, which are a sentence, but for those that speak of its insides.
 std::string reason_of(SNDFILE* file) {
     std::string text = sf_strerror(file);
+    for (const auto& [theirs, ours] :
+         {std::pair{"channel changed mid stream", "the number of channels changes"},
+          {"SF_INFO struct incomplete", "the header has no rate or no channels"},
+          {"Unspecified internal error", "a block that cannot be decoded"},
+          {"unimplemented format", "samples of a width or coding that is not read"}})
+        if (text.find(theirs) != text.npos) return ours;
     while (!text.empty() && (text.back() == '.' || text.back() == '\n' || text.back() == ' '))
         text.pop_back();
     return text;
@@ -47,6 +55,8 @@ struct AudioReader::Impl {
     AudioInfo info = {};
     int format = 0;
     int64_t at = 0;  // frames read
+    const AudioInput* input = nullptr;
+    bool is_whole = false;  // nothing is wrong with a compressed stream
     std::vector<float> ignored = {};
 
     // Compressed lengths may be estimates, and some of these formats cannot be positioned exactly.
@@ -56,6 +66,19 @@ struct AudioReader::Impl {
     }
     double seconds(int64_t frame) const {
         return static_cast<double>(frame) / static_cast<double>(info.rate_hz);
+    }
+
+    // Before its first sample, so that to ask for the header is cheap.
+    void check_stream() {
+        if (is_whole) return;
+        const int major = format & SF_FORMAT_TYPEMASK;
+        if (major == SF_FORMAT_OGG) refuse(damage_of_ogg(*input));
+        if (major == SF_FORMAT_MPEG) refuse(damage_of_mpeg(*input));
+        is_whole = true;
+    }
+    void refuse(const std::string& damage) const {
+        if (!damage.empty())
+            fail("[audio] {}: {}; hint: the file was cut or damaged, copy it again", name, damage);
     }
 
     // Of frames that have just been read, or of their end.
@@ -85,27 +108,46 @@ AudioReader::AudioReader(const AudioInput& input) : impl_(std::make_unique<Impl>
     Impl& r = *impl_;
     r.name = input.name();
     r.bytes = input.bytes();
-    const std::string unreadable = unreadable_format(input);
-    if (!unreadable.empty())
-        fail("[audio] {}: {}, which cannot be read; hint: convert it to WAV or FLAC", r.name, unreadable);
+    r.input = &input;
+    if (const auto found = unreadable_format(input))
+        fail("[audio] {}: {}, which cannot be read; hint: {}", r.name, found->what, found->hint);
+    const auto check_rate = [&](double hz) {
+        if (hz < static_cast<double>(kLowestRateHz) || hz > static_cast<double>(kHighestRateHz))
+            fail("[audio] {}: a sample rate of {} Hz, expected {} to {}; hint: the header is damaged", r.name,
+                 hz, kLowestRateHz, kHighestRateHz);
+    };
+    if (const auto hz = stated_rate(input)) check_rate(*hz);
     SF_INFO info{};
     r.fd = input.open();
     r.file.reset(sf_open_fd(r.fd, SFM_READ, &info, SF_TRUE));
     if (!r.file) {
+        if (input.peek(0, 4) == "OggS") r.refuse(damage_of_ogg(input));
         fail(
-            "[audio] {}: {}; hint: WAV, FLAC, OGG, Opus, MP3 and AIFF are read, PCM of 8 to 32 bits or "
-            "floating point",
-            r.name, reason_of(nullptr));
+            "[audio] {}: {}; hint: WAV, FLAC, OGG, Opus, MP3 and AIFF are read, PCM of 8, 16, 24 or 32 bits "
+            "or "
+            "floating point; {}",
+            r.name, reason_of(nullptr), kConvert);
     }
-    r.info = {info.samplerate, info.channels, info.frames, format_name(info.format)};
+    const auto tag = [&](int which) {
+        const char* text = sf_get_string(r.file.get(), which);
+        return std::string(text ? text : "");
+    };
+    r.info = {info.samplerate,
+              info.channels,
+              info.frames,
+              format_name(info.format),
+              {tag(SF_STR_TITLE), tag(SF_STR_COMMENT)}};
     r.format = info.format;
     constexpr int64_t kUnknown = SF_COUNT_MAX;
     if (r.info.frames == kUnknown || r.info.frames < 0) r.info.frames = -1;
-    if (r.info.rate_hz < kLowestRateHz || r.info.rate_hz > kHighestRateHz)
-        fail("[audio] {}: a sample rate of {} Hz, expected {} to {}; hint: the header is damaged", r.name,
-             r.info.rate_hz, kLowestRateHz, kHighestRateHz);
+    check_rate(static_cast<double>(r.info.rate_hz));
     const std::string missing = missing_samples(input);
     if (!missing.empty()) fail("[audio] {}: {}; hint: the file was cut, copy it again", r.name, missing);
+    if (const int64_t n = r.info.frames == 0 ? unannounced_bytes(input) : 0; n > 0)
+        fail(
+            "[audio] {}: the header says 0 bytes of samples, {} follow; hint: the recorder was stopped; "
+            "sox --ignore-length FILE NEW.wav",
+            r.name, n);
     if (r.info.frames == 0) fail("[audio] {}: holds no frames; hint: leave it out", r.name);
 }
 
@@ -118,6 +160,7 @@ const AudioInfo& AudioReader::info() const {
 
 int64_t AudioReader::read(std::span<float> samples) {
     Impl& r = *impl_;
+    r.check_stream();
     const int64_t channels = r.info.channels, wanted = static_cast<int64_t>(samples.size()) / channels;
     CHECK(wanted * channels == static_cast<int64_t>(samples.size()));
     int64_t got = 0;
@@ -213,9 +256,17 @@ struct AudioWriter::Impl {
     Memory memory = {};
     File file = {};
     std::vector<int16_t> block = {};
+    AudioTags tags = {};
+    bool tags_last = false;
 
     void open(AudioFileType type, int64_t rate_hz);
+    void put_tags();
 };
+
+void AudioWriter::Impl::put_tags() {
+    if (!tags.title.empty()) sf_set_string(file.get(), SF_STR_TITLE, tags.title.c_str());
+    if (!tags.comment.empty()) sf_set_string(file.get(), SF_STR_COMMENT, tags.comment.c_str());
+}
 
 void AudioWriter::Impl::open(AudioFileType type, int64_t rate_hz) {
     SF_INFO info{};
@@ -229,11 +280,27 @@ void AudioWriter::Impl::open(AudioFileType type, int64_t rate_hz) {
     file.reset(memory.bytes ? sf_open_virtual(&io, SFM_WRITE, &info, &memory)
                             : sf_open(name.c_str(), SFM_WRITE, &info));
     if (!file) fail("[audio] {}: {}; hint: check the folder", name, reason_of(nullptr));
+    tags_last = type == AudioFileType::wav;
+    if (!tags_last) put_tags();
 }
 
-AudioWriter::AudioWriter(const std::string& path, AudioFileType type, int64_t rate_hz)
+bool flac_can_have(int64_t rate_hz) {
+    // Only the encoder of the library that is there knows, and says so at the first sample.
+    std::vector<std::byte> ignored;
+    try {
+        AudioWriter writer(ignored, AudioFileType::flac, rate_hz);
+        writer.write(std::array{0.0f});
+        writer.finish();
+        return true;
+    } catch (const Error&) {
+        return false;
+    }
+}
+
+AudioWriter::AudioWriter(const std::string& path, AudioFileType type, int64_t rate_hz, const AudioTags& tags)
     : impl_(std::make_unique<Impl>()) {
     impl_->name = path;
+    impl_->tags = tags;
     impl_->open(type, rate_hz);
 }
 
@@ -252,8 +319,7 @@ void AudioWriter::write(std::span<const float> samples) {
     while (!samples.empty()) {
         const size_t n = std::min<size_t>(samples.size(), 1 << 16);
         block.resize(n);
-        for (size_t i = 0; i < n; ++i)
-            block[i] = as_pcm16(samples[i]);
+        for (size_t i = 0; i < n; ++i) block[i] = as_pcm16(samples[i]);
         if (sf_writef_short(impl_->file.get(), block.data(), static_cast<sf_count_t>(n)) !=
             static_cast<sf_count_t>(n))
             fail("[audio] {}: {}; hint: make room there", impl_->name, reason_of(impl_->file.get()));
@@ -263,6 +329,7 @@ void AudioWriter::write(std::span<const float> samples) {
 
 void AudioWriter::finish() {
     CHECK(impl_->file);
+    if (impl_->tags_last) impl_->put_tags();
     if (const int error = sf_close(impl_->file.release()); error != 0)
         fail("[audio] {}: {}; hint: make room there", impl_->name, sf_error_number(error));
 }

@@ -39,10 +39,16 @@ class AudioInput {
     int64_t bytes_ = 0;
 };
 
+// What a file says of itself, UTF-8; in WAV behind the samples, which stand where most readers look for them.
+struct AudioTags {
+    std::string title = {}, comment = {};
+};
+
 struct AudioInfo {
     int64_t rate_hz = 0, channels = 0;
     int64_t frames = -1;      // -1: not known before the end
     std::string format = {};  // "WAV (Microsoft), Signed 16 bit PCM"
+    AudioTags tags = {};
 };
 
 // WAV (PCM of 8 to 32 bits, float, A-law, mu-law, ADPCM; extensible, RF64), FLAC, Ogg with Vorbis, Opus or
@@ -60,7 +66,8 @@ class AudioReader {
     const AudioInfo& info() const;
     // The next frames, interleaved, full scale = 1 (floating-point files may go beyond). Returns how many;
     // fewer than fit only at a clean end. `samples` holds a whole number of frames. Errors: damage, an end
-    // before the last frame, a sample that is no finite number; they name the frame.
+    // before the last frame, a sample that is no finite number; they name the frame. Damage of Ogg and MPEG
+    // is looked for before the first frame (audio_stream.h).
     int64_t read(std::span<float> samples);
     // Passes over `frames` frames; fewer only at the end. Returns how many.
     int64_t skip(int64_t frames);
@@ -75,12 +82,15 @@ int16_t as_pcm16(float sample);
 
 enum class AudioFileType { wav, flac };
 
+// Above 65,535 Hz FLAC has room for some rates only.
+bool flac_can_have(int64_t rate_hz);
+
 // Mono audio of 16 bits (as_pcm16), written as it comes.
 class AudioWriter {
   public:
     // To a file that the caller makes appear (AtomicFile::temporary), or to memory. Errors: a rate that the
     // format cannot have, a path that cannot be written.
-    AudioWriter(const std::string& path, AudioFileType type, int64_t rate_hz);
+    AudioWriter(const std::string& path, AudioFileType type, int64_t rate_hz, const AudioTags& tags = {});
     AudioWriter(std::vector<std::byte>& to, AudioFileType type, int64_t rate_hz);
     ~AudioWriter();
     void write(std::span<const float> samples);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cstring>
 #include <filesystem>
 #include <set>
 #include <string_view>
@@ -31,53 +32,112 @@ bool has_audio_suffix(const fs::path& path) {
     return std::find(kSuffixes.begin(), kSuffixes.end(), e) != kSuffixes.end();
 }
 
-struct FolderFiles {
-    std::vector<std::string> files;  // sorted
-    int64_t n_others = 0;
-};
-
-FolderFiles files_below(const std::string& folder) {
-    FolderFiles found;
-    std::error_code reason;
-    fs::recursive_directory_iterator it(folder, reason), end;
-    for (; !reason && it != end; it.increment(reason)) {
-        const bool hidden = it->path().filename().string().front() == '.';
-        std::error_code ignored;
-        if (it->is_directory(ignored)) {
-            if (hidden) it.disable_recursion_pending();
-            continue;
-        }
-        if (hidden) continue;
-        if (has_audio_suffix(it->path()))
-            found.files.push_back(it->path().string());
-        else
-            ++found.n_others;
-    }
-    if (reason)
-        fail("[input] {}: {}; hint: check the permissions of the folders in it", folder, reason.message());
-    if (found.files.empty())
-        fail(
-            "[input] {}: no audio in this folder and those below ({} other files); hint: files are known by "
-            "suffixes such as "
-            ".wav, .flac, .ogg, .mp3; others can be named each with --input",
-            folder, found.n_others);
-    std::sort(found.files.begin(), found.files.end());
-    return found;
+std::string unreadable(const std::string& folder, const std::string& reason) {
+    return fmt::format("{}: {}", folder, reason);
 }
 
-std::vector<std::string> files_of_glob(const std::string& pattern) {
+// The files in a folder and those below, every folder and file once.
+class FolderFiles {
+  public:
+    explicit FolderFiles(const std::string& folder) {
+        std::error_code reason;
+        fs::directory_iterator readable(folder, reason);
+        if (reason) fail("[input] {}: {}; hint: check the permissions", folder, reason.message());
+        add(folder);
+        // What links lead to comes last, so that a file goes by the name of its own place.
+        while (!links_.empty()) {
+            const fs::path link = links_.front();
+            links_.erase(links_.begin());
+            add(link);
+        }
+        if (files.empty())
+            fail(
+                "[input] {}: no audio in this folder and those below ({} other files{}); hint: files are "
+                "known by "
+                "suffixes such as "
+                ".wav, .flac, .ogg, .mp3; others can be named each with --input",
+                folder, n_others, unreadables.empty() ? "" : ", not readable: " + unreadables.front());
+        std::sort(files.begin(), files.end());
+    }
+
+    std::vector<std::string> files;  // sorted
+    std::vector<std::string> unreadables;
+    int64_t n_others = 0;
+
+  private:
+    // Whether a file or folder is met for the first time.
+    bool is_new(const fs::path& path) {
+        std::error_code ignored;
+        return seen_.insert(fs::weakly_canonical(path, ignored).string()).second;
+    }
+
+    void add(const fs::path& folder) {
+        if (!is_new(folder)) return;
+        std::error_code reason;
+        fs::directory_iterator it(folder, reason), end;
+        for (; !reason && it != end; it.increment(reason)) {
+            const fs::path& path = it->path();
+            std::error_code ignored;
+            const bool hidden = path.filename().string().front() == '.',
+                       is_folder = it->is_directory(ignored);
+            if (!hidden && it->is_symlink(ignored) && (is_folder || has_audio_suffix(path)))
+                links_.push_back(path);
+            else if (!hidden && is_folder)
+                add(path);
+            else if (is_new(path))
+                add_file(path, hidden);
+        }
+        if (!reason) return;
+        if (reason == std::errc::not_a_directory) return add_file(folder, false);  // behind a link
+        unreadables.push_back(unreadable(folder.string(), reason.message()));
+    }
+
+    void add_file(const fs::path& path, bool hidden) {
+        if (!hidden && has_audio_suffix(path))
+            files.push_back(path.string());
+        else
+            ++n_others;
+    }
+
+    std::vector<fs::path> links_;
+    std::set<std::string> seen_;
+};
+
+struct GlobFiles {
+    std::vector<std::string> files, unreadables;
+};
+
+GlobFiles files_of_glob(const std::string& pattern) {
     struct Found {
         glob_t paths{};
         ~Found() { ::globfree(&paths); }
     } found;
-    const int error = ::glob(pattern.c_str(), 0, nullptr, &found.paths);
+    GlobFiles out;
+    // glob() calls a function that can be given nothing.
+    static thread_local std::vector<std::string>* unreadables;
+    unreadables = &out.unreadables;
+    const auto on_error = [](const char* path, int error) {
+        unreadables->push_back(unreadable(path, std::strerror(error)));
+        return 0;
+    };
+    const int error = ::glob(pattern.c_str(), 0, on_error, &found.paths);
+    unreadables = nullptr;
+    if (error != 0 && !out.unreadables.empty())
+        fail("[input] {}: no file fits, but {}; hint: check the permissions", pattern,
+             out.unreadables.front());
     if (error == GLOB_NOMATCH) fail("[input] {}: no file fits; hint: check the path", pattern);
     if (error != 0) fail("[input] {}: cannot be listed; hint: check the permissions", pattern);
-    std::vector<std::string> files;
     for (size_t i = 0; i < found.paths.gl_pathc; ++i)
-        if (!fs::is_directory(found.paths.gl_pathv[i])) files.emplace_back(found.paths.gl_pathv[i]);
-    if (files.empty()) fail("[input] {}: only folders fit; hint: name a folder without a pattern", pattern);
-    return files;
+        if (!fs::is_directory(found.paths.gl_pathv[i])) out.files.emplace_back(found.paths.gl_pathv[i]);
+    if (out.files.empty())
+        fail("[input] {}: only folders fit; hint: name a folder without a pattern", pattern);
+    return out;
+}
+
+// The name of the folder that a file is in, wherever one stands.
+std::string folder_of(const std::string& file) {
+    std::error_code ignored;
+    return fs::absolute(file, ignored).parent_path().filename().string();
 }
 
 class Listing {
@@ -97,7 +157,7 @@ class Listing {
             if (looks_like_hdf5(value)) return add_store(value);
             if (looks_like_manifest(value)) return add_manifest(value);
         }
-        add_file(value, fs::path(value).filename().string(), "", true);
+        add_file(value, fs::path(value).filename().string(), folder_of(value), true);
     }
 
     AudioListing finish() {
@@ -146,22 +206,29 @@ class Listing {
     }
 
     void add_folder(const std::string& folder) {
-        const FolderFiles found = files_below(folder);
+        const FolderFiles found(folder);
         for (const std::string& file : found.files) {
             const fs::path inside = fs::path(file).lexically_relative(folder);
             add_file(file, inside.string(), inside.parent_path().filename().string(), false);
         }
         out_.n_folder_files += static_cast<int64_t>(found.files.size());
+        note(found.unreadables);
         const std::string others =
             found.n_others > 0 ? fmt::format(", {} others left out", found.n_others) : "";
         out_.report.push_back(fmt::format("{}: {} audio files{}", folder, found.files.size(), others));
     }
 
     void add_glob(const std::string& pattern) {
-        const std::vector<std::string> files = files_of_glob(pattern);
-        for (const std::string& file : files) add_file(file, fs::path(file).filename().string(), "", false);
-        out_.n_folder_files += static_cast<int64_t>(files.size());
-        out_.report.push_back(fmt::format("{}: {} files", pattern, files.size()));
+        const GlobFiles found = files_of_glob(pattern);
+        for (const std::string& file : found.files)
+            add_file(file, fs::path(file).filename().string(), folder_of(file), false);
+        note(found.unreadables);
+        out_.n_folder_files += static_cast<int64_t>(found.files.size());
+        out_.report.push_back(fmt::format("{}: {} files", pattern, found.files.size()));
+    }
+
+    void note(const std::vector<std::string>& unreadables) {
+        out_.unreadable.insert(out_.unreadable.end(), unreadables.begin(), unreadables.end());
     }
 
     void add_store(const std::string& path) {

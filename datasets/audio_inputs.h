@@ -18,7 +18,8 @@ struct AudioItem {
     std::string name =
         {};  // the path from the folder that was given, or the file's own name; what a manifest calls it
     std::string label =
-        {};  // of the manifest, else of the pattern, else the folder that the file is in; "" = none
+        {};  // of the manifest, else of the pattern, else the name of the folder that the file is in; "" of
+             // the files right in a folder that was given, and of standard input
     std::string group = {};
     SplitPart split = SplitPart::none;
     std::optional<double> start_s = {}, end_s = {};  // the part of the file that is meant
@@ -30,20 +31,21 @@ struct AudioItem {
 
 struct AudioListing {
     std::vector<AudioItem> items;
-    std::vector<std::string> report;  // what was found where, and what was left out
-    int64_t n_folder_files = 0;       // files that were found in folders
-    bool has_split = false;           // a manifest says which part its rows belong to
+    std::vector<std::string> report;      // what was found where, and what was left out
+    std::vector<std::string> unreadable;  // folders that cannot be listed, and why
+    int64_t n_folder_files = 0;           // files that were found in folders
+    bool has_split = false;               // a manifest says which part its rows belong to
 };
 
 // A value is a file, a folder, a pattern of the shell such as 'clips/*.wav' where there is no such file, a
 // manifest (labels.h: path, [label], [name], [split], [group], [start end] in seconds), a token store, or "-"
 // for standard input. A folder stands for the files in it and its subfolders that have a suffix of audio, in
-// the order of their paths; hidden ones are left out.
+// the order of their paths, also behind links; hidden ones are left out.
 //
 // `pattern` (may be null) is matched with the file's name without suffix or, where it has a '/', with the end
 // of its path without suffix; its fields `label` and `group` are what they say. Errors: a path that is
-// missing, a folder without audio, a shell pattern that fits nothing, the same file twice, a folder that
-// cannot be listed, a manifest of sequences, a file that does not fit the pattern.
+// missing, a folder without audio or that cannot be listed, a shell pattern that fits nothing, the same file
+// twice, a manifest of sequences, a file that does not fit the pattern.
 AudioListing audio_inputs(std::span<const std::string> values, const FilePattern* pattern);
 
 }  // namespace adder

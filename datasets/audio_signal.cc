@@ -51,7 +51,33 @@ void pick(std::span<const float> frames, int64_t channels, ChannelPolicy policy,
     }
 }
 
+// The next frames, interleaved, at most `most`, block by block. Returns how many; fewer only at the end.
+template <class OnBlock>
+int64_t read_blocks(AudioReader& reader, int64_t most, OnBlock on_block) {
+    const int64_t channels = reader.info().channels;
+    const int64_t block_frames = std::max<int64_t>(1, kBlockSamples / channels);
+    std::vector<float> block(static_cast<size_t>(std::min(block_frames, most) * channels));
+    int64_t done = 0;
+    while (done < most) {
+        const int64_t wanted = std::min(block_frames, most - done);
+        const int64_t got = reader.read(std::span(block).first(static_cast<size_t>(wanted * channels)));
+        if (got > 0) on_block(std::span<const float>(block).first(static_cast<size_t>(got * channels)));
+        done += got;
+        if (got < wanted) break;
+    }
+    return done;
+}
+
 }  // namespace
+
+int64_t read_mono(AudioReader& reader, int64_t most,
+                  const std::function<void(std::span<const float>)>& on_samples) {
+    std::vector<float> mono;
+    return read_blocks(reader, most, [&](std::span<const float> block) {
+        pick(block, reader.info().channels, ChannelPolicy::mix, 0, mono);
+        on_samples(mono);
+    });
+}
 
 SignalLength read_signal(AudioReader& reader, const std::string& name, const SignalRange& range,
                          ChannelPolicy policy, int64_t rate_hz, const OnSamples& on_samples) {
@@ -67,24 +93,18 @@ SignalLength read_signal(AudioReader& reader, const std::string& name, const Sig
 
     std::vector<Resampler> resamplers;
     for (int64_t i = 0; i < length.lanes; ++i) resamplers.emplace_back(info.rate_hz, rate_hz);
-    const int64_t block_frames = std::max<int64_t>(1, kBlockSamples / info.channels);
-    std::vector<float> block(static_cast<size_t>(block_frames * info.channels)), lane, out;
+    std::vector<float> lane, out;
     const auto give = [&](int64_t i) {
         if (!out.empty()) on_samples(i, out);
         out.clear();
     };
-    for (bool more = true; more;) {
-        const int64_t wanted = std::min(block_frames, frames.end - frames.begin - length.frames);
-        const int64_t got = reader.read(std::span(block).first(static_cast<size_t>(wanted * info.channels)));
-        const auto read = std::span<const float>(block).first(static_cast<size_t>(got * info.channels));
-        length.frames += got;
-        more = got == wanted && length.frames < frames.end - frames.begin;
+    length.frames = read_blocks(reader, frames.end - frames.begin, [&](std::span<const float> block) {
         for (int64_t i = 0; i < length.lanes; ++i) {
-            pick(read, info.channels, policy, i, lane);
+            pick(block, info.channels, policy, i, lane);
             resamplers[static_cast<size_t>(i)].process(lane, out);
             give(i);
         }
-    }
+    });
     for (int64_t i = 0; i < length.lanes; ++i) {
         resamplers[static_cast<size_t>(i)].finish(out);
         give(i);

@@ -30,4 +30,9 @@ struct SignalLength {
 SignalLength read_signal(AudioReader& reader, const std::string& name, const SignalRange& range,
                          ChannelPolicy channels, int64_t rate_hz, const OnSamples& on_samples);
 
+// The mean of the channels of the next frames, at most `most`, at the file's own rate, in blocks. Returns how
+// many; fewer only at the end. Errors: those of AudioReader.
+int64_t read_mono(AudioReader& reader, int64_t most,
+                  const std::function<void(std::span<const float> samples)>& on_samples);
+
 }  // namespace adder

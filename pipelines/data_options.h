@@ -25,6 +25,9 @@ struct DataOptions {
     std::vector<std::string> only = {};
     // Not an option: the class names of a checkpoint, in the order of their tokens; empty = from the labels of the input.
     std::vector<std::string> classes = {};
+    // Not an option: whether what is made of the records depends on the class before them, so that one that is missing is
+    // worth a word.
+    bool needs_classes = true;
 
     void add_input_to(OptionList& list);  // where records come from
     void add_split_to(OptionList& list);  // which of them are held out

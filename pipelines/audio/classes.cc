@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "core/error.h"
 #include "datasets/labels.h"
@@ -57,11 +58,11 @@ void give_classes(const DataOptions& options, Dataset& data, std::vector<TokenRe
         mark(data.records, data.classes, n_sample_tokens(codec), without, unknown);
         mark(held_out, data.classes, n_sample_tokens(codec), without, unknown);
         if (has_checkpoint) {
-            if (without.n + unknown.n > 0)
-                data.warnings.push_back(fmt::format(
-                    "no class stands before records without a label: {}, and before those with one "
-                    "that the model does not know: {}",
-                    without.text(), unknown.text()));
+            for (const auto& [examples, what] : {std::pair{&without, "without a label"},
+                                                 {&unknown, "with a label that the model does not know"}})
+                if (examples->n > 0 && options.needs_classes)
+                    data.warnings.push_back(
+                        fmt::format("no class stands before records {}: {}", what, examples->text()));
         } else if (without.n > 0) {
             fail(
                 "[audio] --class-conditional: records without a label: {}; hint: labels are a manifest's "

@@ -1,6 +1,8 @@
 #include "pipelines/audio/load.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -34,6 +36,10 @@ class Reading {
         if (!options.audio.pattern.empty()) pattern.emplace(options.audio.pattern);
         listing_ = audio_inputs(inputs, pattern ? &*pattern : nullptr);
         for (const std::string& line : listing_.report) report.push_back(fmt::format("{} {}", role_, line));
+        for (const std::string& folder : listing_.unreadable) {
+            if (strict_) fail("[input] {}; hint: check the permissions, or leave --strict out", folder);
+            drop(folder);
+        }
         leave_out(held_out);
         for (const AudioItem& item : listing_.items) look_at(item);
         if (inputs_.empty() && stores_.empty())
@@ -101,6 +107,18 @@ class Reading {
     }
 
     bool has_parts() const { return listing_.has_split; }
+    // What it stands for, as far as it can be read; what names no part of the split is of `part`.
+    void add_to(std::vector<FilePart>& parts, SplitPart part) const {
+        for (const AudioItem& item : listing_.items) {
+            if (item.path == "-") continue;
+            std::error_code ignored;
+            parts.push_back({std::filesystem::weakly_canonical(item.path, ignored).string(),
+                             item.start_s.value_or(0),
+                             item.end_s.value_or(std::numeric_limits<double>::infinity()),
+                             item.split == SplitPart::none ? part : item.split,
+                             item.place.empty() ? item.path : fmt::format("{} ({})", item.path, item.place)});
+        }
+    }
     int64_t n_folder_files() const { return listing_.n_folder_files; }
     std::vector<std::string> report, warnings;
 
@@ -121,8 +139,12 @@ class Reading {
 
     void drop(const AudioItem& item, const Error& e) {
         if (item.named || strict_) throw e;
+        drop(e.what());
+    }
+
+    void drop(const std::string& reason) {
         ++n_dropped_;
-        if (dropped_.size() < kShownFiles) dropped_.push_back(e.what());
+        if (dropped_.size() < kShownFiles) dropped_.push_back(reason);
     }
 
     // Headers first: rates have to be known before anything is resampled.
@@ -259,6 +281,10 @@ Dataset load(const DataOptions& given) {
     std::optional<Reading> held_out;
     if (!options.valid.empty()) held_out.emplace("held-out input", options.valid, options, HeldOutFiles({}));
     if (held_out) held_out->resolve(options.audio);
+    std::vector<FilePart> parts_of_files;
+    inputs.add_to(parts_of_files, SplitPart::train);
+    if (held_out) held_out->add_to(parts_of_files, SplitPart::valid);
+    check_parts(std::move(parts_of_files));
     options.audio = options.audio.resolved();
     data.resolved = options.audio.symbol_settings();
 
@@ -298,13 +324,13 @@ Dataset load(const DataOptions& given) {
     if (parts.is_split) {
         split = std::move(parts.split);
     } else {
-        SplitResult result = split_audio(data.records, data.files, facts, inputs.has_parts(), options);
-        split = std::move(result.split);
-        data.warnings.insert(data.warnings.end(), result.warnings.begin(), result.warnings.end());
+        split = split_audio(data.records, data.files, facts, inputs.has_parts(), options);
     }
     if (options.splits() || inputs.has_parts() || parts.is_split)
         data.split_digest = digest_of(split, data.records);
     if (!held_out_records.empty()) hold_out(std::move(held_out_records), split, data);
+    for (std::string& warning : warnings_of_split(data.records, split))
+        data.warnings.push_back(std::move(warning));
     data.train = std::move(split.train);
     data.valid = std::move(split.valid);
     data.test = std::move(split.test);

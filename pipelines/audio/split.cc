@@ -1,8 +1,11 @@
 #include "pipelines/audio/split.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <tuple>
 
 #include "core/error.h"
 #include "datasets/file_pattern.h"
@@ -121,28 +124,11 @@ void shuffle(std::span<const TokenRecord> records, std::vector<Segment>& segment
     for (size_t i = 0; i < keyed.size(); ++i) segments[i] = keyed[i].second;
 }
 
-void warn_of_groups(std::span<const TokenRecord> records, const Split& split,
-                    std::vector<std::string>& warnings) {
-    std::set<std::string> trained, divided;
-    for (const Segment& s : split.train) trained.insert(records[static_cast<size_t>(s.record)].group);
-    for (const auto* part : {&split.valid, &split.test})
-        for (const Segment& s : *part)
-            if (const std::string& group = records[static_cast<size_t>(s.record)].group;
-                !group.empty() && trained.count(group))
-                divided.insert(group);
-    if (divided.empty()) return;
-    std::string names;
-    for (const std::string& group : divided) names += (names.empty() ? "" : ", ") + group;
-    warnings.push_back(fmt::format(
-        "{} groups are both trained on and held out ({}): the held-out loss says little of others",
-        divided.size(), names.size() > 60 ? names.substr(0, 57) + "..." : names));
-}
-
 }  // namespace
 
-SplitResult split_audio(std::span<const TokenRecord> records, std::span<const std::string> files,
-                        std::span<const RecordFacts> facts, bool has_parts, const DataOptions& o) {
-    SplitResult result;
+Split split_audio(std::span<const TokenRecord> records, std::span<const std::string> files,
+                  std::span<const RecordFacts> facts, bool has_parts, const DataOptions& o) {
+    Split result;
     if (!o.split_bed.empty())
         fail(
             "[split] --split-bed: audio has no intervals of bases; hint: a manifest has columns start, end "
@@ -152,41 +138,84 @@ SplitResult split_audio(std::span<const TokenRecord> records, std::span<const st
             "[split] the manifest says which part its rows belong to; hint: give no other split, or leave "
             "its column out");
     std::map<std::string, int64_t> unit_sizes;
-    bool grouped = true;
-    for (const TokenRecord& r : records) {
-        ++unit_sizes[unit_of(r, files)];
-        grouped = grouped && !r.group.empty();
-    }
+    for (const TokenRecord& r : records) ++unit_sizes[unit_of(r, files)];
     const bool by_fraction = o.valid_fraction > 0 || o.test_fraction > 0;
     const bool whole = by_fraction && unit_sizes.size() > 1;
     if (has_parts) {
         std::vector<SplitPart> parts;
         for (const RecordFacts& f : facts) parts.push_back(f.part);
-        result.split = from_parts(records, parts);
+        result = from_parts(records, parts);
     } else if (o.audio.splits()) {
-        result.split = from_parts(records, by_choice(records, facts, o.audio));
+        result = from_parts(records, by_choice(records, facts, o.audio));
     } else if (whole) {
         if (o.gap > 0)
             fail("[split] --gap: whole files are held out, there is no gap between them; hint: leave it out");
-        result.split = from_parts(records, by_units(records, files, unit_sizes, o));
-        if (!grouped)
-            result.warnings.push_back(
-                "no groups: files of one speaker may be both trained on and held out; hint: --pattern "
-                "'{label}_{group}_{take}' or a manifest's column 'group' keeps speakers together");
+        result = from_parts(records, by_units(records, files, unit_sizes, o));
     } else {
         SplitOptions split = o.split();
         const int64_t width = symbols_per_sample(codec_of(o.audio.resolved().codec));
         split.gap *= width;
-        result.split = split_records(records, files, split);
-        align(result.split, width);
+        result = split_records(records, files, split);
+        align(result, width);
     }
-    if (result.split.train.empty())
+    if (result.train.empty())
         fail("[split] nothing is left to train on: {} records are held out; hint: hold out less",
              records.size());
-    warn_of_groups(records, result.split, result.warnings);
-    shuffle(records, result.split.valid);
-    shuffle(records, result.split.test);
+    shuffle(records, result.valid);
+    shuffle(records, result.test);
     return result;
+}
+
+std::vector<std::string> warnings_of_split(std::span<const TokenRecord> records, const Split& split) {
+    std::set<std::string> trained, divided;
+    std::set<int32_t> trained_files;
+    bool grouped = true, other_files = false;
+    const auto record_of = [&](const Segment& s) -> const TokenRecord& {
+        return records[static_cast<size_t>(s.record)];
+    };
+    for (const Segment& s : split.train) {
+        trained.insert(record_of(s).group);
+        trained_files.insert(record_of(s).file);
+        grouped = grouped && !record_of(s).group.empty();
+    }
+    for (const auto* part : {&split.valid, &split.test})
+        for (const Segment& s : *part) {
+            const TokenRecord& r = record_of(s);
+            grouped = grouped && !r.group.empty();
+            other_files = other_files || !trained_files.count(r.file);
+            if (!r.group.empty() && trained.count(r.group)) divided.insert(r.group);
+        }
+    std::vector<std::string> warnings;
+    if (other_files && !grouped)
+        warnings.push_back(
+            "no groups: files of one speaker may be both trained on and held out; hint: --pattern "
+            "'{label}_{group}_{take}' or a manifest's column 'group' tells speakers apart");
+    if (divided.empty()) return warnings;
+    const std::string names = fmt::format("{}", fmt::join(divided, ", "));
+    warnings.push_back(
+        fmt::format("{} group{} both trained on and held out ({}): the held-out loss says little of others",
+                    divided.size(), divided.size() == 1 ? " is" : "s are",
+                    names.size() > 60 ? names.substr(0, 57) + "..." : names));
+    return warnings;
+}
+
+void check_parts(std::vector<FilePart> parts) {
+    std::stable_sort(parts.begin(), parts.end(), [](const FilePart& a, const FilePart& b) {
+        return std::tie(a.path, a.begin_s) < std::tie(b.path, b.begin_s);
+    });
+    std::map<SplitPart, const FilePart*> last;  // of the file, the one that ends last
+    for (const FilePart& p : parts) {
+        if (!last.empty() && last.begin()->second->path != p.path) last.clear();
+        for (const auto& [part, before] : last)
+            if (part != p.part && p.begin_s < before->end_s)
+                fail(
+                    "[split] {}: the same audio is both trained on and held out, or validated and tested "
+                    "with{}; "
+                    "hint: name it in one part only",
+                    p.name, before->name == p.name ? "" : fmt::format(" (as {})", before->name));
+        const FilePart*& kept = last[p.part];
+        if (!kept || kept->end_s < p.end_s) kept = &p;
+    }
 }
 
 }  // namespace adder::audio

@@ -18,11 +18,6 @@ struct RecordFacts {
     std::map<std::string, std::string> fields;  // of the file's name
 };
 
-struct SplitResult {
-    Split split;
-    std::vector<std::string> warnings;
-};
-
 // In this order: the parts that a manifest names (`has_parts`); --valid-where and --test-where;
 // --valid-contigs and
 // --test-contigs, names of records; --valid-fraction and --test-fraction: of several groups or, without
@@ -31,7 +26,21 @@ struct SplitResult {
 // before them. Held-out records stand in an order of their own, by a hash, so that the first of them are a
 // fair sample. Errors: two ways at once, a choice that fits no record or leaves none to train on, those of
 // split_records.
-SplitResult split_audio(std::span<const TokenRecord> records, std::span<const std::string> files,
-                        std::span<const RecordFacts> facts, bool has_parts, const DataOptions& options);
+Split split_audio(std::span<const TokenRecord> records, std::span<const std::string> files,
+                  std::span<const RecordFacts> facts, bool has_parts, const DataOptions& options);
+
+// Of any split, whoever made it: groups that are both trained on and held out, and whole files that are held
+// out while nothing says which speakers they are of.
+std::vector<std::string> warnings_of_split(std::span<const TokenRecord> records, const Split& split);
+
+// Audio that inputs name: a file, or a part of it.
+struct FilePart {
+    std::string path;  // canonical
+    double begin_s = 0, end_s = 0;
+    SplitPart part = SplitPart::train;
+    std::string name;  // for messages
+};
+// Error: a file, or overlapping parts of one, in several parts of the split.
+void check_parts(std::vector<FilePart> parts);
 
 }  // namespace adder::audio

@@ -66,7 +66,7 @@ int64_t ModelConfig::padded_vocab() const {
 
 // Fills in the lists of a U-Net and those numbers of its mixers that stages have in common.
 void ModelConfig::resolve_stages() {
-    if (stage_pools.empty()) stage_pools = {4, 4};
+    if (stage_pools.empty()) stage_pools = default_pools();
     if (stage_pools.size() > 8) fail("[model] stage_pools: {} pools are more than 8", stage_pools.size());
     if (expand_width.empty()) expand_width = {2};
     if (expand_width.size() == 1) expand_width.assign(stage_pools.size(), expand_width[0]);

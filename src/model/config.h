@@ -42,6 +42,7 @@ struct ModelConfig {
     int64_t d_inner() const { return expand * d_model; }
     int64_t n_heads() const { return d_inner() / headdim; }
     int64_t padded_vocab() const;
+    static std::vector<int64_t> default_pools() { return {4, 4}; }
     int64_t n_stages() const { return static_cast<int64_t>(stage_pools.size()) + 1; }
     // Of a resolved U-Net: what the mixers of stage i are made of, as a flat model's. Its n_layer counts the residual adds on
     // the stage's stream.

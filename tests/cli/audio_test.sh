@@ -68,6 +68,8 @@ says '^10 embeddings of 16 numbers'
         printf '%s\t%s\t%s\n' "$f" "$(echo "$n" | cut -d_ -f2)" $part
     done; } >"$W/speakers.tsv"
 succeeds "$ADDER" finetune --checkpoint "$W/stored" --input "$W/speakers.tsv" --out "$W/classifier" --steps 2 --seed 1
+succeeds "$ADDER" embed --checkpoint "$W/run" --input "$digits" --out "$W/of_classes.h5"
+grep -q 'no class stands' "$W/err" && wrong "an embedding needs no class"
 succeeds "$ADDER" predict --checkpoint "$W/classifier" --input "$digits" --out "$W/predicted.tsv"
 [ "$(head -n 1 "$W/predicted.tsv")" = "$(printf 'name\tlabel\tjackson\ttheo')" ] || wrong "expected a column a class"
 [ "$(wc -l <"$W/predicted.tsv")" -eq 11 ] || wrong "expected a row a clip"
@@ -94,6 +96,10 @@ awk -v n="$(json parameters)" 'BEGIN { exit !(n > 6.1e6 * 0.99 && n < 6.1e6 * 1.
 succeeds "$ADDER" train --preset sc09 --input "$digits" --rate 8000 --d-model 16 --layers 1 --dt-rank 1 --length 64 --batch 1 --steps 1 \
     --out "$W/preset"
 grep -q '"preset": "sc09"' "$W/preset/run.json" || wrong "expected the preset in run.json"
+refused 2 'preset sc09: of --domain audio, not of dna' "$ADDER" train --preset sc09 --domain dna --input "$phage" --out "$W/new"
+succeeds "$ADDER" train --preset sc09 --backbone flat --print-config
+says '"pool": null'
+refused 2 'pool: needs --backbone unet' "$ADDER" train --preset sc09 --backbone flat --pool 4,4 --print-config
 refused 2 'preset: expected one of sc09' "$ADDER" train --preset wavenet --input "$digits" --out "$W/new"
 
 # Bad input.
@@ -109,6 +115,13 @@ logs 'warning: left out: .*zero.wav: is empty'
 logs 'warning: left out: .*video.wav: is an MP4 file'
 refused 1 'cut.wav: the header promises' "$ADDER" prepare --domain audio --input "$W/bad" --strict --out "$W/new.h5"
 refused 1 'cut.wav: the header promises' "$ADDER" prepare --domain audio --input "$W/bad/cut.wav" --out "$W/new.h5"
+if [ "$(id -u)" -ne 0 ]; then
+    mkdir "$W/bad/sub" && chmod 000 "$W/bad/sub"
+    succeeds "$ADDER" prepare --domain audio --input "$W/bad" --out "$W/sub.h5"
+    logs 'warning: left out: .*bad/sub: Permission denied'
+    refused 1 'bad/sub: Permission denied' "$ADDER" prepare --domain audio --input "$W/bad" --strict --out "$W/new.h5"
+    chmod 700 "$W/bad/sub"
+fi
 refused 1 'empty: no audio in this folder' "$ADDER" prepare --domain audio --input "$W/empty" --out "$W/new.h5"
 refused 1 'records without a label: 10 ' "$ADDER" train "${model[@]}" --input "$digits" --class-conditional --out "$W/new"
 refused 1 '1 of 1 files do not fit: good.wav' "$ADDER" prepare --domain audio --input "$W/bad/good.wav" "${names[@]}" --out "$W/new.h5"

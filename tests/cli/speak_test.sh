@@ -13,8 +13,8 @@ tone() {
             for (i = 0; i < n; ++i) bytes((i % p < p / 2 ? 9000 : -9000) + i % 7 * 100, 2)
         }'
 }
-# pcm FILE: the samples of a mono WAV file of 16 bits; info FILE: rate, channels and bits.
-pcm() { tail -c +45 "$1"; }
+# pcm FILE: the samples of a mono WAV file of 16 bits, behind which it may say more; info FILE: rate, channels and bits.
+pcm() { tail -c +45 "$1" | head -c "$(word "$1" 40 4)"; }
 word() { od -An -t u"$3" -j "$2" -N "$3" "$1" | tr -d ' '; }
 info() { echo "$(word "$1" 24 4) $(word "$1" 22 2) $(word "$1" 34 2)"; }
 
@@ -109,13 +109,32 @@ refused 1 'picture.png: exists' "${any[@]}" --spectrogram --out "$W/picture.wav"
 [ -e "$W/picture.wav" ] && wrong "a refused generation left its file"
 [ -e "$W/classes/0000.png" ] && wrong "pictures are made where they are asked for"
 
+# A file that stands alone says what it is and how it was made.
+for file in "$W/high.wav" "$W/picture.flac"; do
+    grep -aq 'adder generate; checkpoint: .*; seed: 5; temperature: 1;' "$file" || wrong "expected the settings in $file"
+done
+grep -aq INAM "$W/high.wav" || wrong "expected the class in the file"
+
+# Blind comparison with recordings and with clips of another model: groups that share labels.
+refused 2 '--beside: needs a folder' "${any[@]}" --class low --beside "$W/in" --out "$W/x.wav"
+refused 2 '--pattern: is about the files of --beside' "${any[@]}" --class low --pattern '{label}_{take}' --out "$W/new"
+refused 1 'beside .*in/high: no clip is labelled low' "${any[@]}" --class low --beside "$W/in/high" --out "$W/new"
+refused 1 'nowhere: No such file' "${any[@]}" --class low --beside "$W/nowhere" --out "$W/new"
+[ -e "$W/new" ] && wrong "a refused generation left its folder"
+succeeds "$ADDER" generate --checkpoint "$W/unet" --seconds 0.1 --class low --class high --num 2 --beside "$W/classes" \
+    --beside "$W/in" --out "$W/compared"
+pairs=$(grep -oE 'data-group="[^"]*" data-label="[^"]*"' "$W/compared/listen.html" | sort | uniq -c | awk '{ print $1, $NF }' | sort | uniq -c)
+[ "$(echo "$pairs" | tr -s ' \n' ' ')" = ' 3 2 data-label="high" 3 2 data-label="low" ' ] ||
+    wrong "expected two clips of each of three groups and two labels, got: $pairs"
+grep -q 'data-group="classes"' "$W/compared/listen.html" || wrong "expected a group of the folder's name"
+
 # Drawing.
 succeeds "${any[@]}" --num 2 --temperature 0 --out "$W/greedy"
 same "$W/greedy/0000.wav" "$W/greedy/0001.wav"
 succeeds "${any[@]}" --top-k 1 --out "$W/top.wav"
-same "$W/top.wav" "$W/greedy/0000.wav"
+cmp -s <(pcm "$W/top.wav") <(pcm "$W/greedy/0000.wav") || wrong "expected the likeliest samples"
 succeeds "${any[@]}" --top-p 1e-9 --out "$W/topp.wav"
-same "$W/topp.wav" "$W/greedy/0000.wav"
+cmp -s <(pcm "$W/topp.wav") <(pcm "$W/greedy/0000.wav") || wrong "expected the likeliest samples"
 
 # The command line, and what is there already.
 refused 2 'tokens.*seconds' "$ADDER" generate --checkpoint "$W/flat" --out "$W/x.wav"
@@ -129,8 +148,28 @@ refused 1 '--tokens 7: a sample .* is 2 tokens.*--tokens 8' \
 refused 1 'there already.*--overwrite' "${any[@]}" --out "$W/flat.wav"
 refused 1 'exists.*--overwrite' "${any[@]}" --out "$W/flat.a"
 succeeds "${any[@]}" --out "$W/flat.wav" --overwrite
-refused 1 'holds .*no generated clip' "${any[@]}" --out "$W/in" --overwrite
+refused 1 'in: holds (high|low) and no listen.html' "${any[@]}" --out "$W/in" --overwrite
 [ -e "$W/in/high/1.wav" ] || wrong "--overwrite removed what is no generated clip"
+# Recordings may have the names of clips: without our page, with another's, and beside clips.
+mkdir "$W/keep" "$W/foreign" "$W/none"
+for folder in keep foreign flat.a; do tone 500 8 8000 >"$W/$folder/0009.wav"; done
+echo '<p>' >"$W/foreign/listen.html"
+for folder in keep foreign flat.a; do
+    refused 1 "$folder: holds 0009.wav.* --overwrite would remove it" "${any[@]}" --out "$W/$folder" --overwrite
+    [ -e "$W/$folder/0009.wav" ] || wrong "--overwrite removed a recording"
+done
+rm "$W/flat.a/0009.wav"
+succeeds "${any[@]}" --out "$W/none" --overwrite
+# Rates that FLAC cannot have: said before anything is made for such a file, and a page plays WAV then.
+for rate in 66667 700000; do
+    succeeds "$ADDER" train --domain audio --input "$W/in" --rate $rate --d-model 16 --layers 1 --d-state 8 --length 256 --batch 1 \
+        --steps 1 --out "$W/rate$rate"
+    fast=("$ADDER" generate --checkpoint "$W/rate$rate" --tokens 400)
+    succeeds "${fast[@]}" --num 2 --out "$W/fast$rate"
+    [ "$(word "$W/fast$rate/0001.wav" 24 4)" -eq $rate ] || wrong "expected the model's rate"
+    grep -q 'src="data:audio/wav' "$W/fast$rate/listen.html" || wrong "expected players of WAV"
+    refused 1 "--out .*fast$rate.flac: FLAC cannot have a sample rate of $rate Hz; hint: .*wav" "${fast[@]}" --out "$W/fast$rate.flac"
+done
 succeeds "${any[@]}" --num 1 --out "$W/flat.a" --overwrite
 [ -e "$W/flat.a/0001.wav" ] && wrong "expected the folder of one clip"
 refused 1 'none.wav' "${any[@]}" --prompt "$W/none.wav" --out "$W/x.wav"

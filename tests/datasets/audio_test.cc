@@ -20,6 +20,7 @@
 namespace adder {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -130,16 +131,59 @@ TEST(Audio, a_wav_cut_anywhere_is_one_error) {
     EXPECT_THAT(error_of(w.put("empty.wav", "")), HasSubstr("is empty"));
 }
 
+std::vector<float> noise(size_t n) {
+    std::mt19937 random(1);
+    std::vector<float> x(n);
+    for (float& v : x) v = static_cast<float>(random() % 1000) / 1000 - 0.5f;
+    return x;
+}
+
 TEST(Audio, a_flac_cut_anywhere_is_one_error) {
     const Scratch w;
-    std::mt19937 random(1);
-    std::vector<float> noise(9000);
-    for (float& x : noise) x = static_cast<float>(random() % 1000) / 1000 - 0.5f;
     const std::string whole =
-        read_file(write_sound(w.path("whole.flac"), noise, SF_FORMAT_FLAC | SF_FORMAT_PCM_16));
+        read_file(write_sound(w.path("whole.flac"), noise(9000), SF_FORMAT_FLAC | SF_FORMAT_PCM_16));
     for (size_t n = 0; n < whole.size(); n += n < 200 ? 1 : 97)
         EXPECT_THAT(error_of(w.put("cut.flac", whole.substr(0, n))), HasSubstr("cut.flac"))
             << n << " of " << whole.size();
+}
+
+const struct {
+    const char* name;
+    int format;
+} kStreams[] = {{"x.ogg", SF_FORMAT_OGG | SF_FORMAT_VORBIS},
+                {"x.opus", SF_FORMAT_OGG | SF_FORMAT_OPUS},
+                {"x.mp3", SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III}};
+
+TEST(Audio, an_ogg_opus_or_mp3_cut_anywhere_is_one_error) {
+    const Scratch w;
+    for (const auto& [name, format] : kStreams) {
+        const std::string whole = read_file(write_sound(w.path("whole"), noise(48000), format, 16000));
+        EXPECT_EQ(error_of(w.put(name, whole)), "");
+        for (size_t n = 0; n < whole.size(); n += n < 300 || n + 300 > whole.size() ? 1 : 331)
+            EXPECT_THAT(error_of(w.put(name, whole.substr(0, n))), HasSubstr(name)) << n << " of " << whole.size();
+    }
+}
+
+TEST(Audio, an_ogg_opus_or_mp3_that_is_damaged_within_is_one_error) {
+    const Scratch w;
+    for (const auto& [name, format] : kStreams) {
+        const std::string whole = read_file(write_sound(w.path("whole"), noise(48000), format, 16000));
+        for (size_t at = whole.size() / 8; at + 2000 < whole.size(); at += whole.size() / 8) {
+            std::string bytes = whole;
+            for (size_t i = at; i < at + 2000; ++i) bytes[i] = static_cast<char>(~bytes[i]);
+            EXPECT_THAT(error_of(w.put(name, bytes)), HasSubstr("cut or damaged")) << name << ", byte " << at;
+            EXPECT_THAT(error_of(w.put(name, whole.substr(0, at) + whole.substr(at + 2000))),
+                        HasSubstr("cut or damaged"))
+                << name << " without bytes from " << at;
+        }
+    }
+    // A second stream behind the first is one that decoders do not come to.
+    const std::string ogg = read_file(write_sound(w.path("a.ogg"), noise(9000), kStreams[0].format));
+    EXPECT_THAT(error_of(w.put("two.ogg", ogg + ogg)), HasSubstr("another stream of Ogg begins at byte"));
+    // Tags around MP3 are none of its frames.
+    const std::string mp3 = read_file(write_sound(w.path("a.mp3"), noise(9000), kStreams[2].format, 16000));
+    const std::string id3("ID3\4\0\0\0\0\0\5.....", 15), tag = "TAG" + std::string(125, ' ');
+    EXPECT_EQ(error_of(w.put("tags.mp3", id3 + mp3 + tag)), "");
 }
 
 // A WAV header by hand; the sizes are what it says, not what follows.
@@ -167,16 +211,34 @@ TEST(Audio, bad_headers_are_errors_that_say_why) {
     const Scratch w;
     const std::string samples(400, '\1');
     const auto error = [&](const std::string& header) { return error_of(w.put("x.wav", header + samples)); };
-    EXPECT_THAT(error(wav_header(400, 0, 1, 2, 16)), HasSubstr("x.wav"));
+    for (const uint32_t hz : {0u, 0xFFFFFFFFu})
+        EXPECT_THAT(error(wav_header(400, hz, 1, 2, 16)),
+                    HasSubstr(fmt::format("x.wav: a sample rate of {} Hz, expected 1000 to 768000", hz)));
     EXPECT_THAT(error(wav_header(400, 999, 1, 2, 16)), HasSubstr("999 Hz, expected 1000 to 768000"));
     EXPECT_THAT(error(wav_header(400, 768001, 1, 2, 16)), HasSubstr("768001 Hz"));
     EXPECT_THAT(error(wav_header(400, 8000, 1, 4, 24)), HasSubstr("samples of 24 bits in blocks of 4 bytes"));
-    EXPECT_THAT(error(wav_header(400, 8000, 0, 2, 16)), HasSubstr("x.wav"));
-    EXPECT_THAT(error(wav_header(400, 8000, 1, 8, 64)), HasSubstr("8 to 32 bits"));
+    EXPECT_THAT(error(wav_header(400, 8000, 0, 2, 16)), HasSubstr("x.wav: has 0 channels"));
+    EXPECT_THAT(error(wav_header(400, 8000, 1, 8, 64)), HasSubstr("PCM of 8, 16, 24 or 32 bits or floating point"));
     EXPECT_EQ(error(wav_header(400, 8000, 200, 400, 16)), "");  // 200 channels
     EXPECT_THAT(error_of(w.put("x.wav", wav_header(0, 8000, 1, 2, 16))), HasSubstr("no frames"));
+    EXPECT_THAT(error_of(w.put("x.wav", wav_header(0, 8000, 1, 2, 16) + std::string("LIST\4\0\0\0abcd", 12))),
+                HasSubstr("no frames"));
+    EXPECT_THAT(error(wav_header(0, 8000, 1, 2, 16)),
+                HasSubstr("the header says 0 bytes of samples, 400 follow; hint: the recorder was stopped; sox"));
     EXPECT_THAT(error_of(w.put("x.wav", std::string("\0\0\0\x20", 4) + "ftypM4A ....moov")),
-                HasSubstr("is an MP4 file"));
+                HasSubstr("is an MP4 file, which cannot be read; hint: convert it: ffmpeg -i FILE"));
+    EXPECT_THAT(error_of(w.put("x.wav", "%PDF-1.7 and more of it")), HasSubstr("a PDF document"));
+    // The width and the rate that a FLAC header states.
+    std::string flac = read_file(write_sound(w.path("a"), tone(2000), SF_FORMAT_FLAC | SF_FORMAT_PCM_16));
+    for (const auto& [bits, text] : {std::pair{32, "is FLAC of 32 bits"}, {15, "is FLAC of 15 bits"}}) {
+        std::string other = flac;
+        other[20] = static_cast<char>((other[20] & ~1) | (bits - 1) >> 4);
+        other[21] = static_cast<char>((other[21] & 15) | (bits - 1) << 4);
+        EXPECT_THAT(error_of(w.put("x.flac", other)),
+                    AllOf(HasSubstr(text), HasSubstr("of 8, 16 and 24 bits it is read; convert it: ffmpeg")));
+    }
+    flac[18] = flac[19] = 0, flac[20] = static_cast<char>(flac[20] & 15);
+    EXPECT_THAT(error_of(w.put("x.flac", flac)), HasSubstr("a sample rate of 0 Hz, expected"));
     EXPECT_THAT(error_of(w.put("x.wav", "name\tlabel\n")), HasSubstr("not recognised"));
     EXPECT_THAT(error_of(w.path("none.wav")), HasSubstr("No such file"));
     EXPECT_THAT(error_of(w.path("")), HasSubstr("is a folder"));
@@ -391,6 +453,44 @@ TEST(FilePattern, takes_names_apart) {
         EXPECT_THROW(FieldChoice("x", bad), UsageError) << bad;
 }
 
+TEST(AudioInputs, what_is_behind_links_is_found_once) {
+    const Scratch w;
+    std::filesystem::create_directories(w.path("clips/no"));
+    std::filesystem::create_directories(w.path("elsewhere/yes"));
+    for (const char* name : {"clips/no/a.wav", "elsewhere/yes/b.wav", "elsewhere/c.wav"}) write_wav(w.path(name), tone(10));
+    w.put("clips/no/.hidden.wav", "x");
+    std::filesystem::create_directory_symlink(w.path("elsewhere"), w.path("clips/a_link"));
+    std::filesystem::create_directory_symlink(w.path("clips"), w.path("elsewhere/back"));
+    std::filesystem::create_directory_symlink(w.path("clips/no"), w.path("clips/again"));
+    std::filesystem::create_symlink(w.path("clips/no/a.wav"), w.path("clips/0.wav"));
+    std::filesystem::create_symlink(w.path("clips/nowhere"), w.path("clips/broken.wav"));
+    const std::vector<std::string> folder{w.path("clips")};
+    const AudioListing l = audio_inputs(folder, nullptr);
+    std::vector<std::string> names;
+    for (const AudioItem& i : l.items) names.push_back(i.name + "=" + i.label);
+    EXPECT_THAT(names, ElementsAre("a_link/c.wav=a_link", "a_link/yes/b.wav=yes", "no/a.wav=no"));
+    EXPECT_THAT(l.report, ElementsAre(HasSubstr("3 audio files, 1 others left out")));
+    EXPECT_THAT(l.unreadable, ElementsAre(HasSubstr("broken.wav: No such file")));
+}
+
+TEST(AudioInputs, folders_that_cannot_be_listed_are_named) {
+    if (::geteuid() == 0) GTEST_SKIP() << "root may read all";
+    const Scratch w;
+    std::filesystem::create_directories(w.path("clips/sub"));
+    write_wav(w.path("clips/a.wav"), tone(10));
+    std::filesystem::permissions(w.path("clips/sub"), std::filesystem::perms::none);
+    const std::vector<std::string> folder{w.path("clips")}, glob{w.path("clips/*/*.wav")};
+    EXPECT_THAT(audio_inputs(folder, nullptr).unreadable, ElementsAre(w.path("clips/sub") + ": Permission denied"));
+    std::string error;
+    try {
+        audio_inputs(glob, nullptr);
+    } catch (const Error& e) {
+        error = e.what();
+    }
+    EXPECT_THAT(error, HasSubstr("no file fits, but " + w.path("clips/sub") + ": Permission denied"));
+    std::filesystem::permissions(w.path("clips/sub"), std::filesystem::perms::all);
+}
+
 TEST(AudioInputs, folders_globs_and_manifests) {
     const Scratch w;
     std::filesystem::create_directories(w.path("clips/yes/.hidden"));
@@ -408,13 +508,15 @@ TEST(AudioInputs, folders_globs_and_manifests) {
     EXPECT_THAT(names(audio_inputs(folder, nullptr)),
                 ElementsAre("no/a_1.wav=no/", "yes/a_2.wav=yes/", "yes/b_1.wav=yes/"));
     EXPECT_THAT(audio_inputs(folder, nullptr).report,
-                ElementsAre(HasSubstr("3 audio files, 1 others left out")));
+                ElementsAre(HasSubstr("3 audio files, 2 others left out")));
     const FilePattern pattern("{group}_{take}");
     EXPECT_THAT(names(audio_inputs(folder, &pattern)),
                 ElementsAre("no/a_1.wav=no/a", "yes/a_2.wav=yes/a", "yes/b_1.wav=yes/b"));
     const std::vector<std::string> glob{w.path("clips/*/a_*.wav")}, none{w.path("*.mp3")};
-    EXPECT_THAT(names(audio_inputs(glob, nullptr)), ElementsAre("a_1.wav=/", "a_2.wav=/"));
+    EXPECT_THAT(names(audio_inputs(glob, nullptr)), ElementsAre("a_1.wav=no/", "a_2.wav=yes/"));
     EXPECT_THROW(audio_inputs(none, nullptr), Error);
+    const std::vector<std::string> single{w.path("clips/no/a_1.wav")};
+    EXPECT_THAT(names(audio_inputs(single, nullptr)), ElementsAre("a_1.wav=no/"));
     const std::vector<std::string> twice{w.path("clips"), w.path("clips/no/a_1.wav")};
     EXPECT_THROW(audio_inputs(twice, nullptr), Error);
     const FilePattern misfit("{label}_{group}_{take}");

@@ -270,6 +270,50 @@ TEST(AudioSplit, a_fraction_keeps_speakers_whole_and_without_groups_warns) {
               1u);
 }
 
+TEST(AudioSplit, speakers_that_are_held_out_and_trained_on_are_told_whoever_splits) {
+    const Scratch w;
+    const std::string folder = clips(w);
+    std::filesystem::create_directories(w.path("more"));
+    write_wav(w.path("more/no_bob_7.wav"), tone(50));
+    DataOptions o = options_for({folder});
+    o.valid = {w.path("more")};
+    EXPECT_THAT(kDomain.load(o).warnings, ElementsAre(HasSubstr("no groups")));
+    o.audio.pattern = "{label}_{group}_{take}";
+    EXPECT_THAT(kDomain.load(o).warnings, ElementsAre(HasSubstr("1 group is both trained on and held out (bob)")));
+    o.valid = {};
+    o.audio.pattern = "{label}_{who}_{take}";
+    o.audio.valid_where = "label=no";
+    EXPECT_THAT(kDomain.load(o).warnings, ElementsAre(HasSubstr("no groups")));
+    const DataOptions m = options_for({w.put(
+        "list.csv", "path,split\nclips/no_bob_1.wav,valid\nclips/yes_bob_1.wav,train\n")});
+    EXPECT_THAT(kDomain.load(m).warnings, ElementsAre(HasSubstr("no groups")));
+}
+
+TEST(AudioSplit, the_same_audio_in_two_parts_is_an_error) {
+    const Scratch w;
+    const std::string folder = clips(w);
+    const auto error = [](const DataOptions& o) {
+        try {
+            kDomain.load(o);
+        } catch (const Error& e) {
+            return std::string(e.what());
+        }
+        return std::string();
+    };
+    DataOptions o = options_for({folder});
+    for (const std::string& same : {folder, folder + "/no_bob_1.wav", folder + "/../clips/no_bob_1.wav"}) {
+        o.valid = {same};
+        EXPECT_THAT(error(o), HasSubstr("the same audio is both trained on and held out")) << same;
+    }
+    const auto manifest = [&](const std::string& rows) {
+        return error(options_for({w.put("list.tsv", "path\tsplit\tstart\tend\n" + rows)}));
+    };
+    EXPECT_THAT(manifest("clips/no_bob_1.wav\ttrain\t\t\nclips/no_bob_1.wav\tvalid\t\t\n"), HasSubstr("list.tsv, line 3"));
+    EXPECT_THAT(manifest("clips/no_bob_1.wav\ttrain\t0\t0.004\nclips/no_bob_1.wav\ttest\t0.003\t0.006\n"),
+                HasSubstr("the same audio"));
+    EXPECT_EQ(manifest("clips/no_bob_1.wav\ttrain\t0\t0.003\nclips/no_bob_1.wav\ttest\t0.003\t0.006\n"), "");
+}
+
 TEST(AudioSplit, by_a_field_of_the_name_and_by_manifest) {
     const Scratch w;
     DataOptions o = options_for({clips(w)});
@@ -349,7 +393,12 @@ TEST(AudioClasses, labels_stand_before_records_only_when_asked_for) {
     data = kDomain.load(o);
     EXPECT_EQ(data.records[0].class_token, kNoToken);
     EXPECT_EQ(data.records.back().class_token, 256);
-    EXPECT_THAT(data.warnings, ElementsAre(HasSubstr("12 (no_anna_0.wav: no")));
+    EXPECT_THAT(data.warnings, ElementsAre("no class stands before records with a label that the model does not know: "
+                                           "12 (no_anna_0.wav: no, no_anna_1.wav: no, no_anna_2.wav: no, no_bob_0.wav: "
+                                           "no, no_bob_1.wav: no, ...)"));
+    o.needs_classes = false;
+    EXPECT_THAT(kDomain.load(o).warnings, ElementsAre());
+    o.needs_classes = true;
     // Labels that are missing.
     DataOptions none = options_for({w.path("clips")});
     none.audio.class_conditional = true;
