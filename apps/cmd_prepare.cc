@@ -8,6 +8,7 @@
 #include "apps/run_options.h"
 #include "apps/setup.h"
 #include "pipelines/store.h"
+#include "pipelines/record_names.h"
 
 namespace adder {
 
@@ -34,9 +35,14 @@ Json summary(const Dataset& data, const std::string& path) {
 }
 
 std::string as_text(const Json& s, bool is_split) {
-    return fmt::format("{}: {} records, {} symbols in {} ({:.3f} bits a symbol), {}\ndigest {}\n",
-                       s["file"].get<std::string>(), s["records"].get<int64_t>(), s["symbols"].get<int64_t>(),
-                       bytes_text(s["bytes"].get<int64_t>()), s["bits_per_symbol"].get<double>(),
+    // A small store is little but the frame of its format.
+    constexpr int64_t kTelling = 1 << 16;
+    const auto bytes = s["bytes"].get<int64_t>();
+    const std::string bits =
+        bytes < kTelling ? "" : fmt::format(" ({:.3f} bits a symbol)", s["bits_per_symbol"].get<double>());
+    return fmt::format("{}: {}, {} in {}{}, {}\ndigest {}\n", s["file"].get<std::string>(),
+                       counted(s["records"].get<int64_t>(), "record"), counted(s["symbols"].get<int64_t>(), "symbol"),
+                       bytes_text(bytes), bits,
                        is_split ? "split as asked" : "not split", s["digest"].get<std::string>());
 }
 

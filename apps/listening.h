@@ -24,8 +24,8 @@ struct ListeningPage {
 // With this begins the comment in the file of a generated clip, whose title is its class.
 inline constexpr const char* kGeneratedComment = "adder generate";
 
-// listen.html in the folder of `output`, whose files are finished. Of many or long clips their beginnings: it
-// takes at most 60 MB.
+// listen.html in the folder of `output`, whose files are finished. Of many or long clips their beginnings,
+// 2^22 samples or a second of each, which are held in memory.
 void add_listening_page(ClipOutput& output, const ListeningPage& page);
 
 // What clips are compared with.

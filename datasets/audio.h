@@ -8,6 +8,8 @@
 
 namespace adder {
 
+class ScratchFile;
+
 // What sample rates may be: beyond them a header is damaged rather than unusual.
 constexpr int64_t kLowestRateHz = 1000, kHighestRateHz = 768'000;
 
@@ -35,7 +37,7 @@ class AudioInput {
     void spool(int64_t limit_bytes);
 
     std::string name_, path_;
-    int spooled_ = -1;
+    std::unique_ptr<ScratchFile> spooled_;
     int64_t bytes_ = 0;
 };
 

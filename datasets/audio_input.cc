@@ -6,11 +6,11 @@
 
 #include <cerrno>
 #include <cstring>
-#include <utility>
 #include <vector>
 
 #include "core/error.h"
 #include "datasets/audio.h"
+#include "io/scratch_file.h"
 
 namespace adder {
 
@@ -38,17 +38,6 @@ class Descriptor {
     bool owned_;
 };
 
-int temporary_file(const std::string& name) {
-    const char* folder = ::getenv("TMPDIR");
-    std::string path = std::string(folder && *folder ? folder : "/tmp") + "/adder-XXXXXX";
-    const int fd = ::mkostemp(path.data(), O_CLOEXEC);
-    if (fd < 0)
-        fail("[audio] {}: no temporary file {}: {}; hint: TMPDIR names a folder with room for it", name, path,
-             std::strerror(errno));
-    ::unlink(path.c_str());
-    return fd;
-}
-
 }  // namespace
 
 AudioInput::AudioInput(const std::string& path, int64_t limit_bytes)
@@ -68,20 +57,23 @@ AudioInput::AudioInput(const std::string& path, int64_t limit_bytes)
     if (bytes_ == 0) fail("[audio] {}: is empty; hint: leave it out", name_);
 }
 
-AudioInput::~AudioInput() {
-    if (spooled_ >= 0) ::close(spooled_);
-}
-
-AudioInput::AudioInput(AudioInput&& other) noexcept
-    : name_(std::move(other.name_)),
-      path_(std::move(other.path_)),
-      spooled_(std::exchange(other.spooled_, -1)),
-      bytes_(other.bytes_) {}
+AudioInput::~AudioInput() = default;
+AudioInput::AudioInput(AudioInput&&) noexcept = default;
 
 // libsndfile needs to go back in a file, which a pipe cannot.
 void AudioInput::spool(int64_t limit_bytes) {
     const Descriptor from(path_ == "-" ? STDIN_FILENO : open_or_fail(path_, name_), path_ != "-");
-    spooled_ = temporary_file(name_);
+    const char* folder = ::getenv("TMPDIR");
+    const auto keep = [&](auto step) {
+        try {
+            step();
+        } catch (const Error& e) {
+            fail("[audio] {}: it cannot be kept: {}, or name another folder in TMPDIR", name_, e.what());
+        }
+    };
+    keep([&] {
+        spooled_ = std::make_unique<ScratchFile>(std::string(folder && *folder ? folder : "/tmp") + "/");
+    });
     std::vector<char> block(1 << 18);
     for (;;) {
         const ssize_t n = ::read(from.get(), block.data(), block.size());
@@ -91,28 +83,21 @@ void AudioInput::spool(int64_t limit_bytes) {
         if (bytes_ + n > limit_bytes)
             fail("[audio] {}: more than {} bytes; hint: --spool BYTES allows more, a file has no limit",
                  name_, limit_bytes);
-        for (ssize_t done = 0; done < n;) {
-            const ssize_t written = ::write(spooled_, block.data() + done, static_cast<size_t>(n - done));
-            if (written < 0 && errno == EINTR) continue;
-            if (written < 0)
-                fail("[audio] {}: it cannot be kept: {}; hint: TMPDIR names a folder with room for it", name_,
-                     std::strerror(errno));
-            done += written;
-        }
+        keep([&] { spooled_->write(bytes_, block.data(), n); });
         bytes_ += n;
     }
 }
 
 int AudioInput::open() const {
-    if (spooled_ < 0) return open_or_fail(path_, name_);
+    if (!spooled_) return open_or_fail(path_, name_);
     // Readers share the offset: one at a time.
-    const int fd = ::fcntl(spooled_, F_DUPFD_CLOEXEC, 0);
+    const int fd = ::fcntl(spooled_->descriptor(), F_DUPFD_CLOEXEC, 0);
     if (fd < 0 || ::lseek(fd, 0, SEEK_SET) != 0) fail("[audio] {}: {}", name_, std::strerror(errno));
     return fd;
 }
 
 std::string AudioInput::peek(int64_t offset, int64_t count) const {
-    const Descriptor from(spooled_ >= 0 ? spooled_ : open_or_fail(path_, name_), spooled_ < 0);
+    const Descriptor from(spooled_ ? spooled_->descriptor() : open_or_fail(path_, name_), !spooled_);
     std::string bytes(static_cast<size_t>(count), '\0');
     size_t got = 0;
     while (got < bytes.size()) {

@@ -81,4 +81,8 @@ int64_t RecordNames::find(const std::string& name, std::string_view what) const 
     return at->second;
 }
 
+std::string counted(int64_t n, const char* noun) {
+    return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+}
+
 }  // namespace adder

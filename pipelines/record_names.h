@@ -36,4 +36,7 @@ class RecordNames {
     std::unordered_map<std::string, int64_t> index_;  // -1: several
 };
 
+// "1 record", "2 records"
+std::string counted(int64_t n, const char* noun);
+
 }  // namespace adder

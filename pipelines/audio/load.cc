@@ -66,8 +66,8 @@ class Reading {
                 if (shown++ == kShownKinds)
                     rates += ", ...";
                 else if (shown <= kShownKinds)
-                    rates += fmt::format("{}{} Hz ({} files, such as {})", rates.empty() ? "" : ", ", rate,
-                                         files.n, files.example);
+                    rates += fmt::format("{}{} Hz ({}, such as {})", rates.empty() ? "" : ", ", rate,
+                                         counted(files.n, "file"), files.example);
             fail("[audio] the files differ in their sample rates: {}; hint: --rate HZ resamples them", rates);
         }
         o.rate = rates_.begin()->first;
@@ -191,7 +191,8 @@ class Reading {
         for (size_t r = first_held_out; r < parts.held_out.size(); ++r) take(parts.held_out[r]);
         data.files.insert(data.files.end(), info.sources.begin(), info.sources.end());
         report.push_back(
-            fmt::format("{} {}: {} records, prepared", role_, item.path, data.records.size() - first));
+            fmt::format("{} {}: {}, prepared", role_, item.path,
+                        counted(std::ssize(data.records) - static_cast<int64_t>(first), "record")));
         for (const std::string& line : info.report) report.push_back("  prepared from " + line);
         return info.is_split;
     }
@@ -199,7 +200,8 @@ class Reading {
     void say_all(const AudioOptions& o, const Dataset& data, size_t first_record) {
         size_t shown = 0;
         for (const auto& [kind, n] : kinds_)
-            if (shown++ < kShownKinds) report.push_back(fmt::format("{} {} files: {}", role_, n, kind));
+            if (shown++ < kShownKinds)
+                report.push_back(fmt::format("{} {}: {}", role_, counted(n, "file"), kind));
         if (kinds_.size() > kShownKinds)
             report.push_back(fmt::format("{} and {} more kinds", role_, kinds_.size() - kShownKinds));
         for (const std::string& reason : dropped_) warnings.push_back("left out: " + reason);
@@ -214,18 +216,19 @@ class Reading {
             n_symbols += static_cast<int64_t>(data.records[r].symbols.size());
         const int64_t n = n_symbols / symbols_per_sample(codec_of(o.codec));
         std::string text =
-            fmt::format("{} in all: {} files kept, {} left out; {} records, {} samples ({:.1f} s at {} Hz)",
-                        role_, counts_.files, n_dropped_, data.records.size() - first_record, n,
-                        static_cast<double>(n) / static_cast<double>(*o.rate), *o.rate);
+            fmt::format("{} in all: {} kept, {} left out; {}, {} ({:.1f} s at {} Hz)", role_,
+                        counted(counts_.files, "file"), n_dropped_,
+                        counted(std::ssize(data.records) - static_cast<int64_t>(first_record), "record"),
+                        counted(n, "sample"), static_cast<double>(n) / static_cast<double>(*o.rate), *o.rate);
         const auto add = [&](int64_t count, const std::string& what) {
             if (count > 0) text += "; " + what;
         };
-        add(counts_.resampled, fmt::format("{} files resampled", counts_.resampled));
+        add(counts_.resampled, counted(counts_.resampled, "file") + " resampled");
         add(counts_.trimmed, fmt::format("{:.1f} s of silence trimmed", static_cast<double>(counts_.trimmed) /
                                                                             static_cast<double>(*o.rate)));
-        add(counts_.clipped, fmt::format("{} samples beyond full scale clipped in {} records",
-                                         counts_.clipped, counts_.clipped_records));
-        add(counts_.silent, fmt::format("{} records are silence", counts_.silent));
+        add(counts_.clipped, counted(counts_.clipped, "sample") + " beyond full scale clipped in " +
+                                 counted(counts_.clipped_records, "record"));
+        add(counts_.silent, counted(counts_.silent, "record") + " of silence");
         report.push_back(fmt::format("{}; channels {}, level {}, scale {}, codec {}", text, o.channels,
                                      o.level, *o.scale, o.codec));
     }
@@ -256,7 +259,8 @@ void hold_out(std::vector<TokenRecord> records, Split& split, Dataset& data) {
 
 void report_parts(const Split& split, int64_t width, Dataset& data) {
     const auto part = [&](const std::vector<Segment>& segments) {
-        return fmt::format("{} samples in {} records", n_symbols(segments) / width, segments.size());
+        return counted(n_symbols(segments) / width, "sample") + " in " +
+               counted(std::ssize(segments), "record");
     };
     if (!data.valid.empty() || !data.test.empty())
         data.report.push_back(fmt::format("train {}, held out {}, test {}, in no part {}", part(data.train),
@@ -265,8 +269,7 @@ void report_parts(const Split& split, int64_t width, Dataset& data) {
     for (const Segment& s : data.train)
         n_short += n_positions(*data.tokenizer, member_of(data.records, s)) == 0;
     if (n_short > 0)
-        data.warnings.push_back(
-            fmt::format("{} records of a single sample: nothing to predict in them", n_short));
+        data.warnings.push_back(counted(n_short, "record") + " of a single sample: nothing to predict there");
 }
 
 }  // namespace

@@ -19,6 +19,9 @@ class ScratchFile {
     void write(int64_t offset, const void* data, int64_t n_bytes);
     void read(int64_t offset, void* data, int64_t n_bytes) const;
 
+    // For a library that reads it itself.
+    int descriptor() const { return fd_; }
+
   private:
     std::string folder_;
     int fd_ = -1;

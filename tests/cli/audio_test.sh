@@ -42,7 +42,7 @@ logs 'standard input: more than 100 bytes; hint: --spool'
 
 # 16 bits: two tokens a sample.
 succeeds "$ADDER" train "${model[@]}" --input "$digits/0_theo_0.wav" --codec pcm16 --rate 4000 --valid-fraction 0.2 --out "$W/pcm16"
-logs '1 files resampled'
+logs '1 file resampled'
 succeeds "$ADDER" eval --checkpoint "$W/pcm16" --input "$digits/1_jackson_0.wav" --json
 awk -v s="$(json bits_per_sample)" -v t="$(json bits_per_token)" 'BEGIN { exit !(s > 1.99999 * t && s < 2.00001 * t) }' ||
     wrong "expected two tokens a sample"
@@ -79,7 +79,7 @@ succeeds "$ADDER" predict --checkpoint "$W/classifier" --input "$digits" --out "
     printf '%s,zero,theo,train,0,0.2\n' "$digits/0_theo_0.wav" "$digits/2_theo_0.wav"
     printf '%s,one,jackson,valid,0.1,\n' "$digits/1_jackson_0.wav"; } >"$W/list.csv"
 succeeds "$ADDER" train "${model[@]}" --input "$W/list.csv" --out "$W/listed"
-logs 'train 3200 samples in 2 records, held out [0-9]+ samples in 1 records'
+logs 'train 3200 samples in 2 records, held out [0-9]+ samples in 1 record,'
 succeeds "$ADDER" eval --checkpoint "$W/listed" --input "$W/list.csv" --part train --json
 [ "$(json tokens)" -eq 3198 ] || wrong "expected the targets of two parts"
 
@@ -109,7 +109,7 @@ head -c 3000 "$digits/1_jackson_0.wav" >"$W/bad/cut.wav"
 : >"$W/bad/zero.wav"
 printf '\0\0\0\040ftypisom' >"$W/bad/video.wav"
 succeeds "$ADDER" prepare --domain audio --input "$W/bad" --out "$W/bad.h5"
-logs '1 files kept, 3 left out'
+logs '1 file kept, 3 left out'
 logs 'warning: left out: .*cut.wav: the header promises [0-9]+ bytes of samples, 2956 are there'
 logs 'warning: left out: .*zero.wav: is empty'
 logs 'warning: left out: .*video.wav: is an MP4 file'

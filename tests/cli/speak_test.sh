@@ -176,6 +176,19 @@ refused 1 'none.wav' "${any[@]}" --prompt "$W/none.wav" --out "$W/x.wav"
 refused 1 'cuda' "${any[@]}" --out "$W/x.wav" --device cuda
 [ -e "$W/x.wav" ] && wrong "a refused generation left its file"
 
+# Memory does not grow with what was generated: the peak after 6 s, and after 40.
+mkfifo "$W/pipe"
+"$ADDER" generate --checkpoint "$W/flat" --seconds 2000 --threads 1 --out - >"$W/pipe" 2>"$W/err" &
+job=$!
+exec 3<"$W/pipe"
+peak_kib() { awk '/VmHWM/ { print $2 }' "/proc/$job/status"; }
+head -c 100000 <&3 >/dev/null
+first=$(peak_kib)
+head -c 540000 <&3 >/dev/null
+[ "$(peak_kib)" -le $((first + 2048)) ] || wrong "peak memory grew from $first to $(peak_kib) KiB"
+exec 3<&-
+wait "$job"
+
 # A reader that goes away ends a stream with one line; a signal leaves nothing behind.
 { "$ADDER" generate --checkpoint "$W/flat" --seconds 2000 --out - 2>"$W/err"; echo "$?" >"$W/rc"; } | head -c 1000 >"$W/out"
 [ "$(cat "$W/rc")" -eq 1 ] && [ "$(wc -c <"$W/out")" -eq 1000 ] && tail -n 1 "$W/err" | grep -q 'adder: standard output' ||

@@ -160,7 +160,7 @@ TEST(AudioRecords, silence_is_trimmed_from_both_ends_and_a_silent_record_stays) 
     const Dataset data = kDomain.load(o);
     EXPECT_EQ(data.records[0].symbols.size(), 1600u);
     EXPECT_EQ(data.records[1].symbols.size(), 500u);
-    EXPECT_THAT(data.report, Contains(HasSubstr("0.1 s of silence trimmed; 1 records are silence")));
+    EXPECT_THAT(data.report, Contains(HasSubstr("0.1 s of silence trimmed; 1 record of silence")));
     DataOptions whole = o;
     whole.audio.trim = {};
     EXPECT_EQ(kDomain.load(whole).records[0].symbols.size(), 2800u);
@@ -189,14 +189,14 @@ TEST(AudioLoad, rates_that_differ_need_one_and_are_listed) {
         kDomain.load(o);
         FAIL();
     } catch (const Error& e) {
-        EXPECT_THAT(e.what(), testing::AllOf(HasSubstr("8000 Hz (1 files, such as a.wav)"),
+        EXPECT_THAT(e.what(), testing::AllOf(HasSubstr("8000 Hz (1 file, such as a.wav)"),
                                              HasSubstr("44100 Hz"), HasSubstr("--rate")));
     }
     o.audio.rate = 8000;
     const Dataset data = kDomain.load(o);
     EXPECT_EQ(data.records[0].symbols.size(), 80u);
     EXPECT_EQ(data.records[1].symbols.size(), 80u);
-    EXPECT_THAT(data.report, Contains(HasSubstr("1 files resampled")));
+    EXPECT_THAT(data.report, Contains(HasSubstr("1 file resampled")));
 }
 
 TEST(AudioLoad, unreadable_files_of_a_folder_are_listed_and_named_or_strict_ones_stop) {
@@ -210,7 +210,7 @@ TEST(AudioLoad, unreadable_files_of_a_folder_are_listed_and_named_or_strict_ones
     DataOptions o = options_for({w.path("clips")});
     const Dataset data = kDomain.load(o);
     EXPECT_EQ(data.records.size(), 1u);
-    EXPECT_THAT(data.report, Contains(HasSubstr("1 files kept, 2 left out")));
+    EXPECT_THAT(data.report, Contains(HasSubstr("1 file kept, 2 left out")));
     EXPECT_THAT(data.warnings, ElementsAre(HasSubstr("left out: [audio] " + w.path("clips/b.wav")),
                                            HasSubstr("c.wav: frame 3")));
     o.audio.strict = true;
