@@ -6,6 +6,7 @@
 #include "apps/command_line.h"
 #include "apps/run_options.h"
 #include "apps/setup.h"
+#include "core/bytes_text.h"
 #include "io/file.h"
 #include "pipelines/store.h"
 
