@@ -111,24 +111,26 @@ find_nvcc() {
     return 1
 }
 
-# What to compile for: the first GPU of this machine, or the GPU that the kernels are tuned for.
+# gpu_architecture NVCC: what to compile for: the first GPU of this machine, or the GPU that the kernels are tuned for.
 gpu_architecture() {
     local capability
     capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '. ' || true)
-    case $capability in
-        90) echo 90a-real ;;
-        [0-9]*[0-9]) echo "$capability-real" ;;
-        *) echo 90a-real ;;
-    esac
+    [[ $capability =~ ^[0-9]+$ ]] || capability=90
+    [ "$capability" -ge 80 ] ||
+        die "the GPU of this machine has compute capability ${capability%?}.${capability: -1}, 8.0 is needed; ./adder.sh build makes a binary without CUDA"
+    "$1" --list-gpu-arch | grep -qx "compute_$capability" ||
+        die "$1 does not know the GPU of this machine (compute capability ${capability%?}.${capability: -1}): install a newer CUDA toolkit"
+    if [ "$capability" -eq 90 ]; then echo 90a-real; else echo "$capability-real"; fi
 }
 
 cuda_options() {
-    local nvcc version
+    local nvcc version architecture
     nvcc=$(find_nvcc) || die "nvcc is missing: the CUDA toolkit is installed from NVIDIA, not by this script; ./adder.sh build makes a binary without CUDA"
     version=$("$nvcc" --version | sed -nE 's/.*release ([0-9]+)\..*/\1/p')
     [ "${version:-0}" -ge 12 ] || die "$nvcc is of CUDA ${version:-(unknown)}, 12.0 or newer is needed"
     export CUDACXX=$nvcc
-    cuda_flags=("-DCMAKE_CUDA_ARCHITECTURES=$(gpu_architecture)")
+    architecture=$(gpu_architecture "$nvcc") || exit 1
+    cuda_flags=("-DCMAKE_CUDA_ARCHITECTURES=$architecture")
 }
 
 build_binary() {

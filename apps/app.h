@@ -17,6 +17,8 @@ struct Command {
     const char* summary;
     // Throws UsageError (exit 2) or Error (exit 1).
     void (*run)(App& app, const std::vector<std::string>& args);
+    // What of its options lessens the memory that it takes, as a remedy.
+    const char* less_memory = "end other programs";
 };
 
 // The table of commands, in the order in which help lists them.

@@ -67,7 +67,10 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     std::string table = "name\ttokens\tnats\n";
     const int64_t tile = std::min(o.tile.value_or(score_tile(compute.device, loaded.model.config())),
                                   std::max<int64_t>(n_symbols(segments), 1));
-    const auto scorer = make_scorer(loaded.model, compute, *data.tokenizer, tile);
+    // A tile that was asked for stays.
+    const auto scorer = make_with_room(tile, o.tile ? tile : kLeastScoreTile, [&](int64_t T) {
+        return std::make_unique<SegmentScorer>(loaded.model, compute, *data.tokenizer, T);
+    });
     LossSums sums;
     try {
         sums = scorer->score(

@@ -18,26 +18,6 @@ constexpr CommandText kText = {"plan", kPlanSummary,
 
 using Json = nlohmann::ordered_json;
 
-// Largest value of `set` (doubling) whose plan fits.
-template <class Fits>
-int64_t largest(int64_t from, Fits fits) {
-    int64_t best = 0;
-    for (int64_t n = from; n <= int64_t{1} << 40; n *= 2) {
-        if (!fits(n)) break;
-        best = n;
-    }
-    return best;
-}
-
-bool fits(LanguageModel& model, const Compute& compute, cli::TileOptions options) {
-    try {
-        stage_plans(model, compute, options, options.tile.value_or(0));
-        return true;
-    } catch (const Error&) {
-        return false;
-    }
-}
-
 // Milliseconds of a step of other tiles, in real steps on tokens made up on the spot.
 double measure_step_ms(LanguageModel& model, ParamStore& params, const Compute& compute, const TileOptions& tiles) {
     Trainer trainer(model, params, {}, compute, plan_training(model, compute, tiles));
@@ -110,6 +90,7 @@ void run_plan(App& app, const std::vector<std::string>& args) {
     Machine machine(o.machine, app.console);
     const Compute compute = machine.compute();
     LanguageModel model(model_config(o.model, domain.make_tokenizer(o.data)->vocabulary()));
+    o.tiles.evaluates = o.data.holds_out();
     const std::vector<MemoryPlan> plans = stage_plans(model, compute, o.tiles, o.tiles.tile.value_or(0));
     const MemoryPlan& p = plans.back();
     // A model that does not fit here is planned for another machine.
@@ -119,28 +100,17 @@ void run_plan(App& app, const std::vector<std::string>& args) {
     const double tokens_per_s = static_cast<double>(p.tiles.B * p.tiles.L) / seconds;
     const int64_t step_tokens = o.tiles.accumulation * p.tiles.B * p.tiles.L;
     const double hours = static_cast<double>(o.optimizer.steps) * static_cast<double>(step_tokens) / tokens_per_s / 3600;
-    const int64_t batch = largest(1, [&](int64_t n) {
-        auto t = o.tiles;
-        t.batch = n;
-        t.length_warmup.clear();
-        return fits(model, compute, t);
-    });
-    const int64_t length = largest(model.backbone().stride(), [&](int64_t n) {
-        auto t = o.tiles;
-        t.length = n;
-        t.length_warmup.clear();
-        return fits(model, compute, t);
-    });
+    const LargestPlans largest = largest_plans_of(model, compute, o.tiles);
+    const int64_t batch = largest.B, length = largest.L;
     if (json) {
         Json j = {{"parameters", p.parameters}, {"tile", p.tiles.T}, {"keep", p.tiles.keep},
                   {"tiles", p.n_tiles}, {"memory_bytes", p.total_bytes()},
-                  {"arenas", {{"parameters", p.parameter_bytes}, {"optimizer", p.optimizer_bytes},
-                              {"tiles", p.saved_bytes}, {"borders", p.border_bytes}, {"scratch", p.scratch_bytes},
-                              {"batch", p.batch_bytes}, {"cuda", p.context_bytes}}},
+                  {"arenas", Json::object()},
                   {"device", name_of(compute.device)}, {"device_name", machine.name()}, {"dtype", name_of(compute.storage)},
                   {"step_flops", static_cast<double>(o.tiles.accumulation) * p.step_flops}, {"step_tokens", step_tokens},
                   {"tokens_per_s", here ? Json(tokens_per_s) : Json()}, {"hours", here ? Json(hours) : Json()}, {"largest_batch", batch},
                   {"largest_length", length}};
+        for (const MemoryPlan::Part& part : p.parts()) j["arenas"][part.key] = part.bytes;
         app.results = j.dump() + "\n";
         return;
     }

@@ -7,6 +7,7 @@
 #include "apps/output_file.h"
 #include "apps/run_options.h"
 #include "apps/setup.h"
+#include "core/bytes_text.h"
 #include "pipelines/store.h"
 #include "pipelines/record_names.h"
 

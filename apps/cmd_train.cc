@@ -42,8 +42,10 @@ class TrainCommand {
         LanguageModel model(model_config(o_.model, data_.tokenizer->vocabulary()));
         set_resolved(o_.model, model.config());
         const int64_t recorded = folder_.stored().is_null() ? 0 : folder_.stored().value("tile", int64_t{0});
+        o_.tiles.evaluates = !data_.valid.empty();
         const std::vector<MemoryPlan> plans = resumed_plans(model, compute_, o_.tiles, recorded);
         say(plan_text(model, plans, o_.tiles.accumulation));
+        require_room(model, compute_, plans);
         ParamStore params([&](ParamVisitor& v) { model.visit(v); }, compute_.storage, true, compute_.device);
         const auto& a = o_.optimizer;
         Trainer trainer(model, params, {a.beta1, a.beta2, a.eps, a.weight_decay, a.clip}, compute_, plans.front());
@@ -129,9 +131,8 @@ class TrainCommand {
                             r.valid_loss / std::numbers::ln2, data_.tokenizer->token(), r.tokens, data_.tokenizer->token()));
         };
         if (!data_.valid.empty()) {
-            // Less than training took, so that it fits beside it.
-            const int64_t most = std::max<int64_t>(4096, plans.back().tiles.B * plans.back().tiles.T / 8);
-            scorer = make_scorer(model, compute_, *data_.tokenizer, std::min(most, score_tile(compute_.device, model.config())));
+            scorer = std::make_unique<SegmentScorer>(model, compute_, *data_.tokenizer,
+                                                     plans.back().evaluation_tile);
             hooks.evaluate = [&](bool whole) {
                 const auto part = first_symbols(data_.valid, kPeriodicEvaluationTokens * data_.tokenizer->width());
                 HeldOut h;

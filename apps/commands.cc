@@ -16,17 +16,19 @@
 namespace adder {
 
 const std::vector<Command>& commands() {
+    static const char* const train_less =
+        "another --memory, a smaller --batch or --length, or a smaller model";
     static const std::vector<Command> table = {
-        {"train", kTrainSummary, run_train},
-        {"eval", kEvalSummary, run_eval},
-        {"generate", kGenerateSummary, run_generate},
-        {"embed", kEmbedSummary, run_embed},
+        {"train", kTrainSummary, run_train, train_less},
+        {"eval", kEvalSummary, run_eval, "a smaller --tile"},
+        {"generate", kGenerateSummary, run_generate, "a smaller --batch or --tile"},
+        {"embed", kEmbedSummary, run_embed, "a smaller --tile"},
         {"prepare", kPrepareSummary, run_prepare},
-        {"finetune", kFinetuneSummary, run_finetune},
-        {"predict", kPredictSummary, run_predict},
+        {"finetune", kFinetuneSummary, run_finetune, "another --memory or a smaller --batch"},
+        {"predict", kPredictSummary, run_predict, "a smaller --batch"},
         {"probe", kProbeSummary, run_probe},
         {"report", kReportSummary, run_report},
-        {"plan", kPlanSummary, run_plan},
+        {"plan", kPlanSummary, run_plan, train_less},
         {"info", kInfoSummary, run_info},
         {"bench", kBenchSummary, run_bench},
         {"selftest", kSelftestSummary, run_selftest},

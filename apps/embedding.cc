@@ -15,7 +15,6 @@ namespace {
 
 // States and outputs of a tile take at most so much.
 constexpr int64_t kStateBytes = 64 << 20, kOutputBytes = 256 << 20;
-constexpr int64_t kSmallestTile = 1024;
 
 TilePlan tile_plan(const LanguageModel& model, const Compute& compute, const EmbedSettings& s,
                    bool in_order) {
@@ -26,7 +25,7 @@ TilePlan tile_plan(const LanguageModel& model, const Compute& compute, const Emb
     plan.in_order = in_order;
     plan.tile = s.tile.value_or(score_tile(compute.device, model.config()));
     if (!s.tile)
-        while (plan.tile > kSmallestTile && plan.tile * output > kOutputBytes) plan.tile /= 2;
+        while (plan.tile > kLeastScoreTile && plan.tile * output > kOutputBytes) plan.tile /= 2;
     plan.stride = model.backbone().stride();
     plan.tile = whole_tile(model, plan.tile);
     if (!plan.packed)
@@ -89,19 +88,6 @@ class Walk {
     std::vector<float> turned_;
 };
 
-// With smaller tiles where there is no room on a GPU.
-std::unique_ptr<Embedder> make_embedder(LanguageModel& model, const Compute& compute, const EmbedSettings& settings,
-                                        TilePlan plan, const Embedder::Take& take) {
-    for (;; plan.tile = whole_tile(model, plan.tile / 2)) {
-        try {
-            const int64_t rows = std::clamp<int64_t>(plan.tile / 16, 1, plan.rows);
-            return std::make_unique<Embedder>(model, compute, rows, plan.tile, settings.outputs, take);
-        } catch (const Error&) {
-            if (compute.device == Device::cpu || settings.tile || plan.tile <= kSmallestTile) throw;
-        }
-    }
-}
-
 }  // namespace
 
 std::vector<int64_t> EmbedTargets::offsets() const {
@@ -128,9 +114,14 @@ void embed(LanguageModel& model, const Compute& compute, const Tokenizer& tokeni
     TilePlan plan = tile_plan(model, compute, settings, rows_in_order(targets, settings));
     TargetTiles tiles(tokenizer, targets.records, targets.segments, plan);
     plan.tile = std::min(plan.tile, tiles.tokens_in_all());
-    const auto embedder = make_embedder(
-        model, compute, settings, plan,
-        [&](int64_t tile, int64_t index, const TensorRef& v) { walk.take(pools, tile, index, v); });
+    const auto take = [&](int64_t i, int64_t index, const TensorRef& v) { walk.take(pools, i, index, v); };
+    // A tile that was asked for stays.
+    const auto embedder =
+        make_with_room(plan.tile, settings.tile ? plan.tile : kLeastScoreTile, [&](int64_t T) {
+            T = whole_tile(model, T);
+            const int64_t rows = std::clamp<int64_t>(T / 16, 1, plan.rows);
+            return std::make_unique<Embedder>(model, compute, rows, T, settings.outputs, take);
+        });
     tiles.set_tile(embedder->tile(), embedder->rows());
     TargetTile tile;
     for (int64_t i = 0; tiles.next(tile); ++i) {

@@ -44,6 +44,7 @@ class Finetuning {
         const int64_t recorded = folder_.stored().is_null() ? 0 : folder_.stored().value("tile", int64_t{0});
         const MemoryPlan plan = resumed_plans(model, compute_, tiles, recorded).front();
         say(plan_text(model, {plan}, o_.accumulation));
+        require_room(model, compute_, {plan});
         ParamStore params([&](ParamVisitor& v) { model.visit(v); }, compute_.storage, true, compute_.device);
         Trainer trainer(model, params, optimizer_options(), compute_, plan);
         TrainerState state = begin(model, params, trainer);

@@ -42,7 +42,10 @@ void MachineOptions::add_dtype_to(OptionList& list) {
 }
 
 void MachineOptions::choose_device() {
-    if (device.empty()) device = name_of(gpu_problem().empty() ? Device::cuda : Device::cpu);
+    if (device.empty()) {
+        why_cpu = gpu_problem();
+        device = name_of(why_cpu.empty() ? Device::cuda : Device::cpu);
+    }
     if (device == "cpu" && dtype == "bf16")
         throw UsageError("--dtype: expected f32, the type of --device cpu, got 'bf16'");
 }
@@ -66,7 +69,12 @@ int decide(MachineOptions& o) {
 }  // namespace
 
 Machine::Machine(MachineOptions& options, Console& console) : options_(options), pool_(decide(options)) {
-    if (options.device != "cuda") return;
+    if (options.device != "cuda") {
+        // Who has built it with CUDA expects a GPU.
+        if (!options.why_cpu.empty() && !gpu_architectures().empty())
+            console.line(fmt::format("device cpu ({})", options.why_cpu));
+        return;
+    }
     gpu_ = std::make_unique<Gpu>();
     console.line("device cuda: " + gpu_->info().name);
 }

@@ -22,6 +22,7 @@ struct MachineOptions {
     std::string dtype;   // empty = f32 on the CPU, bf16 on a GPU
     std::optional<int64_t> threads;
     std::string isa;
+    std::string why_cpu;  // no option: what kept an open device from being the GPU
 
     void add_to(OptionList& list);
     void add_dtype_to(OptionList& list);
@@ -34,8 +35,9 @@ struct MachineOptions {
 // What a command computes with: threads, and a GPU where it was chosen.
 class Machine {
   public:
-    // Make it before any input is read. Works out `threads`; says on the console when a GPU is used. Throws Error for a
-    // device or an instruction set that this build or machine lacks.
+    // Make it before any input is read. Works out `threads`; says on the console when a GPU is used, or why
+    // none is in a build with CUDA. Throws Error for a device or an instruction set that this build or
+    // machine lacks.
     Machine(MachineOptions& options, Console& console);
 
     Device device() const { return gpu_ ? Device::cuda : Device::cpu; }

@@ -21,7 +21,8 @@ namespace {
 
 std::string overview() {
     std::string text =
-        "adder trains, evaluates and runs Mamba models on DNA.\n\nusage: adder COMMAND [options]\n\ncommands:\n";
+        "adder trains, evaluates and runs Mamba models on DNA and audio.\n\nusage: adder COMMAND "
+        "[options]\n\ncommands:\n";
     for (const Command& c : commands()) text += fmt::format("  {:<10} {}\n", c.name, c.summary);
     return text +
            "  help       this text, or that of a command: adder help COMMAND\n"
@@ -57,7 +58,14 @@ void dispatch(App& app, std::vector<std::string> args) {
         app.results = version_text();
         return;
     }
-    find_command(name).run(app, args);
+    const Command& command = find_command(name);
+    try {
+        command.run(app, args);
+    } catch (const OutOfMemory& e) {
+        fail("{}; hint: {}", e.what(), command.less_memory);
+    } catch (const std::bad_alloc&) {
+        fail("out of memory; hint: {}", command.less_memory);
+    }
 }
 
 void write_results(std::string_view text) {
@@ -94,8 +102,6 @@ int run(int argc, char** argv) {
     } catch (const UsageError& e) {
         console.line(one_line(e.what()));
         exit_code = 2;
-    } catch (const std::bad_alloc&) {
-        console.line("adder: out of memory; hint: a smaller --memory, --batch or --length");
     } catch (const Interrupted&) {
         console.line("adder: stopped by a signal before the end");
     } catch (const std::exception& e) {

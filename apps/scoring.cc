@@ -6,14 +6,6 @@
 
 namespace adder {
 
-int64_t score_tile(Device device, const ModelConfig& config) {
-    if (device == Device::cpu) return 4096;
-    // Wide models have less room; they also need fewer tokens to fill a GPU.
-    int64_t T = 1 << 17;
-    while (T > 4096 && T * config.d_inner() > 1 << 26) T /= 2;
-    return T;
-}
-
 SegmentScorer::SegmentScorer(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer, int64_t T)
     : tokenizer_(tokenizer), session_(model, compute, 1, T) {
     // On a GPU scores arrive when two more tiles have been given to it.
@@ -90,16 +82,6 @@ LossSums SegmentScorer::score(std::span<const TokenRecord> records, std::span<co
     for (size_t i = 0; i < flights_.size(); ++i) add(flights_[(given + i) % flights_.size()]);
     report_until(segments.size());
     return total;
-}
-
-std::unique_ptr<SegmentScorer> make_scorer(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer, int64_t T) {
-    for (;; T /= 2) {
-        try {
-            return std::make_unique<SegmentScorer>(model, compute, tokenizer, T);
-        } catch (const Error&) {
-            if (compute.device == Device::cpu || T <= 1024) throw;
-        }
-    }
 }
 
 }  // namespace adder

@@ -7,14 +7,16 @@
 #include <span>
 #include <vector>
 
+#include "core/error.h"
+#include "core/log.h"
 #include "model/session.h"
 #include "model/tile_engine.h"
 #include "pipelines/records.h"
 
 namespace adder {
 
-// Tokens a tile where nothing has to be kept for a backward pass: few on the CPU, on a GPU enough to fill it.
-int64_t score_tile(Device device, const ModelConfig& config);
+// The fewest tokens a tile that are tried where memory is little.
+inline constexpr int64_t kLeastScoreTile = 1024;
 
 class SegmentScorer {
   public:
@@ -52,7 +54,18 @@ class SegmentScorer {
     Place next_;
 };
 
-// With smaller tiles where there is no room on a GPU for those of T tokens.
-std::unique_ptr<SegmentScorer> make_scorer(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer, int64_t T);
+// What `make(T)` makes, T at first `tile`. While that needs more memory than there is it is tried again with
+// half as many tokens a tile, but not with fewer than `least`, and a line of the log says so.
+template <class Make>
+auto make_with_room(int64_t tile, int64_t least, Make make) {
+    for (;; tile /= 2) {
+        try {
+            return make(tile);
+        } catch (const OutOfMemory& e) {
+            if (tile / 2 < least) throw;
+            log_info("{}; trying tiles of {} tokens", e.what(), tile / 2);
+        }
+    }
+}
 
 }  // namespace adder

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "core/bytes_text.h"
 #include "train/checkpoint.h"
 
 namespace adder {
@@ -90,18 +91,28 @@ void check_stride(const LanguageModel& model, const cli::TileOptions& o, const s
                                      whole_tile(model, *o.tile)));
 }
 
+int64_t memory_of(const Compute& compute, const cli::TileOptions& o) {
+    return o.memory ? o.memory->count : default_memory_bytes(compute.device);
+}
+
+// Of a batch of B sequences of L tokens. `tile`: 0 = open.
+TileOptions tiles_of(const LanguageModel& model, const cli::TileOptions& o, const LengthStage& stage,
+                     int64_t tile) {
+    TileOptions tiles{stage.B, stage.L, 0, o.keep.value_or(o.tile ? 1 : -1), o.evaluates};
+    if (tile > 0) tiles.T = whole_tile(model, tile * o.batch / stage.B);
+    return tiles;
+}
+
 }  // namespace
 
 std::vector<MemoryPlan> stage_plans(LanguageModel& model, const Compute& compute, const cli::TileOptions& o, int64_t tile) {
-    const int64_t memory = o.memory ? o.memory->count : default_memory_bytes(compute.device);
-    const int64_t keep = o.keep.value_or(o.tile ? 1 : -1);
+    const int64_t memory = memory_of(compute, o);
     std::vector<MemoryPlan> plans;
     const std::vector<LengthStage> stages = o.stages();
     check_stride(model, o, stages);
     for (size_t i = stages.size(); i-- > 0;) {
-        const LengthStage& stage = stages[i];
-        TileOptions tiles{stage.B, stage.L, 0, keep};
-        if (tile > 0) tiles.T = std::min(whole_tile(model, tile * o.batch / stage.B), stage.L);
+        TileOptions tiles = tiles_of(model, o, stages[i], tile);
+        tiles.T = std::min(tiles.T, stages[i].L);
         plans.insert(plans.begin(), choose_tiles(model, compute, tiles, memory));
         // The last stage decides; an earlier one of shorter sequences would otherwise choose for itself.
         tile = plans.back().tiles.T;
@@ -109,21 +120,31 @@ std::vector<MemoryPlan> stage_plans(LanguageModel& model, const Compute& compute
     return plans;
 }
 
+LargestPlans largest_plans_of(LanguageModel& model, const Compute& compute, const cli::TileOptions& o) {
+    const LengthStage last = o.stages().back();
+    return largest_plans(model, compute, tiles_of(model, o, last, o.tile.value_or(0)), memory_of(compute, o));
+}
+
 std::vector<MemoryPlan> resumed_plans(LanguageModel& model, const Compute& compute, const cli::TileOptions& o,
                                       int64_t recorded_tile) {
     try {
         return stage_plans(model, compute, o, o.tile.value_or(recorded_tile));
-    } catch (const Error&) {
+    } catch (const OutOfMemory&) {
         if (o.tile || recorded_tile == 0) throw;
     }
     return stage_plans(model, compute, o, 0);
 }
 
-std::string bytes_text(int64_t bytes) {
-    const auto b = static_cast<double>(bytes);
-    if (bytes >= int64_t{1} << 30) return fmt::format("{:.2f} GiB", b / (int64_t{1} << 30));
-    if (bytes >= 1 << 20) return fmt::format("{:.1f} MiB", b / (1 << 20));
-    return fmt::format("{:.1f} KiB", b / (1 << 10));
+void require_room(LanguageModel& model, const Compute& compute, const std::vector<MemoryPlan>& plans) {
+    if (compute.device == Device::cpu) return;
+    const int64_t free = gpu_free_bytes();
+    for (const MemoryPlan& p : plans) {
+        // The context is there already.
+        const int64_t need = p.total_bytes() - p.context_bytes;
+        if (need > free)
+            fail<OutOfMemory>("out of GPU memory: training needs {}, {} are free; {}", bytes_text(need),
+                              bytes_text(free), what_fits(model, compute, p.tiles, free + p.context_bytes));
+    }
 }
 
 std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>& plans, int64_t accumulation) {
@@ -147,13 +168,13 @@ std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>&
     const auto largest = *std::max_element(plans.begin(), plans.end(), [](const MemoryPlan& a, const MemoryPlan& b) {
         return a.total_bytes() < b.total_bytes();
     });
-    text += fmt::format("memory   {}: parameters and gradients {}, optimizer {}, tiles {}, borders {}, scratch {}, batch {}",
-                        bytes_text(largest.total_bytes()), bytes_text(largest.parameter_bytes),
-                        bytes_text(largest.optimizer_bytes), bytes_text(largest.saved_bytes),
-                        bytes_text(largest.border_bytes), bytes_text(largest.scratch_bytes),
-                        bytes_text(largest.batch_bytes));
-    if (largest.context_bytes > 0)
-        text += fmt::format(", CUDA and its libraries {}", bytes_text(largest.context_bytes));
+    text += fmt::format("memory   {}:", bytes_text(largest.total_bytes()));
+    const char* separator = " ";
+    for (const MemoryPlan::Part& part : largest.parts()) {
+        if (part.bytes == 0) continue;
+        text += fmt::format("{}{} {}", separator, part.text, bytes_text(part.bytes));
+        separator = ", ";
+    }
     return text;
 }
 

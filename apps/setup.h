@@ -27,10 +27,17 @@ void set_resolved(cli::ModelOptions& options, const ModelConfig& config);
 std::vector<MemoryPlan> stage_plans(LanguageModel& model, const Compute& compute, const cli::TileOptions& options,
                                     int64_t tile);
 
-// The same for a run that goes on. Its tile decides its bits, so that it is recorded and taken again where it fits and no
-// other one is asked for; 0 = none is recorded.
+// What would fit instead of the last stage.
+LargestPlans largest_plans_of(LanguageModel& model, const Compute& compute, const cli::TileOptions& options);
+
+// stage_plans for a run that goes on. Its tile decides its bits, so that it is recorded and taken again where
+// it fits and no other one is asked for; 0 = none is recorded.
 std::vector<MemoryPlan> resumed_plans(LanguageModel& model, const Compute& compute, const cli::TileOptions& options,
                                       int64_t recorded_tile);
+
+// Throws OutOfMemory, with what would fit, when a plan needs more than is free on the GPU: before anything is
+// allocated.
+void require_room(LanguageModel& model, const Compute& compute, const std::vector<MemoryPlan>& plans);
 
 // Memory by arena, tiles and work, as lines.
 std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>& plans, int64_t accumulation);
@@ -62,8 +69,5 @@ struct LoadedModel {
     const Domain& domain;
     std::unique_ptr<const Tokenizer> tokenizer;
 };
-
-// "1.50 GiB"
-std::string bytes_text(int64_t bytes);
 
 }  // namespace adder

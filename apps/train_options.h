@@ -40,6 +40,7 @@ struct TileOptions {
     std::string length_warmup;
     std::optional<int64_t> tile, keep;
     std::optional<Bytes> memory;
+    bool evaluates = false;  // no option: something is held out, whose scoring takes memory too
 
     void add_to(OptionList& list);
     // The stages of --length-warmup "UNTIL:L,UNTIL:L" and the final (length, batch). Throws UsageError.

@@ -39,6 +39,7 @@ struct DataOptions {
     void add_symbols_to(OptionList& list);
 
     bool splits() const;  // whether the input is split
+    bool holds_out() const { return splits() || !valid.empty(); }
     // Of all options but --valid and those of audio.
     SplitOptions split() const;
     // Throws UsageError for ways of holding out that exclude each other and for options that do not go together.

@@ -11,7 +11,8 @@
 namespace adder::cuda {
 
 inline void check(cudaError_t code, const char* what) {
-    if (code != cudaSuccess) fail("CUDA: {}: {} ({})", what, cudaGetErrorString(code), cudaGetErrorName(code));
+    if (code == cudaSuccess) return;
+    fail<DeviceError>("CUDA: {}: {} ({})", what, cudaGetErrorString(code), cudaGetErrorName(code));
 }
 
 // Static shared memory that a kernel may use without asking; more is dynamic.

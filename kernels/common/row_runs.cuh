@@ -6,6 +6,7 @@
 #include "kernels/common/device.cuh"
 #include "kernels/common/launch.cuh"
 #include "kernels/common/mma.cuh"
+#include "kernels/common/multiprocessors.h"
 
 namespace adder::cuda {
 
@@ -21,8 +22,8 @@ inline constexpr int64_t kLongestRow = int64_t{kMostThreads<V>} * kPasses * V;
 template <int V>
 inline constexpr int64_t kLongestWarpRow = int64_t{kWarp} * kPasses * V;
 
-// Rows cut into runs, a block each (or one for each group of channels). Sized so that the blocks fill 132
-// multiprocessors once or twice and the partial sums, one row a run, stay few.
+// Rows cut into runs, a block each (or one for each group of channels). Sized so that the blocks fill a
+// GPU once or twice and the partial sums, one row a run, stay few.
 struct RowRuns {
     int64_t rows = 0, per_run = 0, runs = 0;
     bool warp_rows = false;
@@ -38,7 +39,7 @@ inline RowRuns row_runs(int64_t rows, int64_t n, int V, int64_t groups) {
     r.threads = r.warp_rows ? kWarp * kWarpsPerBlock
                             : static_cast<int>(std::min<int64_t>(4096 / V, ceil_div(packs, kWarp) * kWarp));
     const int64_t blocks_per_multiprocessor = std::clamp(2048 / r.threads, 2, 16);
-    const int64_t wanted = std::max<int64_t>(1, 132 * blocks_per_multiprocessor / groups);
+    const int64_t wanted = std::max<int64_t>(1, kMultiprocessors * blocks_per_multiprocessor / groups);
     const int64_t unit = r.warp_rows ? kWarpsPerBlock : 4;
     r.per_run = std::max<int64_t>(1, ceil_div(ceil_div(rows, wanted), unit)) * unit;
     r.runs = ceil_div(rows, r.per_run);

@@ -85,8 +85,9 @@ __device__ __forceinline__ void emit_before(const Backward<T>& a, const Place& p
     for (int i = 0; i < V; ++i) to[i] = gradient[i];
 }
 
-// One thread's rows. Walks forward: the gradient g of a row's pre-activation needs the rows before it; it adds to the
-// gradients of those rows, each of which is finished K - 1 rows later.
+// One thread's rows. Walks forward: the gradient g of a row's pre-activation needs the rows before it; it
+// adds to the gradients of those rows, each of which is finished K - 1 rows later. Longer than other
+// functions: its parts share registers that stay for the whole walk.
 template <class T, int kTaps, int V>
 __device__ __forceinline__ void walk(const Backward<T>& a, const Place& p, float (&d_w)[kTaps][V], float (&d_bias)[V]) {
     constexpr int kAhead = 2;  // rows loaded before the first of them is used; registers allow no more

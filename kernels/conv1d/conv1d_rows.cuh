@@ -6,6 +6,7 @@
 
 #include "kernels/common/device.cuh"
 #include "kernels/common/launch.cuh"
+#include "kernels/common/multiprocessors.h"
 #include "kernels/conv1d/conv1d.h"
 
 namespace adder::cuda {
@@ -36,10 +37,10 @@ ConvArgs<T> conv_args(const Conv1dArgs& a) {
 
 inline bool conv_aligned(const void* p, int64_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
 
-// Rows in a run: the most of `longest`, longest / 2, ... `shortest` at which V channels a thread make enough threads to
-// fill 132 multiprocessors twice.
+// Rows in a run: the most of `longest`, longest / 2, ... `shortest` at which V channels a thread make enough
+// threads to fill a GPU twice.
 inline int64_t conv_run_rows(int64_t B, int64_t L, int64_t D, int64_t V, int64_t longest, int64_t shortest) {
-    constexpr int64_t kEnough = 2 * 132 * 640;
+    constexpr int64_t kEnough = 2 * kMultiprocessors * 640;
     int64_t rows = longest;
     while (rows > shortest && B * ceil_div(L, rows) * ceil_div(D, V) < kEnough) rows /= 2;
     return rows;

@@ -6,6 +6,7 @@
 #include "kernels/common/fault.cuh"
 #include "kernels/common/launch.cuh"
 #include "kernels/common/mma.cuh"
+#include "kernels/common/multiprocessors.h"
 #include "kernels/cross_entropy/cross_entropy_cuda.h"
 
 namespace adder::cuda {
@@ -231,7 +232,7 @@ struct Cut {
 // Sixteen blocks a multiprocessor at most; whole rounds of the groups of a block.
 Cut cut_of(int64_t rows, int64_t V) {
     const int64_t groups = V <= kFew ? kThreads / kFewLanes : V <= kMany ? kThreads / kWarp : 1;
-    const int64_t rounds = std::max<int64_t>(1, ceil_div(rows, groups * 16 * 132));
+    const int64_t rounds = std::max<int64_t>(1, ceil_div(rows, groups * 16 * kMultiprocessors));
     const int64_t per_run = rounds * groups;
     return {per_run, ceil_div(rows, per_run)};
 }

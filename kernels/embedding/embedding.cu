@@ -6,6 +6,7 @@
 #include "kernels/common/fault.cuh"
 #include "kernels/common/launch.cuh"
 #include "kernels/common/mma.cuh"
+#include "kernels/common/multiprocessors.h"
 #include "kernels/common/partial_sums.cuh"
 #include "kernels/embedding/embedding_cuda.h"
 
@@ -73,7 +74,7 @@ Cut cut_of(int64_t rows, int64_t V, int64_t M, int C) {
     c.ranges = ceil_div(V, c.range);
     c.slices = ceil_div(M, kWarp * C);
     // Runs enough for eight warps a multiprocessor, but a run's table should be small beside the rows it sums.
-    const int64_t wanted = std::max<int64_t>(1, 8 * 132 / (c.ranges * c.slices));
+    const int64_t wanted = std::max<int64_t>(1, 8 * kMultiprocessors / (c.ranges * c.slices));
     const int64_t least_rows = std::max<int64_t>(64, 4 * V);
     c.run_rows = std::max(least_rows, ceil_div(ceil_div(rows, wanted), kWarp) * kWarp);
     c.runs = std::max<int64_t>(1, ceil_div(rows, c.run_rows));

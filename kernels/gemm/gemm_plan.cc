@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/ceil_div.h"
+#include "kernels/common/multiprocessors.h"
 #include "kernels/gemm/gemm_cuda.h"
 
 namespace adder::cuda {
@@ -11,8 +12,8 @@ namespace {
 
 constexpr int64_t kLongestSlice = 8192, kShortestSlice = 512;
 constexpr int64_t kMostPartialBytes = int64_t{128} << 20;
-// Tiles of 128 x 128 of all products at once that keep an H200 (132 multiprocessors) busy.
-constexpr int64_t kEnoughTiles = 2 * 132;
+// Tiles of 128 x 128 of all products at once that keep a GPU busy.
+constexpr int64_t kEnoughTiles = 2 * kMultiprocessors;
 
 }  // namespace
 

@@ -19,7 +19,8 @@ namespace adder::cuda {
 namespace {
 
 void check(cublasStatus_t status, const char* what) {
-    if (status != CUBLAS_STATUS_SUCCESS) fail("cuBLASLt: {}: {}", what, cublasLtGetStatusString(status));
+    if (status != CUBLAS_STATUS_SUCCESS)
+        fail<DeviceError>("cuBLASLt: {}: {}", what, cublasLtGetStatusString(status));
 }
 
 template <auto destroy>

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "kernels/common/launch_step.cuh"
+#include "kernels/common/multiprocessors.h"
 #include "kernels/gemm/step_parts.cuh"
 
 namespace adder::cuda::step {
@@ -141,8 +142,6 @@ void start_product(cudaStream_t stream, const Problem& p, const Source& source, 
                     static_cast<unsigned>(ceil_div(p.B, kRows)));
     launch_step(stream, grid, kThreads, 0, product_kernel<Source, Finish>, p, source, finish);
 }
-
-inline constexpr int64_t kMultiprocessors = 132;
 
 inline int64_t blocks_of(const Problem& p, int tiles, int n) {
     return ceil_div(p.O, n * kOutputs) * ceil_div(p.B, tiles * kRows);

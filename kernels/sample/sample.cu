@@ -7,6 +7,7 @@
 
 #include "core/rng.h"
 #include "kernels/common/device.cuh"
+#include "kernels/common/fault.cuh"
 #include "kernels/common/launch.cuh"
 #include "kernels/common/mma.cuh"
 
@@ -179,12 +180,8 @@ __global__ void __launch_bounds__(kMostThreads) sample_kernel(SampleProblem p) {
     double drawable;
     block_sum_before(mine, count_room, drawable);
     const bool faulty = bad != kNotAllowed || drawable == 0;
-    if (faulty && threadIdx.x == 0 && atomicCAS(reinterpret_cast<int*>(&p.fault->fault), static_cast<int>(Fault::none),
-                                                static_cast<int>(Fault::logits)) == static_cast<int>(Fault::none)) {
-        p.fault->value = static_cast<int32_t>(bad);
-        p.fault->row = b;
-        p.fault->position = position;
-    }
+    // kNotAllowed becomes -1.
+    if (faulty && threadIdx.x == 0) report(p.fault, Fault::logits, static_cast<int>(bad), b, position);
     const bool ranked = p.rule.top_k > 0 || (p.rule.top_p > 0 && p.rule.top_p < 1);
     int id = 0;  // goes on as something that an embedding can look up
     if (!faulty) {

@@ -25,6 +25,9 @@ ScanSizes check_args(const Ctx& ctx, const char* op, const ScanArgs& a) {
     const ScanSizes s{a.u.size(0), a.u.size(1), a.u.size(2), N};
     if (s.B < 1 || s.L < 1 || s.D < 1)
         fail("[{}] u: expected (B,L,D) without zeros, got {}", op, to_string(a.u.shape));
+    if (ctx.device == Device::cuda && s.L > kMostScanStepsCuda)
+        fail("[{}] u: {} steps are more than a call on a GPU can have, {}; hint: a smaller --tile", op, s.L,
+             kMostScanStepsCuda);
     if (N < 1 || N > 256)
         fail("[{}] A_log: expected (D,N) with N from 1 to 256, got {}", op, to_string(a.A_log.shape));
     expect(op, "dt_raw", a.dt_raw, storage, {s.B, s.L, s.D});

@@ -53,6 +53,8 @@ struct ScanGrads {
     TensorRef d_h;  // (B,D,N) S: gradient of hT on entry, of h0 on return; absent = zero, not wanted
 };
 
+// The most steps of a call on a GPU; the CPU has no limit.
+inline constexpr int64_t kMostScanStepsCuda = 0x7fffffff;
 // Steps between two kept states.
 inline constexpr int64_t kScanChunk = 64;
 // (B, ceil(L / kScanChunk), N, D): channels innermost, as the kernels hold the state.

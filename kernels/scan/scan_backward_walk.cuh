@@ -18,6 +18,7 @@
 // Floor: for each (t, d, n) 3 exponentials (4 with more than one segment) at 16 a clock and multiprocessor,
 // and 16 issue slots of the walk back, 4 of each other walk; measured in the machine code, 33 (43) slots.
 // Any B, L, D, N, strides. Steps past the end of a row are skipped.
+// Longer than other files: one kernel, whose pieces share its columns of shared memory.
 #pragma once
 #include "kernels/scan/scan_backward.cuh"
 

@@ -43,6 +43,8 @@ struct Steps {
     Raw<T, V> u, dt, z;
 };
 
+// The body of the kernel. Longer than other functions: its parts share registers that stay for the whole
+// walk.
 template <class T, int V, bool kZoh, bool kOut>
 __device__ __forceinline__ void walk(const Forward<T>& p) {
     constexpr int kBatch = 4 / V;

@@ -1,17 +1,19 @@
 // What the CUDA kernels of scan.h share: their arguments, how work is cut, rows of B and C in shared memory,
 // the scalars of a step, the carry of states over segments.
 //
-// Time is cut into segments of equal length where batch and channels alone do not fill a GPU (132
-// multiprocessors are assumed; only shapes decide). Then three kernels run: the first walks every segment
+// Time is cut into segments of equal length where batch and channels alone do not fill a GPU (only
+// shapes decide). Then three kernels run: the first walks every segment
 // from a state of zero and keeps the state at its end and its sum of dt (a segment scales a state by 2^(A
 // log2(e) sum dt)); the second carries the states over the segments; the third walks every segment from its
 // true state. One segment needs only the third.
+// Longer than other files: all that the scan's kernels share, in one place.
 #pragma once
 #include <algorithm>
 
 #include "kernels/common/device.cuh"
 #include "kernels/common/launch.cuh"
 #include "kernels/common/mma.cuh"
+#include "kernels/common/multiprocessors.h"
 #include "kernels/scan/scan_cuda.h"
 
 namespace adder::cuda::scan {
@@ -19,7 +21,6 @@ namespace adder::cuda::scan {
 // States of a channel that one thread holds; more are spread over lanes.
 inline constexpr int kStates = 16;
 inline constexpr int kMaxThreads = 128;
-inline constexpr int kMultiprocessors = 132;
 inline constexpr float kLn2 = 0.6931471805599453f;
 
 // ---- how work is cut ----
@@ -112,7 +113,6 @@ Inputs<T> inputs_of(const ScanArgs& a, const Lanes& lanes, const TimeSplit& spli
     in.lanes_log2 = lanes.log2;
     in.zoh = a.discretization == Discretization::zoh;
     in.steps = split.steps, in.segments = static_cast<int>(split.count);
-    if (in.L > 0x7fffffff) fail("[scan] u: {} steps are more than a call can have", in.L);
     return in;
 }
 

@@ -8,6 +8,7 @@
 // of heads in order. Bytes: 12 H B chunks + (4 sets + storage) 2 B L G N.
 #include <algorithm>
 
+#include "kernels/common/multiprocessors.h"
 #include "kernels/ssd/ssd_backward.cuh"
 
 namespace adder::cuda {
@@ -15,9 +16,8 @@ namespace adder::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-// Blocks that fill the GPU this is laid out for: 132 multiprocessors, three blocks of `states` or one of
-// `chunk` each.
-constexpr int64_t kFullStates = 3 * 132, kFullChunk = 132;
+// Blocks that fill the GPU this is laid out for: three of `states` or one of `chunk` on each multiprocessor.
+constexpr int64_t kFullStates = 3 * kMultiprocessors, kFullChunk = kMultiprocessors;
 constexpr int64_t kMinSegment = 2;
 
 struct CarryArgs {

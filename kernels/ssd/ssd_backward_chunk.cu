@@ -1,16 +1,17 @@
-// Everything of the backward of ssd.h but the state's own gradient, on tensor cores: where chunk_states are bf16. See
-// ssd_backward.cuh for the formulas.
+// Everything of the backward of ssd.h but the state's own gradient, on tensor cores: where chunk_states are
+// bf16. See ssd_backward.cuh for the formulas.
 //
-// A block of 256 threads walks the heads of a group (64 channels at a time) in one chunk with d_B and d_C (64 x N each)
-// and the sum of dG in f32 accumulators, G beside. One block a multiprocessor, which has the tiles of two heads: one is
-// worked on while the next is on its way; one barrier a head.
+// A block of 256 threads walks the heads of a group (64 channels at a time) in one chunk with d_B and d_C (64
+// x N each) and the sum of dG in f32 accumulators, G beside. One block a multiprocessor, which has the tiles
+// of two heads: one is worked on while the next is on its way; one barrier a head.
 //
-// Per head and step: P (6 N + 240) flops; bytes 6 P (x, dy, dx) + 4 P N / 64 (states, d_states) + 8 (steps). At P = 64,
-// N = 128 with two walks of the states: 130 kflop and 1,430 bytes, so 0.33 ns of memory at 4.3 TB/s against 0.22 ns of
-// tensor cores at 600 Tflop/s. Shared memory: 145 KiB, whatever the shape.
+// Per head and step: P (6 N + 240) flops; bytes 6 P (x, dy, dx) + 4 P N / 64 (states, d_states) + 8 (steps).
+// At P = 64, N = 128 with two walks of the states: 130 kflop and 1,430 bytes, so 0.33 ns of memory at 4.3
+// TB/s against 0.22 ns of tensor cores at 600 Tflop/s. Shared memory: 145 KiB, whatever the shape.
 //
-// Steps outside the run, channels past P and columns past N are zeros in shared memory; results of such rows are
-// dropped by selection. Sums over time are f32 accumulators in the order of the steps, over heads in their order.
+// Steps outside the run, channels past P and columns past N are zeros in shared memory; results of such rows
+// are dropped by selection. Sums over time are f32 accumulators in the order of the steps, over heads in
+// their order. Longer than other files: one kernel and the pieces of it that share its shared memory.
 #include "kernels/ssd/ssd_backward_tensor.cuh"
 
 namespace adder::cuda {

@@ -1,17 +1,20 @@
 // The backward of ssd.h in plain f32 arithmetic: where chunk_states are f32, whatever the storage. See
 // ssd_backward.cuh.
 //
-// Both kernels have 256 threads and work on 64 x 64 tiles of f32 in shared memory; a thread owns rows ty + 16 r, columns
-// tx + 16 c, r and c below 4, of every result, so that sums it makes in memory need no barrier.
+// Both kernels have 256 threads and work on 64 x 64 tiles of f32 in shared memory; a thread owns rows ty + 16
+// r, columns tx + 16 c, r and c below 4, of every result, so that sums it makes in memory need no barrier.
 //
-// states: a block carries 64 channels x 64 of N of one head's d_state from the end of a segment of time to its begin.
+// states: a block carries 64 channels x 64 of N of one head's d_state from the end of a segment of time to
+// its begin.
 //
-// chunk: a block walks the heads of a group in one chunk. G and the sum of dG stay in registers; d_B and d_C are summed
-// in scratch (f32 rows of this set of heads) in the order of the heads.
+// chunk: a block walks the heads of a group in one chunk. G and the sum of dG stay in registers; d_B and d_C
+// are summed in scratch (f32 rows of this set of heads) in the order of the heads.
 //
-// Exponents are differences of two-float sums; gradients of the log decays are sums of terms between steps, never
-// differences of longer sums. Per head-step P (6 N + 4 * 64) flops and a quarter as many loads from shared memory, which
-// are the bound: about 40,000 clocks for 64 steps at P = 64, N = 128. Bytes: 4 (3 P + 4 N) + 8 P N / 64.
+// Exponents are differences of two-float sums; gradients of the log decays are sums of terms between steps,
+// never differences of longer sums. Per head-step P (6 N + 4 * 64) flops and a quarter as many loads from
+// shared memory, which are the bound: about 40,000 clocks for 64 steps at P = 64, N = 128. Bytes: 4 (3 P + 4
+// N) + 8 P N / 64. Longer than other files: two kernels that share their tiles of shared memory and nothing
+// with others.
 #include "kernels/ssd/ssd_backward.cuh"
 
 namespace adder::cuda {

@@ -1,24 +1,27 @@
-// The walk over segments of ssd.h by products of chunks of Q = 64 steps, on tensor cores. With s the sums of log decays
-// (base 2) within a chunk, b the gains, h the state before the chunk:
+// The walk over segments of ssd.h by products of chunks of Q = 64 steps, on tensor cores. With s the sums of
+// log decays (base 2) within a chunk, b the gains, h the state before the chunk:
 //   y = (C B^T o exp2(s_i - s_j) b_j, j <= i, of one member) x + exp2(s_i) C h^T + D x
 //   h = exp2(s_end) h + sum over j of exp2(s_end - s_j) b_j x_j (outer) B_j
 // Source: Dao & Gu 2024 (arXiv 2405.21060), section 6.
 //
-// A block owns two panels (64 channels of a head each) of one group and walks one segment of one sequence in order. Its
-// warps 2u and 2u + 1 own 32 channels each of panel u: their part of h stays in f32 accumulators (p along the rows, n along
-// the columns), and as rounded pairs those are at once the fragments that C h^T wants. C B^T is made once for both panels,
-// the ten 16 x 16 blocks on and below the diagonal shared out over the warps; whoever makes a block multiplies it with the
-// decays of both heads and hands it on as fragments. Two buffers of B, C, x and scalars: a chunk is copied while the one
-// before is computed. Two barriers a chunk, one more where a member starts.
-// Starts select: sums begin anew, rows of C h^T and pairs of steps are selected, and in a chunk with a start values of x
-// that are not finite are taken out and put back into the results that they belong to, as zero times NaN is NaN.
-// Sums over steps and states: in the order of the tensor cores, chunk after chunk; no two blocks add to one number.
+// A block owns two panels (64 channels of a head each) of one group and walks one segment of one sequence in
+// order. Its warps 2u and 2u + 1 own 32 channels each of panel u: their part of h stays in f32 accumulators
+// (p along the rows, n along the columns), and as rounded pairs those are at once the fragments that C h^T
+// wants. C B^T is made once for both panels, the ten 16 x 16 blocks on and below the diagonal shared out over
+// the warps; whoever makes a block multiplies it with the decays of both heads and hands it on as fragments.
+// Two buffers of B, C, x and scalars: a chunk is copied while the one before is computed. Two barriers a
+// chunk, one more where a member starts. Starts select: sums begin anew, rows of C h^T and pairs of steps are
+// selected, and in a chunk with a start values of x that are not finite are taken out and put back into the
+// results that they belong to, as zero times NaN is NaN. Sums over steps and states: in the order of the
+// tensor cores, chunk after chunk; no two blocks add to one number.
 //
-// Floors at P = 64, N = 128, per chunk and head: 672 products of 2,048 multiply-adds (C B^T 80, times x 80, C h^T 256,
-// update 256; the first walk has the update alone), 1,060 cycles at the 1,300 multiply-adds a cycle that mma.sync reaches
-// on a multiprocessor; 170 KB through shared memory, 1,345 cycles at 128 bytes; 1,700 instructions of each of two warps. Bytes
-// per step and head: 4 P + 8, kept states P N / 32, and 2 N from the second-level cache for B and C.
-// 128 threads of 255 registers and 112.5 KiB of shared memory: two blocks on a multiprocessor (H100, H200).
+// Floors at P = 64, N = 128, per chunk and head: 672 products of 2,048 multiply-adds (C B^T 80, times x 80, C
+// h^T 256, update 256; the first walk has the update alone), 1,060 cycles at the 1,300 multiply-adds a cycle
+// that mma.sync reaches on a multiprocessor; 170 KB through shared memory, 1,345 cycles at 128 bytes; 1,700
+// instructions of each of two warps. Bytes per step and head: 4 P + 8, kept states P N / 32, and 2 N from the
+// second-level cache for B and C. 128 threads of 255 registers and 112.5 KiB of shared memory: two blocks on
+// a multiprocessor (H100, H200). Longer than other files: one kernel, whose pieces share its fragments and
+// buffers.
 #include "kernels/ssd/ssd_chunked.cuh"
 
 namespace adder::cuda {

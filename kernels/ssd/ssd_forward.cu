@@ -1,14 +1,15 @@
 // Forward of ssd.h: the plan and the carry between segments. The walks are in ssd_chunked.cu and ssd_recurrence.cu.
 #include <algorithm>
 
+#include "kernels/common/multiprocessors.h"
 #include "kernels/ssd/ssd_forward.cuh"
 
 namespace adder::cuda {
 
 namespace {
 
-// Blocks that run at once on the GPU that the work is cut for: 132 multiprocessors with two blocks each.
-constexpr int64_t kSlots = 264;
+// Blocks that run at once on the GPU that the work is cut for, two on each multiprocessor.
+constexpr int64_t kSlots = 2 * kMultiprocessors;
 
 struct Cut {
     int64_t segments, segment_chunks;

@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <utility>
 
+#include "core/bytes_text.h"
 #include "core/error.h"
+#include "core/gpu_code.h"
 
 namespace adder {
 
@@ -15,31 +17,22 @@ namespace {
 // Errors that leave the context unusable say so: what is on the device cannot be trusted then.
 void check(cudaError_t code, const char* what) {
     if (code == cudaSuccess) return;
-    fail("CUDA: {}: {} ({})", what, cudaGetErrorString(code), cudaGetErrorName(code));
+    fail<DeviceError>("CUDA: {}: {} ({})", what, cudaGetErrorString(code), cudaGetErrorName(code));
 }
-
-std::string bytes_text(int64_t bytes) { return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (int64_t{1} << 30)); }
 
 std::string version_text(int v) { return fmt::format("{}.{}", v / 1000, v % 1000 / 10); }
 
-// The oldest GPU that the kernels are written for.
-constexpr int kOldestMajor = 8;
-
-// Whether this build has code that a GPU of this compute capability runs: "90a-real" only 9.0, "80-virtual" 8.0 and
-// newer, "80-real" 8.x from 8.0 on, a bare number both.
-bool runs_on(const std::string& architectures, int major, int minor) {
-    const int mine = major * 10 + minor;
-    for (size_t at = 0; at < architectures.size();) {
-        const size_t end = std::min(architectures.find_first_of(",;", at), architectures.size());
-        const std::string one = architectures.substr(at, end - at);
-        at = end + 1;
-        const int built = std::atoi(one.c_str());
-        const size_t suffix = one.find_first_not_of("0123456789");
-        const bool exact = suffix != std::string::npos && one[suffix] != '-';  // 90a, 100f: for this GPU alone
-        const bool ptx = one.find("-real") == std::string::npos, code = one.find("-virtual") == std::string::npos;
-        if (exact ? built == mine : (ptx && built <= mine) || (code && built / 10 == major && built <= mine)) return true;
-    }
-    return false;
+GpuInfo info_of(const cudaDeviceProp& p) {
+    GpuInfo g;
+    g.name = p.name;
+    g.major = p.major;
+    g.minor = p.minor;
+    g.multiprocessors = p.multiProcessorCount;
+    g.memory_bytes = static_cast<int64_t>(p.totalGlobalMem);
+    g.l2_bytes = p.l2CacheSize;
+    cudaDriverGetVersion(&g.driver);
+    cudaRuntimeGetVersion(&g.runtime);
+    return g;
 }
 
 }  // namespace
@@ -61,30 +54,14 @@ std::string gpu_problem() {
     cudaDeviceProp p;
     if (const cudaError_t e = cudaGetDeviceProperties(&p, 0); e != cudaSuccess)
         return fmt::format("the GPU does not answer ({}); hint: --device cpu", cudaGetErrorString(e));
-    if (p.major < kOldestMajor)
-        return fmt::format("{} has compute capability {}.{}, {}.0 is needed; hint: --device cpu", p.name, p.major, p.minor,
-                           kOldestMajor);
-    if (!runs_on(ADDER_CUDA_ARCHITECTURES, p.major, p.minor))
-        return fmt::format("{} has compute capability {}.{}, this program was built for {}; hint: ./adder.sh build cuda on "
-                           "this machine, or --device cpu",
-                           p.name, p.major, p.minor, ADDER_CUDA_ARCHITECTURES);
-    return "";
+    return gpu_code_problem(info_of(p), ADDER_CUDA_ARCHITECTURES);
 }
 
 GpuInfo gpu_info() {
     if (const std::string problem = gpu_problem(); !problem.empty()) fail("--device cuda: {}", problem);
     cudaDeviceProp p;
     check(cudaGetDeviceProperties(&p, 0), "cannot read the properties of the GPU");
-    GpuInfo g;
-    g.name = p.name;
-    g.major = p.major;
-    g.minor = p.minor;
-    g.multiprocessors = p.multiProcessorCount;
-    g.memory_bytes = static_cast<int64_t>(p.totalGlobalMem);
-    g.l2_bytes = p.l2CacheSize;
-    cudaDriverGetVersion(&g.driver);
-    cudaRuntimeGetVersion(&g.runtime);
-    return g;
+    return info_of(p);
 }
 
 int64_t gpu_free_bytes() {
@@ -98,9 +75,8 @@ void* device_alloc(int64_t bytes, const char* what) {
     const cudaError_t code = cudaMalloc(&p, static_cast<size_t>(bytes > 0 ? bytes : 1));
     if (code == cudaErrorMemoryAllocation) {
         cudaGetLastError();
-        fail("out of GPU memory: {} needs {}, {} are free; hint: a smaller --memory, --batch or --length, or end the other "
-             "programs on this GPU",
-             what, bytes_text(bytes), bytes_text(gpu_free_bytes()));
+        fail<OutOfMemory>("out of GPU memory: {} needs {}, {} are free", what, bytes_text(bytes),
+                          bytes_text(gpu_free_bytes()));
     }
     check(code, "allocation");
     zero_device_bytes(p, bytes);
@@ -135,7 +111,14 @@ struct Gpu::Impl {
 
 Gpu::Gpu() : impl_(std::make_unique<Impl>()) {
     impl_->info = gpu_info();
-    check(cudaStreamCreateWithFlags(&impl_->stream, cudaStreamNonBlocking), "creating a stream");
+    // The first call that needs the GPU itself.
+    const cudaError_t code = cudaStreamCreateWithFlags(&impl_->stream, cudaStreamNonBlocking);
+    if (code == cudaErrorDevicesUnavailable || code == cudaErrorMemoryAllocation)
+        fail(
+            "--device cuda: {} is taken by another program ({}); hint: end it, choose another GPU with "
+            "CUDA_VISIBLE_DEVICES, or --device cpu",
+            impl_->info.name, cudaGetErrorString(code));
+    check(code, "creating a stream");
     check(cudaStreamCreateWithFlags(&impl_->copy_stream, cudaStreamNonBlocking), "creating a stream");
     impl_->fault_word = static_cast<FaultWord*>(device_alloc(sizeof(FaultWord), "the fault word"));
 }
@@ -156,7 +139,7 @@ void Gpu::synchronize() {
     check(cudaMemcpy(&word, impl_->fault_word, sizeof(word), cudaMemcpyDeviceToHost), "copy");
     if (word.fault == Fault::none) return;
     check(cudaMemset(impl_->fault_word, 0, sizeof(word)), "clearing memory");
-    throw Error(describe(word));
+    throw DeviceError(describe(word));
 }
 
 void copy_async(void* to, const void* from, int64_t bytes, CUstream_st* stream) {
@@ -175,9 +158,14 @@ void zero_async(void* p, int64_t bytes, CUstream_st* stream) {
     if (bytes > 0) check(cudaMemsetAsync(p, 0, static_cast<size_t>(bytes), stream), "clearing memory");
 }
 
-PinnedMemory::PinnedMemory(int64_t bytes) {
+PinnedMemory::PinnedMemory(int64_t bytes, const char* what) {
     void* p = nullptr;
-    check(cudaMallocHost(&p, static_cast<size_t>(bytes > 0 ? bytes : 1)), "allocating page-locked host memory");
+    const cudaError_t code = cudaMallocHost(&p, static_cast<size_t>(bytes > 0 ? bytes : 1));
+    if (code == cudaErrorMemoryAllocation) {
+        cudaGetLastError();
+        fail<OutOfMemory>("out of page-locked memory of the host: {} needs {}", what, bytes_text(bytes));
+    }
+    check(code, "allocating page-locked memory of the host");
     memory_ = std::shared_ptr<void>(p, [](void* q) { cudaFreeHost(q); });
     std::fill_n(static_cast<char*>(p), bytes, char{0});
 }

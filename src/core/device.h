@@ -32,7 +32,8 @@ int64_t gpu_free_bytes();
 // CUDA architectures that this build has code for, "90a-real"; empty without CUDA.
 std::string gpu_architectures();
 
-// Zeroed memory of the device, aligned to 256 bytes. Throws Error naming `what`, the need and what is free.
+// Zeroed memory of the device, aligned to 256 bytes. Throws OutOfMemory naming `what`, the need and what is
+// free.
 void* device_alloc(int64_t bytes, const char* what);
 void device_free(void* p);
 
@@ -44,8 +45,8 @@ void zero_device_bytes(void* p, int64_t bytes);
 enum class Fault : int32_t { none = 0, token_id, target, logits, weight };
 struct FaultWord {
     Fault fault = Fault::none;
-    int32_t value = 0;  // the offending number
-    int64_t row = 0, position = 0;
+    int32_t value = 0;              // the offending number; of logits the token, -1 = none is allowed
+    int64_t row = 0, position = 0;  // the position inside the tile
 };
 // One line: what was wrong, where, and what it means.
 std::string describe(const FaultWord& word);
@@ -62,7 +63,7 @@ class Gpu {
     CUstream_st* copy_stream() const;  // transfers that run beside them
     const GpuInfo& info() const;
     FaultWord* fault_word() const;  // on the device
-    // Waits for everything given so far; throws Error when a kernel failed or has reported a fault.
+    // Waits for everything given so far; throws DeviceError when a kernel failed or has reported a fault.
     void synchronize();
 
     // Handles of libraries, made by the op that needs them on first use and freed with this.
@@ -80,11 +81,12 @@ void copy_rows_async(void* to, int64_t to_pitch, const void* from, int64_t from_
                      CUstream_st* stream);
 void zero_async(void* p, int64_t bytes, CUstream_st* stream);
 
-// Page-locked host memory, zeroed: what asynchronous copies need.
+// Page-locked host memory, zeroed: what asynchronous copies need. Throws OutOfMemory naming `what` and the
+// need.
 class PinnedMemory {
   public:
     PinnedMemory() = default;
-    explicit PinnedMemory(int64_t bytes);
+    PinnedMemory(int64_t bytes, const char* what);
     void* data() const { return memory_.get(); }
     template <class T>
     T* as() const {
@@ -104,7 +106,7 @@ class Event {
     Event& operator=(Event&&) noexcept;
     void record(CUstream_st* stream);
     void wait_in(CUstream_st* stream) const;  // the stream waits, the host does not
-    bool done() const;                        // throws Error when the device has failed
+    bool done() const;                        // throws DeviceError when the device has failed
     void synchronize() const;
     double ms_since(const Event& earlier) const;  // both must be done
 

@@ -20,10 +20,23 @@ class UsageError : public Error {
     using Error::Error;
 };
 
-// Throws Error with a formatted message.
-template <class... Args>
+// A device or the plan for it has too little memory: what needs how much and what there is. `main` adds the
+// command's own remedy.
+class OutOfMemory : public Error {
+  public:
+    using Error::Error;
+};
+
+// A GPU failed, or its kernels found a fault in their data: nothing that is on it can be trusted any more.
+class DeviceError : public Error {
+  public:
+    using Error::Error;
+};
+
+// Throws Error, or another kind of it, with a formatted message.
+template <class Kind = Error, class... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
-    throw Error(fmt::format(format, std::forward<Args>(args)...));
+    throw Kind(fmt::format(format, std::forward<Args>(args)...));
 }
 
 [[noreturn]] void check_failed(const char* condition, const char* file, int line);

@@ -33,7 +33,7 @@ void copy_async(void*, const void*, int64_t, CUstream_st*) { no_cuda(); }
 void copy_rows_async(void*, int64_t, const void*, int64_t, int64_t, int64_t, CUstream_st*) { no_cuda(); }
 void zero_async(void*, int64_t, CUstream_st*) { no_cuda(); }
 
-PinnedMemory::PinnedMemory(int64_t) { no_cuda(); }
+PinnedMemory::PinnedMemory(int64_t, const char*) { no_cuda(); }
 Event::Event() { no_cuda(); }
 Event::~Event() = default;
 Event::Event(Event&&) noexcept = default;

@@ -68,13 +68,13 @@ Embedder::Embedder(LanguageModel& model, const Compute& compute, int64_t B, int6
     start_ = Tensor(DType::u8, {T}, compute.device, "a tile's starts");
     letters_.resize(kLetters);
     for (Letter& l : letters_) {
-        l.ids = PinnedMemory(ids_.ref().bytes());
-        l.start = PinnedMemory(start_.ref().bytes());
+        l.ids = PinnedMemory(ids_.ref().bytes(), "a tile's tokens");
+        l.start = PinnedMemory(start_.ref().bytes(), "a tile's starts");
         if (!take_) continue;
         const TensorRef last = output(l, outputs_.count() - 1, 1, T, true);
         const int64_t bytes =
             static_cast<char*>(last.data) - static_cast<char*>(l.outputs.data()) + last.bytes();
-        l.outputs = PinnedMemory(bytes);
+        l.outputs = PinnedMemory(bytes, "embeddings of a tile");
         l.on_device = Tensor(DType::u8, {bytes}, compute.device, "embeddings of a tile");
     }
 }

@@ -45,7 +45,9 @@ class DeviceSteps {
         draw();
         ctx_ = compute.context(scratch_);
         scratch_.bind(scratch_.peak_bytes());
-        for (Letter& l : letters_) l.tokens = PinnedMemory(tokens_.ref().bytes() + static_cast<int64_t>(sizeof(FaultWord)));
+        for (Letter& l : letters_)
+            l.tokens =
+                PinnedMemory(tokens_.ref().bytes() + static_cast<int64_t>(sizeof(FaultWord)), "drawn tokens");
     }
 
     // Completes the records.
@@ -149,7 +151,7 @@ class DeviceSteps {
         letter.done.synchronize();
         FaultWord fault;
         std::memcpy(&fault, letter.tokens.as<char>() + tokens_.ref().bytes(), sizeof fault);
-        if (fault.fault != Fault::none) throw Error(describe(fault));
+        if (fault.fault != Fault::none) throw DeviceError(describe(fault));
         const auto* from = letter.tokens.as<uint16_t>();
         for (int64_t b = 0; b < B_; ++b) {
             Row& row = rows[static_cast<size_t>(b)];

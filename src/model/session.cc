@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/ceil_div.h"
+#include "model/tile_step.h"
 
 namespace adder {
 
@@ -47,9 +48,9 @@ Session::Session(LanguageModel& model, const Compute& compute, int64_t B, int64_
     nats_ = Tensor(DType::f64, {at_once_, T_}, compute.device, "a tile's scores");
     letters_.resize(kLetters);
     for (Letter& l : letters_) {
-        l.tokens = PinnedMemory(tokens_.ref().bytes());
-        l.nats = PinnedMemory(nats_.ref().bytes());
-        l.ids = PinnedMemory(step_ids_.ref().bytes());
+        l.tokens = PinnedMemory(tokens_.ref().bytes(), "a tile's tokens");
+        l.nats = PinnedMemory(nats_.ref().bytes(), "a tile's scores");
+        l.ids = PinnedMemory(step_ids_.ref().bytes(), "a step's tokens");
     }
 }
 
@@ -68,6 +69,13 @@ void Session::plan(const TokenRows& in, bool scored) {
     if (ctx_.gpu) ctx_.gpu->synchronize();
     graphs_.clear();
     scratch_.bind(need);
+}
+
+int64_t Session::bytes() const {
+    int64_t sum = scratch_.capacity_bytes() + state_.bytes();
+    for (const Tensor* t : {&logits_, &step_ids_, &sums_, &tokens_, &nats_})
+        if (t->ref()) sum += t->ref().bytes();
+    return sum;
 }
 
 void Session::reset(int64_t row) {
@@ -94,18 +102,12 @@ void Session::advance(int64_t first, int64_t rows, int64_t tokens) {
 }
 
 void Session::compute_tile(const TokenRows& in, const TokenTile& tokens, const TensorRef& nats) {
-    ArenaScope scope(*ctx_.scratch);
-    const Shape shape{in.count, in.n, model_.config().d_model};
     // Ops on a GPU get positions inside the tile, for recorded work knows no others.
     int64_t t0 = compute_.device == Device::cuda ? 0 : in.t0;
     if (ctx_.dry_run) t0 = kPlanningPosition;
     const Tile tile{{in.count, in.n}, t0, in.start ? tokens.start : TensorRef{}};
     const State state = state_row(state_[0], in.first, row_slots_, in.count);
-    const TensorRef x = ctx_.scratch->alloc(compute_.storage, shape);
-    const TensorRef y = nats ? ctx_.scratch->alloc(compute_.storage, shape) : TensorRef{};
-    model_.embed(ctx_, tokens.ids, x);
-    model_.backbone().forward(ctx_, tile, x, y, state, state, nullptr);
-    if (nats) model_.loss(ctx_, y, {tokens.targets, tokens.weights, t0}, {sums_, nats, {}});
+    TileStep{model_, ctx_, compute_.storage}.score(tile, tokens, sums_, nats, state);
 }
 
 void Session::run_tile(const TokenRows& in, double* nats) {

@@ -33,6 +33,7 @@ class Session {
 
     int64_t rows() const { return B_; }
     int64_t tile() const { return T_; }
+    int64_t bytes() const;  // on the device
     // Tokens of a row are read from multiples of it on, and starts stand there; single steps may go on from anywhere.
     int64_t stride() const { return stride_; }
     // Back to the zero state.

@@ -34,11 +34,11 @@ void TileEngine::configure(const MemoryPlan& plan) {
     if (compute_.device == Device::cpu) return allocate(plan);
     try {
         allocate(plan);
-    } catch (const Error& e) {
+    } catch (const OutOfMemory& e) {
         free_memory();
         // Parameters and moments are there already.
         const int64_t free = gpu_free_bytes() + plan.parameter_bytes + plan.optimizer_bytes + plan.context_bytes;
-        fail("{}; {}", e.what(), what_fits(model_, compute_, plan.tiles, free));
+        fail<OutOfMemory>("{}; {}", e.what(), what_fits(model_, compute_, plan.tiles, free));
     }
 }
 

@@ -32,8 +32,8 @@ struct Interrupted {};
 
 class TileEngine {
   public:
-    // `model`'s parameters are bound and have gradients. `plan` is for this model. Throws Error when the memory is not
-    // there, with what would fit.
+    // `model`'s parameters are bound and have gradients. `plan` is for this model. Throws OutOfMemory when
+    // the memory is not there, with what would fit.
     TileEngine(LanguageModel& model, const Compute& compute, const MemoryPlan& plan);
 
     // Other lengths and batches, for example of a length warm-up. Waits for the device.

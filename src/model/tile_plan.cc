@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/batch.h"
+#include "core/bytes_text.h"
 #include "core/ceil_div.h"
 #include "kernels/common/run_op.h"
 #include "model/state.h"
@@ -16,19 +17,14 @@ namespace {
 // CUDA's context, its modules and the workspaces of its libraries.
 constexpr int64_t kContextBytes = int64_t{552} << 20;
 
-struct Work {
-    double flops = 0, seconds = 0;
-};
+// A tile longer than this is not tried where the tiles are open; ops have their limits not far above it.
+constexpr int64_t kLongestTile = int64_t{1} << 30;
 
-struct CountWork : OpMeter {
-    const Roofline* roofline = nullptr;
-    Work work;
-    void planned(const OpCall& call) override {
-        work.flops += static_cast<double>(call.cost.flops);
-        if (roofline) work.seconds += predict_seconds(call, *roofline);
-    }
+struct CountFlops : OpMeter {
+    double flops = 0;
+    void planned(const OpCall& call) override { flops += static_cast<double>(call.cost.flops); }
     void ran(const OpCall&, double, int64_t, std::function<void(Ctx&, void*)>) override {}
-    Work take() { return std::exchange(work, {}); }
+    double take() { return std::exchange(flops, 0); }
 };
 
 // State slots without memory, for a dry run.
@@ -59,14 +55,13 @@ struct BindShapes : ParamVisitor {
 
 struct TileCost {
     int64_t saved_bytes, scratch_bytes;
-    Work first_pass, forward, backward;
+    double first_pass_flops, forward_flops, backward_flops;
 };
 
-TileCost dry_run(LanguageModel& model, const Compute& compute, TileShape shape, const Roofline* roofline) {
+TileCost dry_run(LanguageModel& model, const Compute& compute, TileShape shape) {
     const auto slots = unbound_state(model.state_spec(shape.B), compute);
     Arena scratch(compute.device, "scratch");
-    CountWork meter;
-    meter.roofline = roofline;
+    CountFlops meter;
     Ctx ctx = compute.context(scratch, true);
     ctx.meter = &meter;
     const TileStep step{model, ctx, compute.storage};
@@ -76,19 +71,19 @@ TileCost dry_run(LanguageModel& model, const Compute& compute, TileShape shape, 
     TileCost cost{};
     if (model.frozen()) {
         step.head_only(tile, tokens, sums, slots);
-        cost.forward = meter.take();
+        cost.forward_flops = meter.take();
         cost.scratch_bytes = scratch.peak_bytes();
         return cost;
     }
     step.forward(tile, tokens, slots, slots, nullptr);
-    cost.first_pass = meter.take();
+    cost.first_pass_flops = meter.take();
     Saved saved(compute.device);
     const TensorRef y = step.forward(tile, tokens, slots, slots, &saved);
-    cost.forward = meter.take();
+    cost.forward_flops = meter.take();
     cost.saved_bytes = saved.arena.peak_bytes();
     step.backward(tile, tokens, y, sums, slots, slots, saved);
     CHECK(saved.empty());
-    cost.backward = meter.take();
+    cost.backward_flops = meter.take();
     cost.scratch_bytes = scratch.peak_bytes();
     return cost;
 }
@@ -100,8 +95,50 @@ int64_t whole_tile(const LanguageModel& model, int64_t T) {
     return std::max(stride, T - T % stride);
 }
 
-MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const TileOptions& want,
-                         const Roofline* roofline) {
+std::array<MemoryPlan::Part, 8> MemoryPlan::parts() const {
+    return {{{"parameters", "parameters and gradients", parameter_bytes},
+             {"optimizer", "optimizer", optimizer_bytes},
+             {"tiles", "tiles", saved_bytes},
+             {"borders", "borders", border_bytes},
+             {"scratch", "scratch", scratch_bytes},
+             {"batch", "batch", batch_bytes},
+             {"evaluation", "evaluation", evaluation_bytes},
+             {"cuda", "CUDA and its libraries", context_bytes}}};
+}
+
+int64_t MemoryPlan::total_bytes() const {
+    int64_t sum = 0;
+    for (const Part& part : parts()) sum += part.bytes;
+    return sum;
+}
+
+int64_t score_tile(Device device, const ModelConfig& config) {
+    if (device == Device::cpu) return 4096;
+    // Wide models have less room; they also need fewer tokens to fill a GPU.
+    int64_t T = 1 << 17;
+    while (T > 4096 && T * config.d_inner() > 1 << 26) T /= 2;
+    return T;
+}
+
+int64_t scoring_bytes(LanguageModel& model, const Compute& compute, int64_t T) {
+    BindShapes shapes(compute);
+    model.visit(shapes);
+    T = ceil_div(T, model.backbone().stride()) * model.backbone().stride();
+    const StateSpec spec = model.state_spec(1);
+    const auto slots = unbound_state(spec, compute);
+    Arena scratch(compute.device, "scratch");
+    Ctx ctx = compute.context(scratch, true);
+    const TokenTile tokens = TokenTile::at(nullptr, compute.device, 1, T);
+    const TensorRef nats(nullptr, DType::f64, {1, T}, compute.device),
+        sums(nullptr, DType::f64, {2}, compute.device);
+    TileStep{model, ctx, compute.storage}.score({{1, T}, kPlanningPosition, tokens.start}, tokens, sums, nats,
+                                                slots);
+    const int64_t on_device = compute.device == Device::cuda ? TokenTile::bytes(1, T) + nats.bytes() : 0;
+    return scratch.peak_bytes() + state_bytes(spec, compute.accum(), compute.device) + on_device +
+           model.vocab() * size_of(compute.accum()) + size_of(DType::u16) + sums.bytes();
+}
+
+MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const TileOptions& want) {
     if (want.T < want.L && std::max<int64_t>(want.T, 1) % model.backbone().stride() != 0)
         fail("[plan] tiles of {}: this model's pools need multiples of {}; hint: --tile {}", want.T,
              model.backbone().stride(), whole_tile(model, want.T));
@@ -113,10 +150,10 @@ MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const Til
     p.tiles.T = std::clamp<int64_t>(want.T, 1, want.L);
     p.n_tiles = ceil_div(want.L, p.tiles.T);
     p.tiles.keep = std::clamp<int64_t>(want.keep, 0, p.n_tiles);
-    TileCost cost = dry_run(model, compute, {want.B, p.tiles.T}, roofline);
+    TileCost cost = dry_run(model, compute, {want.B, p.tiles.T});
     if (const int64_t tail = want.L % p.tiles.T; tail != 0) {
         // A shorter last tile may take another path inside an op.
-        const TileCost last = dry_run(model, compute, {want.B, tail}, nullptr);
+        const TileCost last = dry_run(model, compute, {want.B, tail});
         cost.saved_bytes = std::max(cost.saved_bytes, last.saved_bytes);
         cost.scratch_bytes = std::max(cost.scratch_bytes, last.scratch_bytes);
     }
@@ -137,13 +174,22 @@ MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const Til
     // What a ragged last tile saves is not worth a word.
     const auto n = static_cast<double>(p.n_tiles);
     const auto again = model.frozen() ? 0.0 : static_cast<double>(p.n_tiles - p.tiles.keep);
-    p.step_flops = again * cost.first_pass.flops + n * (cost.forward.flops + cost.backward.flops);
-    p.step_seconds = again * cost.first_pass.seconds + n * (cost.forward.seconds + cost.backward.seconds);
+    p.step_flops = again * cost.first_pass_flops + n * (cost.forward_flops + cost.backward_flops);
+    if (want.evaluates) {
+        // Far less than training takes, and more where training has more.
+        const int64_t most = std::max<int64_t>(4096, want.B * p.tiles.T / 8);
+        p.evaluation_tile = std::min(most, score_tile(compute.device, model.config()));
+        p.evaluation_bytes = scoring_bytes(model, compute, p.evaluation_tile);
+    }
     return p;
 }
 
-MemoryPlan choose_tiles(LanguageModel& model, const Compute& compute, const TileOptions& want, int64_t memory_bytes) {
-    auto with_keep = [&](int64_t T) {
+namespace {
+
+// The first plan that fits, or the smallest that was found.
+MemoryPlan best_plan(LanguageModel& model, const Compute& compute, const TileOptions& want,
+                     int64_t memory_bytes) {
+    const auto with_keep = [&](int64_t T) {
         TileOptions o = want;
         o.T = T;
         o.keep = want.keep >= 0 ? want.keep : 1;
@@ -153,41 +199,57 @@ MemoryPlan choose_tiles(LanguageModel& model, const Compute& compute, const Tile
         o.keep = 1 + spare / std::max<int64_t>(p.saved_tile_bytes, 1);
         return plan_training(model, compute, o);
     };
-    MemoryPlan p = with_keep(want.T > 0 ? want.T : want.L);
-    if (want.T == 0) {
-        const int64_t smallest = std::max<int64_t>(16, model.backbone().stride());
-        int64_t T = 1;
-        while (T * 2 < want.L) T *= 2;
-        for (; p.total_bytes() > memory_bytes && T >= smallest; T /= 2) p = with_keep(whole_tile(model, T));
-    }
-    if (p.total_bytes() > memory_bytes)
-        fail("[plan] {} bytes of memory are too little: a tile of {} of {} x {} tokens needs {} bytes; "
-             "hint: a larger --memory, a smaller --batch or {}",
-             memory_bytes, p.tiles.T, want.B, want.L, p.total_bytes(),
-             want.T > 0 ? "a smaller --tile" : "a smaller model");
-    return p;
+    const bool one_tile = want.L <= kLongestTile;
+    MemoryPlan best = with_keep(want.T > 0 ? want.T : one_tile ? want.L : whole_tile(model, kLongestTile));
+    if (want.T > 0) return best;
+    const int64_t smallest = std::max<int64_t>(16, model.backbone().stride());
+    int64_t T = 1;
+    while (T * 2 < std::min(want.L, kLongestTile)) T *= 2;
+    // Below some length the states at the borders grow by more than the tiles shrink.
+    for (; best.total_bytes() > memory_bytes && T >= smallest; T /= 2)
+        if (MemoryPlan p = with_keep(whole_tile(model, T)); p.total_bytes() < best.total_bytes()) best = p;
+    return best;
 }
 
-std::string what_fits(LanguageModel& model, const Compute& compute, const TileOptions& want, int64_t memory_bytes) {
-    const auto largest = [&](auto set) {
+}  // namespace
+
+MemoryPlan choose_tiles(LanguageModel& model, const Compute& compute, const TileOptions& want,
+                        int64_t memory_bytes) {
+    const MemoryPlan p = best_plan(model, compute, want, memory_bytes);
+    if (p.total_bytes() <= memory_bytes) return p;
+    const auto parts = p.parts();
+    const auto& most = *std::max_element(parts.begin(), parts.end(),
+                                         [](const auto& a, const auto& b) { return a.bytes < b.bytes; });
+    fail<OutOfMemory>(
+        "[plan] {} of memory are too little: {} x {} tokens in tiles of {} need {}, the most of it, {}, "
+        "for {}{}; {}",
+        bytes_text(memory_bytes), p.tiles.B, p.tiles.L, p.tiles.T, bytes_text(p.total_bytes()),
+        bytes_text(most.bytes), most.text, want.T > 0 ? "" : ", and other tiles need more",
+        what_fits(model, compute, want, memory_bytes));
+}
+
+LargestPlans largest_plans(LanguageModel& model, const Compute& compute, const TileOptions& want,
+                           int64_t memory_bytes) {
+    const auto largest = [&](int64_t from, auto set) {
         int64_t best = 0;
-        for (int64_t n = 1; n <= int64_t{1} << 40; n *= 2) {
+        for (int64_t n = from; n <= int64_t{1} << 40; best = n, n *= 2) {
             TileOptions o = want;
-            o.T = 0;
-            o.keep = -1;
             set(o, n);
-            try {
-                choose_tiles(model, compute, o, memory_bytes);
-            } catch (const Error&) {
-                break;
-            }
-            best = n;
+            if (best_plan(model, compute, o, memory_bytes).total_bytes() > memory_bytes) break;
         }
         return best;
     };
-    const int64_t length = largest([](TileOptions& o, int64_t n) { o.L = n; });
-    const int64_t batch = largest([](TileOptions& o, int64_t n) { o.B = n; });
-    if (length == 0 && batch == 0) return "no length fits at this batch; hint: a smaller model";
+    return {largest(model.backbone().stride(), [](TileOptions& o, int64_t n) { o.L = n; }),
+            largest(1, [](TileOptions& o, int64_t n) { o.B = n; })};
+}
+
+std::string what_fits(LanguageModel& model, const Compute& compute, const TileOptions& want,
+                      int64_t memory_bytes) {
+    TileOptions open = want;
+    open.T = 0;
+    open.keep = -1;
+    const auto [length, batch] = largest_plans(model, compute, open, memory_bytes);
+    if (length == 0 && batch == 0) return "no length fits at this batch";
     std::string text = length > 0 ? fmt::format("a length of {} at this batch", length) : "";
     if (batch > 0) text += fmt::format("{}a batch of {} at this length", length > 0 ? " or " : "", batch);
     return text + " fits";

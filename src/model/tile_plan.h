@@ -1,12 +1,12 @@
 // How a sequence is cut into tiles, and the memory of everything that a training step uses: computed by a dry run, before
 // any allocation.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <string>
 
 #include "core/ctx.h"
 #include "model/model.h"
-#include "model/roofline.h"
 
 namespace adder {
 
@@ -14,10 +14,11 @@ struct TileOptions {
     int64_t B = 1, L = 1;
     int64_t T = 0;      // tile length; 0 = chosen by `choose_tiles`
     int64_t keep = -1;  // tiles that are not computed again; -1 = chosen by `choose_tiles`
+    bool evaluates = false;  // held-out tokens are scored between steps: memory for that is counted
     friend bool operator==(const TileOptions&, const TileOptions&) = default;
 };
 
-// Bytes of everything a training step uses, and the work of one step.
+// Bytes of everything that training uses, and the work of one step.
 struct MemoryPlan {
     TileOptions tiles;
     int64_t n_tiles = 1;
@@ -27,26 +28,41 @@ struct MemoryPlan {
     int64_t saved_tile_bytes = 0, saved_bytes = 0;  // of one kept tile, of all
     int64_t scratch_bytes = 0;
     int64_t batch_bytes = 0;      // tokens, targets, weights, flags: grows with L; on a GPU two packed batches and a tile
+    int64_t evaluation_tile = 0, evaluation_bytes = 0;  // tokens a tile of a scorer, and what it takes
     int64_t context_bytes = 0;    // GPU only: what CUDA and its libraries take for themselves
     double step_flops = 0;        // of a micro-batch, recomputation included
-    double step_seconds = 0;      // the same, as predicted; 0 where no Roofline was given
     int64_t parameters = 0;       // elements
-    int64_t total_bytes() const {
-        return parameter_bytes + optimizer_bytes + border_bytes + saved_bytes + scratch_bytes + batch_bytes +
-               context_bytes;
-    }
+
+    struct Part {
+        const char *key, *text;
+        int64_t bytes;
+    };
+    std::array<Part, 8> parts() const;
+    int64_t total_bytes() const;
 };
 
+// Tokens a tile where nothing has to be kept for a backward pass: few on the CPU, on a GPU enough to fill it.
+int64_t score_tile(Device device, const ModelConfig& config);
+// Bytes of a Session of one row that scores tiles of T tokens.
+int64_t scoring_bytes(LanguageModel& model, const Compute& compute, int64_t T);
 // The largest length of a tile that is not above T (but at least one stride of the model) and that can follow another.
 int64_t whole_tile(const LanguageModel& model, int64_t T);
 // The plan for exactly these tiles (T >= 1, keep >= 0 are clamped to what the length allows). Throws Error for tiles that do
 // not begin at multiples of the model's stride.
-MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const TileOptions& tiles,
-                         const Roofline* roofline = nullptr);
-// Fills in T and keep where they are open: one tile if that fits into `memory_bytes`, else the longest power of two that
-// does, keeping as many tiles as fit. Throws Error with the need of the smallest plan when nothing fits.
+MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const TileOptions& tiles);
+// Fills in T and keep where they are open: one tile if that fits into `memory_bytes`, else the longest power
+// of two that does, keeping as many tiles as fit. Throws OutOfMemory when nothing fits: with the need of the
+// smallest plan, its largest part and what would fit.
 MemoryPlan choose_tiles(LanguageModel& model, const Compute& compute, const TileOptions& tiles, int64_t memory_bytes);
-// "a length of 65536 at this batch or a batch of 2 at this length fits": powers of two.
+
+// The largest length at this batch and the largest batch at this length, both powers of two (the length times
+// the model's stride), for which there are tiles that fit; 0 = none.
+struct LargestPlans {
+    int64_t L, B;
+};
+LargestPlans largest_plans(LanguageModel& model, const Compute& compute, const TileOptions& tiles,
+                           int64_t memory_bytes);
+// "a length of 65536 at this batch or a batch of 2 at this length fits", whatever the tiles.
 std::string what_fits(LanguageModel& model, const Compute& compute, const TileOptions& tiles, int64_t memory_bytes);
 
 }  // namespace adder

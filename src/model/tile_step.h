@@ -43,6 +43,19 @@ struct TileStep {
         model.embed_backward(ctx, tokens.ids, d_x, tile.t0);
     }
 
+    // Reads a tile into `state`, which is updated in place; with `nats` (B,T) each counted token's loss goes
+    // there and is added to `sums`.
+    void score(const Tile& tile, const TokenTile& tokens, const TensorRef& sums, const TensorRef& nats,
+               State state) const {
+        ArenaScope scope(*ctx.scratch);
+        const Shape shape{tile.shape.B, tile.shape.T, model.config().d_model};
+        const TensorRef x = ctx.scratch->alloc(storage, shape);
+        const TensorRef y = nats ? ctx.scratch->alloc(storage, shape) : TensorRef{};
+        model.embed(ctx, tokens.ids, x);
+        model.backbone().forward(ctx, tile, x, y, state, state, nullptr);
+        if (nats) model.loss(ctx, y, {tokens.targets, tokens.weights, tile.t0}, {sums, nats, {}});
+    }
+
     // Training of a member head on a frozen backbone: no gradient goes back, so that one pass forward is all. The state is
     // updated in place; adds to `sums`.
     void head_only(const Tile& tile, const TokenTile& tokens, const TensorRef& sums, State state) const {

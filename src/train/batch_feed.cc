@@ -7,7 +7,7 @@ BatchFeed::BatchFeed(Gpu& gpu, const TokenRange& range, int64_t B, int64_t L)
     const int64_t vocab = range.all();
     const int64_t bytes = PackedBatch::bytes(vocab, B, L);
     for (Place& p : places_) {
-        p.pinned = PinnedMemory(bytes);
+        p.pinned = PinnedMemory(bytes, "packed batches");
         p.memory = Tensor(DType::u8, {bytes}, Device::cuda, "packed batches");
         p.on_host = PackedBatch::at(p.pinned.data(), Device::cpu, vocab, B, L);
         p.on_device = PackedBatch::at(p.memory.ref().data, Device::cuda, vocab, B, L);
@@ -41,13 +41,7 @@ void BatchFeed::done() {
 }
 
 void BatchFeed::prepare(int64_t step, int64_t micro, const FillBatch& fill) {
-    try {
-        make(places_[1 - present_], step, micro, fill);
-    } catch (const Error&) {
-        // Said again when the batch is wanted: it may never be.
-    } catch (const std::logic_error&) {
-        // The step has another length, for which there will be another feed.
-    }
+    make(places_[1 - present_], step, micro, fill);
 }
 
 }  // namespace adder

@@ -21,7 +21,7 @@ class BatchFeed {
     const PackedBatch& take(int64_t step, int64_t micro, const FillBatch& fill);
     // The ops' stream has been given everything that reads the batch.
     void done();
-    // Makes the batch that the next `take` asks for, as long as nothing goes wrong: what does is said by that `take`.
+    // Makes the batch that the next `take` asks for.
     void prepare(int64_t step, int64_t micro, const FillBatch& fill);
 
   private:

@@ -28,6 +28,24 @@ class Loop {
         for (const CheckpointEntry& best : list_checkpoints(o_.folder, CheckpointKind::best))
             if (best.step > state_.best_step) remove_checkpoint(best.path);
         try {
+            return run_steps();
+        } catch (const DeviceError& e) {
+            // Nothing on the device is trusted any more: what is left is said, and nothing saved.
+            const auto found = list_checkpoints(o_.folder, CheckpointKind::step);
+            if (found.empty()) fail("step {}: {}; there is no checkpoint yet", state_.step + 1, e.what());
+            fail("step {}: {}; the last checkpoint is {}", state_.step + 1, e.what(), found.back().path);
+        }
+    }
+
+  private:
+    // What was submitted and not yet collected: at most as much as the trainer allows.
+    struct Submitted {
+        double lr;
+        int64_t tokens;
+    };
+
+    LoopEnd run_steps() {
+        try {
             // A run that was stopped during an evaluation makes up for it, so that it equals one never stopped.
             if (evaluation_due(state_.step)) evaluate();
             while (submitted_ < o_.steps) {
@@ -52,13 +70,6 @@ class Loop {
         return LoopEnd::finished;
     }
 
-  private:
-    // What was submitted and not yet collected: at most as much as the trainer allows.
-    struct Submitted {
-        double lr;
-        int64_t tokens;
-    };
-
     void submit() {
         const MemoryPlan& plan = hooks_.plan(submitted_);
         if (!(plan.tiles == tiles_)) collect_until(0);
@@ -66,17 +77,17 @@ class Loop {
         Submitted& s = under_way_[static_cast<size_t>(submitted_) % under_way_.size()];
         const int64_t whole = o_.accumulation * plan.tiles.B * plan.tiles.L;
         s = {hooks_.lr(submitted_), hooks_.tokens ? hooks_.tokens(submitted_) : whole};
-        naming_checkpoint([&] {
-            trainer_.configure(plan);
-            trainer_.submit(submitted_, o_.accumulation, s.lr, hooks_.fill);
-        });
+        trainer_.configure(plan);
+        // Of another plan is a step whose batches have another size.
+        const int64_t next = submitted_ + 1;
+        const bool follows = next < o_.steps && hooks_.plan(next).tiles == plan.tiles;
+        trainer_.submit(submitted_, o_.accumulation, s.lr, hooks_.fill, follows);
         submitted_ += 1;
     }
 
     void collect_until(int64_t pending) {
         while (trainer_.pending() > pending) {
-            StepResult r;
-            naming_checkpoint([&] { r = trainer_.collect(); });
+            const StepResult r = trainer_.collect();
             if (!r.bad_parameter.empty())
                 fail("step {}: the update made {} non-finite; the last good checkpoint is kept; hint: a smaller --lr",
                      state_.step + 1, r.bad_parameter);
@@ -85,19 +96,6 @@ class Loop {
             state_.consumed_batches += o_.accumulation;
             state_.tokens += s.tokens;
             report(r, s.lr, 1e3 * static_cast<double>(s.tokens) / (r.ms + r.idle_ms));
-        }
-    }
-
-    // Runs `work`; after an error on a GPU nothing there is trusted any more: the message says what is left.
-    template <class Work>
-    void naming_checkpoint(Work work) {
-        try {
-            work();
-        } catch (const Error& e) {
-            if (trainer_.compute().device == Device::cpu) throw;
-            const auto found = list_checkpoints(o_.folder, CheckpointKind::step);
-            if (found.empty()) fail("step {}: {}; there is no checkpoint yet", state_.step + 1, e.what());
-            fail("step {}: {}; the last checkpoint is {}", state_.step + 1, e.what(), found.back().path);
         }
     }
 

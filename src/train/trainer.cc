@@ -18,7 +18,7 @@ Trainer::Trainer(LanguageModel& model, ParamStore& params, const OptimizerOption
     ctx_.dry_run = false;
     scratch_.bind(scratch_.peak_bytes());
     if (on_gpu(compute)) {
-        letters_ = PinnedMemory(kPlaces * static_cast<int64_t>(sizeof(Letter)));
+        letters_ = PinnedMemory(kPlaces * static_cast<int64_t>(sizeof(Letter)), "the numbers of steps");
         for (Place& p : places_) {
             p.begin = std::make_unique<Event>();
             p.end = std::make_unique<Event>();
@@ -47,10 +47,11 @@ void Trainer::set_meter(OpMeter* meter) {
     ctx_.meter = meter;
 }
 
-void Trainer::submit(int64_t step, int64_t accumulation, double lr, const FillBatch& fill) {
+void Trainer::submit(int64_t step, int64_t accumulation, double lr, const FillBatch& fill, bool follows) {
     CHECK(pending() < kMostPending);
     on_gpu(compute_) ? submit_on_gpu(step, accumulation, lr, fill) : submit_on_cpu(step, accumulation, lr, fill);
     submitted_ += 1;
+    if (feed_ && follows) feed_->prepare(step + 1, 0, fill);
 }
 
 void Trainer::submit_on_cpu(int64_t step, int64_t accumulation, double lr, const FillBatch& fill) {
@@ -99,7 +100,6 @@ void Trainer::submit_on_gpu(int64_t step, int64_t accumulation, double lr, const
     copy_async(&l.record, optimizer_.record().data, sizeof l.record, stream);
     copy_async(&l.fault, gpu.fault_word(), sizeof l.fault, stream);
     p.end->record(stream);
-    feed_->prepare(step + 1, 0, fill);
 }
 
 StepResult Trainer::collect() {
@@ -111,7 +111,7 @@ StepResult Trainer::collect() {
     }
     p.end->synchronize();
     const Letter& l = letter(collected_);
-    if (l.fault.fault != Fault::none) throw Error(describe(l.fault));
+    if (l.fault.fault != Fault::none) throw DeviceError(describe(l.fault));
     UpdateResult u = optimizer_.result_of(l.record);
     StepResult r{{l.record.loss, l.record.weight}, u.grad_norm, u.updated, std::move(u.bad_gradient),
                  std::move(u.bad_parameter)};

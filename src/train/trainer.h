@@ -38,11 +38,12 @@ class Trainer {
     // Other lengths and batches from the next step on; nothing happens when they are the present ones. No step may be
     // pending.
     void configure(const MemoryPlan& plan);
-    // `fill` is called inside this call only: for the micro-batches of this step, and on a GPU for the first one of the next
-    // step too. Throws Interrupted when the stop flag is set: parameters and optimizer are then as if this step had not
-    // been submitted.
-    void submit(int64_t step, int64_t accumulation, double lr, const FillBatch& fill);
-    // The oldest submitted step, when it is done. Throws Error when the GPU failed or found a fault in its data.
+    // `fill` is called inside this call only: for the micro-batches of this step, and on a GPU for the first
+    // one of the next step too if that is `follows`: of the same plan. Throws Interrupted when the stop flag
+    // is set: parameters and optimizer are then as if this step had not been submitted.
+    void submit(int64_t step, int64_t accumulation, double lr, const FillBatch& fill, bool follows = true);
+    // The oldest submitted step, when it is done. Throws DeviceError when the GPU failed or found a fault in
+    // its data.
     StepResult collect();
     int64_t pending() const { return submitted_ - collected_; }
     StepResult step(int64_t step, int64_t accumulation, double lr, const FillBatch& fill) {

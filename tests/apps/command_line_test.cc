@@ -1,5 +1,6 @@
 #include "apps/command_line.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -11,6 +12,8 @@
 #include "apps/run_options.h"
 #include "apps/train_options.h"
 #include "core/error.h"
+#include "io/file.h"
+#include "tests/io/scratch.h"
 
 namespace adder::cli {
 namespace {
@@ -195,6 +198,22 @@ TEST(Machine, cuda_is_refused_where_there_is_no_usable_gpu) {
         FAIL() << "the command line is right";
     } catch (const Error& e) {
         EXPECT_EQ(e.what(), "--device cuda: " + gpu_problem());
+    }
+}
+
+TEST(Machine, says_why_an_open_device_is_not_the_gpu_that_the_program_was_built_for) {
+    if (gpu_problem().empty()) GTEST_SKIP() << "skipped: there is a GPU";
+    for (const char* device : {"", "cpu"}) {
+        Scratch scratch;
+        const std::string path = scratch.path("log");
+        const int fd = ::open(path.c_str(), O_CREAT | O_WRONLY, 0600);
+        Console console(fd, false);
+        MachineOptions o;
+        o.device = device;
+        const Machine machine(o, console);
+        ::close(fd);
+        const bool tells = *device == 0 && !gpu_architectures().empty();
+        EXPECT_EQ(read_file(path), tells ? "device cpu (" + gpu_problem() + ")\n" : "");
     }
 }
 

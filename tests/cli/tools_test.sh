@@ -19,6 +19,12 @@ succeeds "$ADDER" plan "${model[@]}" --memory 16MiB --json
 succeeds "$ADDER" plan "${model[@]}"
 says '^memory '
 refused 1 'memory' "$ADDER" plan "${model[@]}" --memory 100KiB
+# The need of the cheapest tiles, where it is, what would fit, and this command's own options.
+refused 1 '1.0 MiB of memory are too little: 1 x 16384 tokens in tiles of [0-9]+ need [0-9.]+ MiB, the most of it, .* hint: another --memory' \
+    "$ADDER" plan "${model[@]}" --memory 1MiB
+succeeds "$ADDER" plan "${model[@]}" --tile 1024 --valid-fraction 0.1 --json
+[ "$(json memory_bytes)" -gt "$tiled" ] || wrong "the scoring of what is held out takes memory too"
+[ "$(json evaluation)" -gt 0 ] || wrong "and is an arena of its own"
 fails_after_log 1 'memory' "$ADDER" train "${model[@]}" --input "$phage" --out "$W/x" --memory 100KiB
 [ -e "$W/x" ] && wrong "a refused run left its folder"
 refused 2 '--memory' "$ADDER" plan "${model[@]}" --memory lots

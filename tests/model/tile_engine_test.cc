@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "core/bytes_text.h"
+#include "model/session.h"
 #include "toy.h"
 
 namespace adder {
@@ -149,12 +151,68 @@ TEST(ChooseTiles, takes_one_tile_when_it_fits_and_the_longest_power_of_two_when_
     EXPECT_GT(plan_training(toy.model, {}, {2, 5000, less.tiles.T, less.tiles.keep + 1}).total_bytes(), limit);
     EXPECT_EQ(choose_tiles(toy.model, {}, {2, 5000, 512, 1}, int64_t{1} << 40).tiles.keep, 1);
     EXPECT_EQ(choose_tiles(toy.model, {}, {2, 5000, 512, -1}, int64_t{1} << 40).tiles.keep, 10);
+}
+
+// The plan of any tile length that takes least, one tile kept.
+MemoryPlan smallest_plan(LanguageModel& model, int64_t L) {
+    MemoryPlan best = plan_training(model, {}, {1, L, L, 1});
+    for (int64_t T = 16; T < L; T *= 2)
+        if (const MemoryPlan p = plan_training(model, {}, {1, L, T, 1}); p.total_bytes() < best.total_bytes())
+            best = p;
+    return best;
+}
+
+TEST(ChooseTiles, where_nothing_fits_the_error_has_the_smallest_need_its_largest_part_and_what_fits) {
+    ToyModel toy("mamba2", DType::f32, 16, 2);
+    const int64_t L = 1 << 16;
+    const MemoryPlan best = smallest_plan(toy.model, L);
+    EXPECT_GT(best.tiles.T, 16);  // the borders of the shortest tiles take more
+    EXPECT_EQ(choose_tiles(toy.model, {}, {1, L, 0, -1}, best.total_bytes()).tiles.T, best.tiles.T);
+    std::string what;
     try {
-        choose_tiles(toy.model, {}, want, 1000);
-        FAIL();
-    } catch (const Error& e) {
-        EXPECT_THAT(std::string(e.what()), testing::HasSubstr("1000 bytes of memory are too little"));
+        choose_tiles(toy.model, {}, {1, L, 0, -1}, best.total_bytes() - 1);
+    } catch (const OutOfMemory& e) {
+        what = e.what();
     }
+    EXPECT_THAT(what, testing::HasSubstr(fmt::format("1 x {} tokens in tiles of {} need {}, the most of it, ",
+                                                     L, best.tiles.T, bytes_text(best.total_bytes()))));
+    EXPECT_THAT(what, testing::HasSubstr("a length of 32768 at this batch fits"));
+    try {
+        choose_tiles(toy.model, {}, {1, L, 0, -1}, 1000);
+        FAIL();
+    } catch (const OutOfMemory& e) {
+        EXPECT_THAT(std::string(e.what()), testing::HasSubstr("1.0 KiB of memory are too little"));
+        EXPECT_THAT(std::string(e.what()), testing::HasSubstr("no length fits at this batch"));
+    }
+}
+
+TEST(ChooseTiles, the_largest_plans_fit_and_the_next_powers_of_two_do_not) {
+    ToyModel toy("mamba1", DType::f32, 16, 2);
+    const TileOptions want{2, 1024, 256, 1};
+    const int64_t memory = 4 * plan_training(toy.model, {}, want).total_bytes();
+    const LargestPlans largest = largest_plans(toy.model, {}, want, memory);
+    EXPECT_GT(largest.L, 1024);
+    EXPECT_GT(largest.B, 2);
+    for (const int64_t factor : {1, 2}) {
+        EXPECT_EQ(plan_training(toy.model, {}, {2, factor * largest.L, 256, 1}).total_bytes() <= memory,
+                  factor == 1);
+        EXPECT_EQ(plan_training(toy.model, {}, {factor * largest.B, 1024, 256, 1}).total_bytes() <= memory,
+                  factor == 1);
+    }
+}
+
+TEST_P(TilesOfEveryModel, memory_for_scoring_is_what_a_session_takes_and_is_counted_where_it_is_asked_for) {
+    ToyModel toy(GetParam(), DType::f32, 16, 2);
+    for (const int64_t T : {100, 4096}) {
+        ThreadPool pool(1);
+        EXPECT_EQ(scoring_bytes(toy.model, {}, T), Session(toy.model, {.pool = &pool}, 1, T).bytes());
+    }
+    TileOptions tiles{2, 5000 * toy.stride(), toy.tile(500), 1};
+    const MemoryPlan without = plan_training(toy.model, {}, tiles);
+    tiles.evaluates = true;
+    const MemoryPlan with = plan_training(toy.model, {}, tiles);
+    EXPECT_EQ(with.evaluation_tile, 4096);
+    EXPECT_EQ(with.total_bytes() - without.total_bytes(), scoring_bytes(toy.model, {}, 4096));
 }
 
 }  // namespace

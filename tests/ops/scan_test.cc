@@ -24,6 +24,26 @@ void expect_passes(const CheckReport& r) {
     EXPECT_TRUE(r.passed());
 }
 
+TEST_F(Scan, more_steps_than_a_call_on_a_gpu_can_have_are_refused_when_it_is_planned) {
+    Arena scratch(Device::cuda, "scratch");
+    Ctx ctx = Compute{.device = Device::cuda}.context(scratch, true);
+    const int64_t L = kMostScanStepsCuda + 1;
+    const auto absent = [](const Shape& shape) {
+        return TensorRef(nullptr, DType::f32, shape, Device::cuda);
+    };
+    const TensorRef row = absent({1, L, 4}), states = absent({1, L, 2}), channels = absent({4}),
+                    A_log = absent({4, 2});
+    try {
+        scan_forward(ctx, {row, row, A_log, states, states, channels, channels, {}, {}, {}},
+                     {row, absent({1, 4, 2}), {}});
+        FAIL();
+    } catch (const Error& e) {
+        EXPECT_STREQ(e.what(),
+                     "[scan_forward] u: 2147483648 steps are more than a call on a GPU can have, 2147483647; "
+                     "hint: a smaller --tile");
+    }
+}
+
 TEST_F(Scan, final_state_has_the_same_bits_without_output_and_without_chunk_states) {
     for (const unsigned flags : {kAll, kAll | ScanProblem::kZoh}) {
         const Case c{kTest, 2, 150, 37, 13, flags};

@@ -200,6 +200,21 @@ TEST_F(CudaLoop, without_held_out_data_the_last_step_is_reported_and_saved_too) 
     EXPECT_EQ(load_trainer_state(find_checkpoint(scratch.path("run"), false)).step, 6);
 }
 
+TEST_F(CudaLoop, no_batch_is_made_ahead_for_a_step_of_another_length_or_behind_the_last) {
+    Scratch scratch;
+    AnyLoop loop(gpu.get(), DType::f32, scratch.path("run"), false);
+    const MemoryPlan longer = plan_training(loop.t.toy.model, loop.t.compute, {1, 48, 8, 1});
+    const auto plan_of = [&](int64_t step) -> const MemoryPlan& { return step < 2 ? loop.plan : longer; };
+    loop.hooks.plan = plan_of;
+    loop.hooks.fill = [&](int64_t step, int64_t micro, Batch& batch) {
+        EXPECT_LT(step, 6);
+        EXPECT_EQ(batch.L, plan_of(step).tiles.L) << step;
+        fill(step, micro, batch);
+    };
+    EXPECT_EQ(loop.run(), LoopEnd::finished);
+    EXPECT_EQ(loop.losses.size(), 6u);
+}
+
 TEST_F(CudaLoop, a_checkpoint_moves_between_devices) {
     Scratch scratch;
     const std::string folder = scratch.path("run");

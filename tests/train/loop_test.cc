@@ -170,6 +170,35 @@ TEST(Loop, three_non_finite_gradients_in_a_row_stop_the_run_with_the_last_good_c
     EXPECT_THAT(steps_of(scratch.path("run"), CheckpointKind::step), ElementsAre(2, 4));
 }
 
+// Whatever the device was doing: computing, evaluating or handing over what is saved.
+TEST(Loop, after_the_device_failed_the_error_names_the_last_checkpoint_and_nothing_is_saved) {
+    Scratch scratch;
+    ToyLoop loop(scratch.path("run"));
+    loop.options.save_every = 2;
+    loop.options.eval_every = 3;
+    loop.hooks.evaluate = [](bool) -> HeldOut { throw DeviceError("CUDA: work on the GPU failed"); };
+    EXPECT_EQ(error_of([&] { loop.run(); }), "step 4: CUDA: work on the GPU failed; the last checkpoint is " +
+                                                 scratch.path("run/step-00000002"));
+    EXPECT_THAT(steps_of(scratch.path("run"), CheckpointKind::step), ElementsAre(2));
+
+    ToyLoop saving(scratch.path("saving"));
+    saving.options.save_every = 2;
+    saving.hooks.on_save = [] { throw DeviceError("CUDA: copy"); };
+    EXPECT_EQ(error_of([&] { saving.run(); }), "step 3: CUDA: copy; there is no checkpoint yet");
+}
+
+TEST(Loop, an_error_of_the_data_is_said_as_it_is) {
+    Scratch scratch;
+    ToyLoop loop(scratch.path("run"));
+    loop.options.save_every = 1;
+    const FillBatch good = loop.hooks.fill;
+    loop.hooks.fill = [&](int64_t step, int64_t micro, Batch& batch) {
+        if (step == 2) fail("genome.fa: cannot be read");
+        good(step, micro, batch);
+    };
+    EXPECT_EQ(error_of([&] { loop.run(); }), "genome.fa: cannot be read");
+}
+
 TEST(Checkpoint, a_file_that_does_not_fit_is_refused_with_every_mismatch) {
     Scratch scratch;
     ToyLoop loop(scratch.path("run"));
