@@ -83,8 +83,9 @@ void DataOptions::check() const {
     if (gap > 0 && !fractions) throw UsageError("--gap: needs --valid-fraction or --test-fraction");
     if (valid_fraction + test_fraction >= 1)
         throw UsageError("--valid-fraction, --test-fraction: together they leave nothing to train on");
-    dna.check();
-    audio.check();
+    // Options of the other domain are refused by check_domain, whatever they say.
+    if (domain != "audio") dna.check();
+    if (domain != "dna") audio.check();
 }
 
 void DataOptions::check_domain(const std::set<std::string>& given) const {
