@@ -69,12 +69,13 @@ void pool_backward(const Pool<S>& p, View<const S, 3> z, View<const S, 3> d_z, V
     for (int64_t b = 0; b < B; ++b) {
         for (int64_t m = 0; m < M; ++m) {
             S flow = S(0);  // what the positions after t give to those up to t
+            double n = L > 0 ? p.length(b, L - 1) : 0;
             for (int64_t t = L; t-- > 0;) {
                 const S d = d_state && t == L - 1 ? d_z(b, t, m) + d_state(b, m) : d_z(b, t, m);
                 const bool begins = p.begins(b, t);
                 switch (p.kind) {
                     case PoolKind::mean:
-                        flow += d / S(p.length(b, t));
+                        flow += d / S(n);
                         d_y(b, t, m) = flow;
                         if (begins) flow = S(0);
                         break;
@@ -86,6 +87,7 @@ void pool_backward(const Pool<S>& p, View<const S, 3> z, View<const S, 3> d_z, V
                         if (takes) flow = S(0);
                         break;
                 }
+                n = begins && t > 0 ? p.length(b, t - 1) : n - 1;
             }
             if (d_state && L > 0) d_state(b, m) = p.kind == PoolKind::mean ? S(p.open(b)) * flow : flow;
         }

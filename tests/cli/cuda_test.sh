@@ -131,7 +131,7 @@ succeeds "$ADDER" train "${options[@]}" --steps 200000 --out "$W/to" --stop-afte
 same_weights "$W/signal" "$W/to" "${step:-1}"
 
 # Too little memory: planned, and not there.
-refused 1 'memory are too little.*a tile of 16' "$ADDER" plan "${options[@]}" --memory 1MiB
+refused 1 'memory are too little: .* need [0-9.]+ [MG]iB, the most of it, ' "$ADDER" plan "${options[@]}" --memory 1MiB
 fails_after_log 1 'out of GPU memory: .* needs [0-9.]+ GiB, .*fits' "$ADDER" train --domain dna --input "$phage" \
     --d-model 16 --layers 1 --length 16777216 --batch 4096 --tile 16777216 --memory 1000000GiB --out "$W/much"
 [ -e "$W/much" ] && wrong "a refused run left its folder"
