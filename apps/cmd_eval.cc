@@ -59,6 +59,7 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     const DataOptions reading = loaded.reading(o.data);
     reading.check_domain(line.given);
     const Dataset data = load_evaluation(loaded, reading, line.given, app.console);
+    check_was_not_read(o.per_record, data.files);
     const std::vector<Segment> segments = evaluated_part(data, o.part);
     if (!o.baselines.empty() && data.valid.empty() && data.test.empty())
         fail("--baselines: the input is not split; hint: a split such as --valid-fraction, they learn from the other part");

@@ -2,6 +2,7 @@
 
 #include "apps/command_line.h"
 #include "apps/finetuning.h"
+#include "apps/output_file.h"
 #include "apps/setup.h"
 
 namespace adder {
@@ -27,6 +28,7 @@ void run_finetune(App& app, const std::vector<std::string>& args) {
     if (o.out.empty()) require_all(list);
     Machine machine(o.machine, app.console);
     make_paths_absolute(list);
+    check_output_folder(list, "out", o.overwrite);
     RunFolder folder(o.out, o.resume, o.overwrite);
     if (!folder.stored().is_null())
         restore_options(list, own_options(folder.stored().at("options"), list), line.given, folder.path() + "/run.json");

@@ -54,6 +54,7 @@ void run_predict(App& app, const std::vector<std::string>& args) {
     reading.needs_classes = false;
     const Dataset data = loaded.domain.load(reading);
     report(app.console, data);
+    check_was_not_read(o.out, data.files);
     require_tokens(data);
     const StopSignals signals;
     RecordClassifier classifier(loaded.model, compute, *loaded.tokenizer,

@@ -4,6 +4,7 @@
 
 #include "apps/command_line.h"
 #include "apps/initial_model.h"
+#include "apps/output_file.h"
 #include "apps/presets.h"
 #include "apps/run_folder.h"
 #include "apps/run_log.h"
@@ -175,6 +176,7 @@ void run_train(App& app, const std::vector<std::string>& args) {
     if (o.out.empty()) require_all(list);
     Machine machine(o.machine, app.console);
     make_paths_absolute(list);
+    check_output_folder(list, "out", o.overwrite);
     RunFolder folder(o.profile ? "" : o.out, o.resume, o.overwrite);
     if (folder.stored().is_null() && o.resume) apply_initial_model(o, list, line.given);
     if (!folder.stored().is_null())

@@ -24,6 +24,7 @@ OptionList split_options(DataOptions& options) {
 // What a checkpoint knows of the data of its run; nothing in those of other programs.
 struct RunData {
     std::string digest, split_digest;
+    std::vector<std::string> files;  // all that were read, held out or not
     DataOptions options;
 
     explicit RunData(const std::string& checkpoint) {
@@ -33,12 +34,26 @@ struct RunData {
         const nlohmann::json data = run.value("data", nlohmann::json::object());
         digest = data.value("digest", "");
         split_digest = data.value("split_digest", "");
+        files = data.value("files", files);
         OptionList list = split_options(options);
         options.add_input_to(list);
         for (const Option& o : list.all())
             // Older runs have fewer of these.
             if (run.at("options").contains(o.name))
                 set_from_json(o, run.at("options").at(o.name), checkpoint + "/run.json");
+    }
+    // A file of this data that was read to be trained on; empty = none.
+    std::string trained_on(const Dataset& data) const {
+        std::set<std::string> read, held_out;
+        for (const std::string& file : files) read.insert(canonical_file(file));
+        for (const std::string& file : options.valid) held_out.insert(canonical_file(file));
+        for (const std::string& file : data.files) {
+            const std::string name = canonical_file(file);
+            if (name == "-" || !read.count(name) || held_out.count(name)) continue;
+            const auto in_folder = [&](const std::string& folder) { return name.starts_with(folder + "/"); };
+            if (std::none_of(held_out.begin(), held_out.end(), in_folder)) return file;
+        }
+        return "";
     }
     bool is_of(const Dataset& data) const { return !digest.empty() && data.digest == digest; }
 };
@@ -94,6 +109,10 @@ Dataset load_evaluation(const LoadedModel& loaded, const DataOptions& reading,
         console.line(
             "warning: this is the data of the run, which was not trained on the same part of it: what is "
             "scored may have been trained on");
+    else if (reading.valid.empty() && (!run.is_of(data) || !run.options.valid.empty()))
+        if (const std::string file = run.trained_on(data); !file.empty())
+            console.line(fmt::format(
+                "warning: the run read {} too: what is scored may have been trained on", file));
     return data;
 }
 

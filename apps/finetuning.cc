@@ -33,6 +33,8 @@ class Finetuning {
         d_ = load_labelled(domain_, with_model_options(o_.data, model_data_, source_),
                            {o_.labels, o_.group, o_.valid_fraction, seed()}, app_.console);
         folder_.check_data(d_.data);
+        if (d_.valid.empty() && d_.test.empty())
+            say("warning: nothing is held out, as there are too few records of a class: no accuracy is measured");
         weigh_classes();
         LanguageModel model(classifier_config());
         if (o_.freeze) model.freeze_backbone();

@@ -1,7 +1,9 @@
 #include "apps/output_file.h"
 
+#include <algorithm>
 #include <filesystem>
 
+#include "apps/run_folder.h"
 #include "core/error.h"
 #include "io/file.h"
 
@@ -38,7 +40,43 @@ void check_is_no_input(const OptionList& options, std::string_view name, const s
     }
 }
 
+void check_is_not_of_run(std::string_view name, const std::string& path) {
+    const fs::path absolute = fs::absolute(path), folder = absolute.parent_path();
+    std::error_code ignored;
+    const bool in_run = fs::exists(folder / "run.json", ignored) && is_of_run(absolute.filename().string());
+    const bool in_checkpoint = is_of_run(folder.filename().string()) &&
+                               fs::exists(folder / "config.json", ignored);
+    if (in_run || in_checkpoint)
+        fail("{}: --{} would replace a part of a run; hint: another --{}", path, name, name);
+}
+
 }  // namespace
+
+void check_output_folder(OptionList& options, std::string_view name, bool overwrite) {
+    const Option* folder = options.find(name);
+    CHECK(folder != nullptr);
+    const std::string& path = *std::get<std::string*>(folder->value);
+    std::error_code error;
+    if (!overwrite || !fs::is_directory(path, error)) return;
+    const fs::path out = fs::weakly_canonical(path, error);
+    for (const Option& o : options.all()) {
+        if (o.name == name || !o.is_path) continue;
+        for (const std::string& other : values_of(o)) {
+            if (other.empty() || other == "-") continue;
+            const fs::path inside = fs::weakly_canonical(other, error);
+            if (std::mismatch(out.begin(), out.end(), inside.begin(), inside.end()).first == out.end())
+                fail("{}: --overwrite of --{} would remove what --{} names; hint: another --{}", other, name, o.name,
+                     name);
+        }
+    }
+}
+
+void check_was_not_read(const std::string& out, std::span<const std::string> files) {
+    std::error_code ignored;
+    for (const std::string& file : files)
+        if (fs::equivalent(file, out, ignored))
+            fail("{}: --out would replace what was read; hint: another --out", out);
+}
 
 void check_output_or_stdout(OptionList& options, std::string_view name, bool overwrite) {
     const Option* option = options.find(name);
@@ -49,6 +87,7 @@ void check_output_or_stdout(OptionList& options, std::string_view name, bool ove
     // Folders and devices are AtomicFile's to refuse.
     if (fs::is_regular_file(path, ignored)) {
         check_is_no_input(options, name, path);
+        check_is_not_of_run(name, path);
         if (!overwrite) fail("{}: --{} is there already; hint: --overwrite replaces it", path, name);
     }
     const AtomicFile can_be_made(path);

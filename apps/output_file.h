@@ -1,6 +1,8 @@
 // Where a command is to write a file: what cannot or may not be written there shows before anything is
 // computed.
 #pragma once
+#include <span>
+#include <string>
 #include <string_view>
 
 #include "core/options.h"
@@ -14,5 +16,12 @@ void check_output(OptionList& options, std::string_view name, bool overwrite);
 
 // The same where - is standard output.
 void check_output_or_stdout(OptionList& options, std::string_view name, bool overwrite);
+
+// Of the option `name`, whose value is the folder of a run: throws Error where --overwrite would remove what
+// another option names.
+void check_output_folder(OptionList& options, std::string_view name, bool overwrite);
+
+// Throws Error where the file `out` is one of those that were read, whatever list named it.
+void check_was_not_read(const std::string& out, std::span<const std::string> files);
 
 }  // namespace adder

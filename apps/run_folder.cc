@@ -11,6 +11,14 @@ namespace adder {
 
 namespace fs = std::filesystem;
 
+bool is_of_run(std::string_view name) {
+    for (const char* file : {"run.json", "metrics.jsonl", "classification.json", "confusion.svg"})
+        if (name == file) return true;
+    for (const char* beginning : {"step-", "best-", "events.out.tfevents."})
+        if (name.starts_with(beginning)) return true;
+    return false;
+}
+
 RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite) : path_(path), overwrite_(overwrite) {
     std::error_code error;
     if (fs::exists(path, error) && !fs::is_directory(path, error))
@@ -45,9 +53,12 @@ void RunFolder::prepare(const nlohmann::json& record) {
     // Nothing is removed before this process holds the folder: another one may be training in it.
     lock_ = std::make_unique<FolderLock>(path_);
     if (overwrite_)
-        for (const auto& entry : fs::directory_iterator(path_))
+        for (const auto& entry : fs::directory_iterator(path_)) {
+            const std::string name = entry.path().filename().string();
+            if (!is_of_run(name) && name != "eval.json" && name != "probe.json") continue;
             if (fs::remove_all(entry.path(), error); error)
                 fail("{}: cannot remove it for --overwrite: {}", entry.path().string(), error.message());
+        }
     remove_leftovers(path_);
     remove_incomplete_checkpoints(path_);
     write_file(path_ + "/run.json", record.dump(2) + "\n");

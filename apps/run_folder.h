@@ -3,6 +3,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 #include "apps/machine.h"
 #include "core/options.h"
@@ -24,8 +25,8 @@ class RunFolder {
     const std::string& checkpoint() const { return checkpoint_; }
     // Throws Error when the data is not that of the run.
     void check_data(const Dataset& data) const;
-    // Makes the folder and holds it for this process; clears it with --overwrite, else removes what a killed run left;
-    // writes run.json.
+    // Makes the folder and holds it for this process; removes with --overwrite the run that is there and what eval and
+    // probe said of it, else what a killed run left; writes run.json.
     void prepare(const nlohmann::json& record);
 
   private:
@@ -34,6 +35,9 @@ class RunFolder {
     std::unique_ptr<FolderLock> lock_;
     nlohmann::json stored_;
 };
+
+// Whether an entry of this name in the folder of a run was written by it: its record, numbers, checkpoints, results.
+bool is_of_run(std::string_view name);
 
 // run.json: options, program, machine, data. The tile decides the bits of a run, so it is recorded even where it was
 // chosen to fit the memory.

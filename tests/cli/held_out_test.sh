@@ -21,6 +21,11 @@ done
 refused 1 'b\.fa: is given as --input and as --valid; hint: ' \
     "${train[@]}" --input "$W/two/a.fa" --input "$W/two/b.fa" --valid "$W/link.fa" --out "$W/x"
 refused 1 'every file of --input is held out' "${train[@]}" --input "$W/other" --valid "$W/other" --out "$W/x"
+# Scored as a whole, the folder has what was trained on; the file that was held out has not.
+succeeds "$ADDER" eval --checkpoint "$W/folder" --input "$W/two"
+logs '^warning: the run read .*a\.fa too: what is scored may have been trained on'
+succeeds "$ADDER" eval --checkpoint "$W/folder" --input "$W/two/b.fa"
+grep -q '^warning: ' "$W/err" && wrong "what was held out was not trained on"
 # The same letters in another file can only be told.
 sed 's/^>a/>copy/' "$W/two/a.fa" >"$W/copy.fa"
 succeeds "${train[@]}" --input "$W/two" --valid "$W/copy.fa" --out "$W/shared"

@@ -67,8 +67,24 @@ refused 1 "$W/other: --overwrite replaces only the folder of a run" "$ADDER" "${
 [ -e "$W/other/notes" ] || wrong "what is not a run must stay"
 rm -r "$W/other"
 succeeds "$ADDER" "${short[@]}" --out "$W/other" --lr 1e-2 --stop-after 3
+touch "$W/other/notes" "$W/other/eval.json"
 succeeds "$ADDER" "${short[@]}" --out "$W/other" --overwrite
 equal_runs "$W/a" "$W/other" 12
+[ -e "$W/other/notes" ] || wrong "what is not of the run must stay"
+[ -e "$W/other/eval.json" ] && wrong "what was said of the replaced run must go"
+
+# Nothing that is read is removed for it, and no file of a run is written over.
+before_other=$(ls -lR --full-time "$W/other")
+cp "$phage" "$W/other/own.fa.gz"
+refused 1 'own.fa.gz: --overwrite of --out would remove what --input names' \
+    "$ADDER" train --domain dna --input "$W/other/own.fa.gz" --d-model 16 --layers 1 --steps 1 --out "$W/other" --overwrite
+rm "$W/other/own.fa.gz"
+refused 1 'would remove what --init names' \
+    "$ADDER" train "${data[@]}" --init "$W/other" --out "$W/other" --overwrite
+refused 1 'run.json: --out would replace a part of a run' "$ADDER" report "$W/a" --out "$W/other/run.json" --overwrite
+refused 1 'would replace a part of a run' "$ADDER" generate --checkpoint "$W/a" --tokens 5 \
+    --out "$(echo "$W"/other/step-*12/model.safetensors)" --overwrite
+[ "$before_other" = "$(ls -lR --full-time "$W/other")" ] || wrong "a refused command changed the run"
 
 # A finished run: nothing changes.
 succeeds "$ADDER" train --out "$W/a" --resume
