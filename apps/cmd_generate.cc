@@ -81,8 +81,10 @@ void run_generate(App& app, const std::vector<std::string>& args) {
     if (answered(app, kText, line, list, o.machine)) return;
     require_all(list);
     o.check();
-    // A folder of clips has rules of its own.
-    if (std::error_code ignored; !std::filesystem::is_directory(o.out, ignored))
+    // A folder of clips has further rules of its own.
+    if (std::error_code ignored; std::filesystem::is_directory(o.out, ignored))
+        check_output_folder(list, "out", o.overwrite);
+    else
         check_output_or_stdout(list, "out", o.overwrite);
     Machine machine(o.machine, app.console);
     const Compute compute = machine.compute();

@@ -60,9 +60,10 @@ void check_output_folder(OptionList& options, std::string_view name, bool overwr
     if (!overwrite || !fs::is_directory(path, error)) return;
     const fs::path out = fs::weakly_canonical(path, error);
     for (const Option& o : options.all()) {
-        if (o.name == name || !o.is_path) continue;
+        // A prompt is text or a file.
+        if (o.name == name || !(o.is_path || o.name == "prompt")) continue;
         for (const std::string& other : values_of(o)) {
-            if (other.empty() || other == "-") continue;
+            if (other.empty() || other == "-" || (!o.is_path && !fs::is_regular_file(other, error))) continue;
             const fs::path inside = fs::weakly_canonical(other, error);
             if (std::mismatch(out.begin(), out.end(), inside.begin(), inside.end()).first == out.end())
                 fail("{}: --overwrite of --{} would remove what --{} names; hint: another --{}", other, name, o.name,

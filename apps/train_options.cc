@@ -86,11 +86,28 @@ std::vector<int64_t> ModelOptions::numbers(const char* option, const std::string
     return all;
 }
 
-// One mixer a stage, and one stage more than pools.
+std::vector<int64_t> ModelOptions::pools() const {
+    const std::vector<int64_t> given = numbers("pool", pool);
+    return given.empty() ? ModelConfig::default_pools() : given;
+}
+
+int64_t ModelOptions::stride() const {
+    if (backbone != "unet") return 1;
+    int64_t stride = 1;
+    // Beyond the largest length none is a multiple anyway.
+    for (const int64_t p : pools())
+        if (stride <= kLongest / p) stride *= p;
+    return stride;
+}
+
+// One factor of the width a pool, one mixer a stage, and one stage more than pools.
 void ModelOptions::check_stages() const {
     const std::vector<std::string> mixers = items(stage_mixers);
-    const std::vector<int64_t> pools = numbers("pool", pool);
-    const size_t stages = (pools.empty() ? ModelConfig::default_pools() : pools).size() + 1;
+    const size_t n_pools = pools().size(), stages = n_pools + 1,
+                 n_widths = numbers("expand-width", expand_width).size();
+    if (n_widths > 1 && n_widths != n_pools)
+        throw UsageError(fmt::format("--expand-width: {} numbers for {} pools; hint: one for all, or one for each of --pool",
+                                     n_widths, n_pools));
     if (!mixers.empty() && mixers.size() != stages)
         throw UsageError(fmt::format("--stage-mixers: {} mixers for {} stages; hint: one a stage, which are one more than --pool",
                                      mixers.size(), stages));
@@ -217,10 +234,20 @@ OptionList TrainOptions::plan_list() {
     return l;
 }
 
+// The command line alone tells, before any data is read.
+void TrainOptions::check_lengths() const {
+    const int64_t stride = model.stride();
+    for (const LengthStage& s : tiles.stages())
+        if (s.L % stride != 0)
+            throw UsageError(fmt::format("--length: this model's pools need multiples of {}, got {}; hint: {}", stride, s.L,
+                                         (s.L + stride - 1) / stride * stride));
+}
+
 void TrainOptions::resolve() {
     data.check();
     tiles.stages();
     model.check();
+    if (!resume) check_lengths();
     if (resume && overwrite) throw UsageError("--resume and --overwrite exclude each other");
     if (!eval_every) eval_every = std::max<int64_t>(1, optimizer.steps / 10);
 }

@@ -16,6 +16,10 @@ namespace adder {
 
 namespace {
 
+// The formats of which a cut can be told.
+constexpr int kFormats[] = {SF_FORMAT_WAV,  SF_FORMAT_WAVEX, SF_FORMAT_RF64, SF_FORMAT_AIFF,
+                            SF_FORMAT_FLAC, SF_FORMAT_OGG,   SF_FORMAT_MPEG};
+
 struct CloseFile {
     void operator()(SNDFILE* file) const { sf_close(file); }
 };
@@ -73,12 +77,12 @@ struct AudioReader::Impl {
         if (is_whole) return;
         const int major = format & SF_FORMAT_TYPEMASK;
         if (major == SF_FORMAT_OGG) refuse(damage_of_ogg(*input));
-        if (major == SF_FORMAT_MPEG) refuse(damage_of_mpeg(*input));
+        if (major == SF_FORMAT_MPEG) refuse(damage_of_mpeg(*input, info.frames));
+        if (major == SF_FORMAT_FLAC) refuse(damage_of_flac(*input));
         is_whole = true;
     }
-    void refuse(const std::string& damage) const {
-        if (!damage.empty())
-            fail("[audio] {}: {}; hint: the file was cut or damaged, copy it again", name, damage);
+    void refuse(const Damage& damage) const {
+        if (damage) fail("[audio] {}: {}; hint: {}", name, damage->what, damage->hint);
     }
 
     // Of frames that have just been read, or of their end.
@@ -138,6 +142,9 @@ AudioReader::AudioReader(const AudioInput& input) : impl_(std::make_unique<Impl>
               format_name(info.format),
               {tag(SF_STR_TITLE), tag(SF_STR_COMMENT)}};
     r.format = info.format;
+    if (std::ranges::find(kFormats, info.format & SF_FORMAT_TYPEMASK) == std::end(kFormats))
+        fail("[audio] {}: is {}, which is not read: nothing tells whether it was cut; hint: {}", r.name,
+             r.info.format, kConvert);
     constexpr int64_t kUnknown = SF_COUNT_MAX;
     if (r.info.frames == kUnknown || r.info.frames < 0) r.info.frames = -1;
     check_rate(static_cast<double>(r.info.rate_hz));

@@ -25,11 +25,17 @@ constexpr std::array<std::string_view, 18> kSuffixes{".wav", ".wave", ".flac", "
                                                      ".caf", ".w64",  ".rf64", ".sph",  ".nist", ".voc"};
 constexpr size_t kShown = 5;
 
-bool has_audio_suffix(const fs::path& path) {
+constexpr std::array<std::string_view, 3> kManifestSuffixes{".tsv", ".csv", ".jsonl"};
+
+bool has_suffix(const fs::path& path, std::span<const std::string_view> suffixes) {
     std::string e = path.extension().string();
     std::transform(e.begin(), e.end(), e.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return std::find(kSuffixes.begin(), kSuffixes.end(), e) != kSuffixes.end();
+    return std::find(suffixes.begin(), suffixes.end(), e) != suffixes.end();
+}
+
+bool has_audio_suffix(const fs::path& path) {
+    return has_suffix(path, kSuffixes);
 }
 
 std::string unreadable(const std::string& folder, const std::string& reason) {
@@ -142,7 +148,8 @@ std::string folder_of(const std::string& file) {
 
 class Listing {
   public:
-    explicit Listing(const FilePattern* pattern) : pattern_(pattern) {}
+    // `n_folders`: how many of the values are folders.
+    Listing(const FilePattern* pattern, int64_t n_folders) : pattern_(pattern), n_folders_(n_folders) {}
 
     void add(const std::string& value) {
         std::error_code reason;
@@ -155,7 +162,7 @@ class Listing {
         if (fs::is_directory(status)) return add_folder(value);
         if (fs::is_regular_file(status) && !has_audio_suffix(value)) {
             if (looks_like_hdf5(value)) return add_store(value);
-            if (looks_like_manifest(value)) return add_manifest(value);
+            if (has_suffix(value, kManifestSuffixes) || looks_like_manifest(value)) return add_manifest(value);
         }
         add_file(value, fs::path(value).filename().string(), folder_of(value), true);
     }
@@ -207,9 +214,14 @@ class Listing {
 
     void add_folder(const std::string& folder) {
         const FolderFiles found(folder);
+        // One folder alone tells nothing apart; one of several is a label as the folders in one are.
+        std::error_code ignored;
+        const fs::path whole = fs::canonical(folder, ignored);
+        const std::string own = n_folders_ > 1 ? whole.filename().string() : "";
         for (const std::string& file : found.files) {
             const fs::path inside = fs::path(file).lexically_relative(folder);
-            add_file(file, inside.string(), inside.parent_path().filename().string(), false);
+            const std::string below = inside.parent_path().filename().string();
+            add_file(file, inside.string(), below.empty() ? own : below, false);
         }
         out_.n_folder_files += static_cast<int64_t>(found.files.size());
         note(found.unreadables);
@@ -266,6 +278,7 @@ class Listing {
     }
 
     const FilePattern* pattern_;
+    int64_t n_folders_;
     AudioListing out_;
     bool of_manifest_ = false;
     std::set<std::string> seen_, names_;
@@ -276,7 +289,11 @@ class Listing {
 
 AudioListing audio_inputs(std::span<const std::string> values, const FilePattern* pattern) {
     if (values.empty()) fail("[input] nothing to read; hint: give --input FILE");
-    Listing listing(pattern);
+    const auto is_folder = [](const std::string& value) {
+        std::error_code ignored;
+        return value != "-" && fs::is_directory(value, ignored);
+    };
+    Listing listing(pattern, std::ranges::count_if(values, is_folder));
     for (const std::string& value : values) listing.add(value);
     return listing.finish();
 }

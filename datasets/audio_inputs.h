@@ -40,7 +40,9 @@ struct AudioListing {
 // A value is a file, a folder, a pattern of the shell such as 'clips/*.wav' where there is no such file, a
 // manifest (labels.h: path, [label], [name], [split], [group], [start end] in seconds), a token store, or "-"
 // for standard input. A folder stands for the files in it and its subfolders that have a suffix of audio, in
-// the order of their paths, also behind links; hidden ones are left out.
+// the order of their paths, also behind links; hidden ones are left out. The label of a file is the name of
+// the folder that it is in, none directly in a folder that is the only one given. A file that ends in .tsv,
+// .csv or .jsonl is a manifest whatever it holds.
 //
 // `pattern` (may be null) is matched with the file's name without suffix or, where it has a '/', with the end
 // of its path without suffix; its fields `label` and `group` are what they say. Errors: a path that is

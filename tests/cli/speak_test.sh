@@ -121,6 +121,9 @@ refused 2 '--pattern: is about the files of --beside' "${any[@]}" --class low --
 refused 1 'beside .*in/high: no clip is labelled low' "${any[@]}" --class low --beside "$W/in/high" --out "$W/new"
 refused 1 'nowhere: No such file' "${any[@]}" --class low --beside "$W/nowhere" --out "$W/new"
 [ -e "$W/new" ] && wrong "a refused generation left its folder"
+refused 1 'overwrite of --out would remove what --beside names' "${any[@]}" --num 2 --beside "$W/low" --overwrite --out "$W/low"
+refused 1 'overwrite of --out would remove what --prompt names' "${any[@]}" --num 2 --prompt "$W/low/0000.wav" --overwrite --out "$W/low"
+[ -s "$W/low/0000.wav" ] || wrong "a refused generation removed what it was to read"
 succeeds "$ADDER" generate --checkpoint "$W/unet" --seconds 0.1 --class low --class high --num 2 --beside "$W/classes" \
     --beside "$W/in" --out "$W/compared"
 pairs=$(grep -oE 'data-group="[^"]*" data-label="[^"]*"' "$W/compared/listen.html" | sort | uniq -c | awk '{ print $1, $NF }' | sort | uniq -c)

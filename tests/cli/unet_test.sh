@@ -79,5 +79,7 @@ refused 2 'pool: needs --backbone unet' "$ADDER" plan --pool 4,4
 refused 2 'backbone: expected one of flat, unet' "$ADDER" plan --backbone net
 refused 2 'stage-mixers: 2 mixers for 3 stages' "$ADDER" plan --backbone unet --stage-mixers mamba1,mamba2
 refused 2 'stage-mixers: .*mamba9' "$ADDER" train "${unet[@]}" --input "$phage" --stage-mixers mamba1,mamba9,mamba2 --out "$W/new"
-refused 1 'expand_width: 3 numbers for 2 pools' "$ADDER" plan --backbone unet --expand-width 2,2,2
+refused 2 'expand-width: 3 numbers for 2 pools' "$ADDER" plan --backbone unet --expand-width 2,2,2
+# Before the data is read.
+refused 2 'length: .*multiples of 8, got 100; hint: 104' "$ADDER" train "${unet[@]}" --input "$W/nowhere.fa" --length 100 --out "$W/new"
 finish

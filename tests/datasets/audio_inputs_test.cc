@@ -78,6 +78,23 @@ TEST(AudioInputs, folders_that_cannot_be_listed_are_named) {
     std::filesystem::permissions(w.path("clips/sub"), std::filesystem::perms::all);
 }
 
+TEST(AudioInputs, one_of_several_folders_is_the_label_of_the_files_directly_in_it) {
+    const Scratch w;
+    std::filesystem::create_directories(w.path("a"));
+    std::filesystem::create_directories(w.path("b/deep"));
+    for (const char* name : {"a/x_1.wav", "b/y_2.wav", "b/deep/z_3.wav"}) write_wav(w.path(name), tone(10));
+    const std::vector<std::string> both{w.path("a/"), w.path("b/deep/..")}, one{w.path("a")};
+    const auto labels = [](const AudioListing& l) {
+        std::vector<std::string> out;
+        for (const AudioItem& i : l.items) out.push_back(i.label);
+        return out;
+    };
+    EXPECT_THAT(labels(audio_inputs(both, nullptr)), ElementsAre("a", "deep", "b"));
+    EXPECT_THAT(labels(audio_inputs(one, nullptr)), ElementsAre(""));
+    const FilePattern pattern("{label}_{take}");
+    EXPECT_THAT(labels(audio_inputs(both, &pattern)), ElementsAre("x", "z", "y"));
+}
+
 TEST(AudioInputs, folders_globs_and_manifests) {
     const Scratch w;
     std::filesystem::create_directories(w.path("clips/yes/.hidden"));
@@ -126,6 +143,15 @@ TEST(AudioInputs, folders_globs_and_manifests) {
     const std::vector<std::string> lines{
         w.put("list.jsonl", "{\"path\": \"clips/no/a_1.wav\", \"label\": \"n\"}\n")};
     EXPECT_THAT(names(audio_inputs(lines, nullptr)), ElementsAre("clips/no/a_1.wav=n/"));
+    // These suffixes are of manifests, whatever is in them.
+    for (const auto& [name, text, error] :
+         {std::tuple{"x.tsv", "file\tlabel\na.wav\tn\n", "no column 'path'"},
+          {"x.jsonl", "{\"path\": \"a.wav\"\n", "line 1: is no JSON"},
+          {"x.CSV", "\n", "is empty"}}) {
+        const std::vector<std::string> bad{w.put(name, text)};
+        EXPECT_THAT([&] { audio_inputs(bad, nullptr); },
+                    ::testing::ThrowsMessage<Error>(AllOf(HasSubstr(name), HasSubstr(error))));
+    }
     const std::vector<std::string> sequences{w.put("dna.tsv", "sequence\tlabel\nACGT\tx\n")};
     EXPECT_THROW(audio_inputs(sequences, nullptr), Error);
 }

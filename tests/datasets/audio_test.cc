@@ -183,11 +183,71 @@ TEST(Audio, an_ogg_opus_or_mp3_that_is_damaged_within_is_one_error) {
     }
     // A second stream behind the first is one that decoders do not come to.
     const std::string ogg = read_file(write_sound(w.path("a.ogg"), noise(9000), kStreams[0].format));
-    EXPECT_THAT(error_of(w.put("two.ogg", ogg + ogg)), HasSubstr("another stream of Ogg begins at byte"));
+    EXPECT_THAT(error_of(w.put("two.ogg", ogg + ogg)),
+                AllOf(HasSubstr("another stream of Ogg begins at byte"), HasSubstr("one after another"),
+                      HasSubstr("ffmpeg -i FILE")));
     // Tags around MP3 are none of its frames.
     const std::string mp3 = read_file(write_sound(w.path("a.mp3"), noise(9000), kStreams[2].format, 16000));
     const std::string id3("ID3\4\0\0\0\0\0\5.....", 15), tag = "TAG" + std::string(125, ' ');
     EXPECT_EQ(error_of(w.put("tags.mp3", id3 + mp3 + tag)), "");
+    EXPECT_EQ(error_of(w.put("tags.mp3", mp3 + tag + "and more")), "");
+    // Of several in one file the decoder gives the first.
+    for (const std::string& between : {std::string(), tag, id3, tag + id3})
+        EXPECT_THAT(error_of(w.put("two.mp3", mp3 + between + mp3)),
+                    AllOf(HasSubstr("another stream of MPEG audio begins at byte"), HasSubstr("ffmpeg -i FILE")));
+}
+
+TEST(Audio, an_mp3_whose_header_says_no_or_too_small_a_length_loses_no_sample_quietly) {
+    const Scratch w;
+    SF_INFO info{};
+    info.samplerate = 16000;
+    info.channels = 1;
+    info.format = kStreams[2].format;
+    SNDFILE* file = sf_open(w.path("vbr.mp3").c_str(), SFM_WRITE, &info);
+    ASSERT_NE(file, nullptr);
+    int mode = SF_BITRATE_MODE_VARIABLE;
+    sf_command(file, SFC_SET_BITRATE_MODE, &mode, sizeof mode);
+    std::vector<float> x = noise(16000);
+    x.resize(160000);  // silence, of small frames
+    sf_writef_float(file, x.data(), std::ssize(x));
+    sf_close(file);
+    const std::string vbr = read_file(w.path("vbr.mp3"));
+    const size_t promise = vbr.find("Xing");
+    ASSERT_NE(promise, vbr.npos);
+    EXPECT_EQ(error_of(w.path("vbr.mp3")), "");
+    std::string none = vbr, fewer = vbr;
+    none.replace(promise, 4, 4, '\0');
+    EXPECT_THAT(error_of(w.put("none.mp3", none)),
+                AllOf(HasSubstr("a variable bit rate without its length"), HasSubstr("ffmpeg -i FILE")));
+    fewer[promise + 11] = static_cast<char>(fewer[promise + 11] - 2);
+    EXPECT_THAT(error_of(w.put("fewer.mp3", fewer)),
+                AllOf(HasSubstr("frames of MPEG audio, its header says"), HasSubstr("ffmpeg -i FILE")));
+    // At a constant rate a guess is right.
+    std::string cbr = read_file(write_sound(w.path("a"), noise(160000), kStreams[2].format, 44100));
+    if (const size_t at = std::min(cbr.find("Info"), cbr.find("Xing")); at != cbr.npos) cbr.replace(at, 4, 4, '\0');
+    const std::string error = error_of(w.put("cbr.mp3", cbr));
+    EXPECT_EQ(error.find("damaged"), error.npos) << error;
+}
+
+TEST(Audio, a_flac_whose_header_promises_too_few_samples_is_an_error) {
+    const Scratch w;
+    const std::string whole =
+        read_file(write_sound(w.path("whole.flac"), noise(9000), SF_FORMAT_FLAC | SF_FORMAT_PCM_16));
+    EXPECT_EQ(error_of(w.put("tags.flac", whole + "TAG" + std::string(125, ' '))), "");
+    for (const int promised : {1, 4096, 8192, 8999}) {
+        std::string fewer = whole;
+        fewer[24] = static_cast<char>(promised >> 8);
+        fewer[25] = static_cast<char>(promised & 255);
+        EXPECT_THAT(error_of(w.put("fewer.flac", fewer)),
+                    HasSubstr(fmt::format("its header says {} samples, the frame of FLAC at byte", promised)));
+    }
+}
+
+TEST(Audio, formats_of_which_a_cut_cannot_be_told_are_not_read) {
+    const Scratch w;
+    for (const int format : {SF_FORMAT_W64, SF_FORMAT_AU, SF_FORMAT_CAF})
+        EXPECT_THAT(error_of(write_sound(w.path("x"), tone(100), format | SF_FORMAT_PCM_16)),
+                    AllOf(HasSubstr("nothing tells whether it was cut"), HasSubstr("ffmpeg -i FILE")));
 }
 
 // A WAV header by hand; the sizes are what it says, not what follows.
