@@ -52,7 +52,7 @@ ModelTiming time_decoding(const ModelCase& c, const Compute& compute, int64_t ru
                  [](int64_t, std::span<const uint16_t>) {});
         return ms_since(begin);
     };
-    const int64_t few = 257, steps = compute.gpu ? 2048 : 256;
+    const int64_t few = 257, steps = 2048;
     generate_ms(few);
     ModelTiming shorter, timing;
     take_times(runs, kEnoughMs / 4, [&] { return generate_ms(few); }, shorter);
