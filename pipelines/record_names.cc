@@ -21,11 +21,21 @@ std::string some_names(std::span<const TokenRecord> records) {
 }  // namespace
 
 std::vector<std::string> file_labels(std::span<const std::string> files) {
-    std::unordered_map<std::string, int64_t> count;
-    const auto short_name = [](const std::string& file) { return std::filesystem::path(file).filename().string(); };
-    for (const std::string& file : files) ++count[short_name(file)];
-    std::vector<std::string> labels;
-    for (const std::string& file : files) labels.push_back(count[short_name(file)] == 1 ? short_name(file) : file);
+    // The same however a file is named, so that names in a split hold from anywhere.
+    std::vector<std::filesystem::path> rest;
+    for (const std::string& file : files) rest.push_back(std::filesystem::absolute(file).lexically_normal());
+    std::vector<std::string> labels(files.size());
+    for (bool again = true; again;) {
+        std::unordered_map<std::string, int64_t> count;
+        for (const std::string& label : labels) ++count[label];
+        again = false;
+        for (size_t i = 0; i < files.size(); ++i) {
+            if ((!labels[i].empty() && count.at(labels[i]) == 1) || !rest[i].has_filename()) continue;
+            labels[i] = rest[i].filename().string() + (labels[i].empty() ? "" : "/") + labels[i];
+            rest[i] = rest[i].parent_path();
+            again = true;
+        }
+    }
     return labels;
 }
 

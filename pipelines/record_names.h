@@ -11,7 +11,7 @@
 
 namespace adder {
 
-// What the files are called in "file:name": without the folder where that tells them apart, else as they were given.
+// What the files are called in "file:name": by as much of the end of their path as tells them apart.
 std::vector<std::string> file_labels(std::span<const std::string> files);
 
 // Renames records whose name occurs in more than one file to "file:name".

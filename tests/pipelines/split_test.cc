@@ -1,6 +1,8 @@
 #include "pipelines/split.h"
 
 #include <gmock/gmock.h>
+
+#include <filesystem>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -197,6 +199,14 @@ TEST(RecordNames, names_that_occur_in_several_files_are_qualified_and_found_eith
     EXPECT_THAT(error_of([&] { index.find("chr1", "held-out contigs"); }),
                 AllOf(HasSubstr("held-out contigs: chr1 is the name of several"), HasSubstr("file:name")));
     EXPECT_THAT(error_of([&] { index.find("chr9", "x"); }), HasSubstr("no record chr9; the records are a.fa:chr1, chr2"));
+}
+
+TEST(RecordNames, files_are_called_the_same_from_wherever_they_are_named) {
+    const std::string here = std::filesystem::current_path().string();
+    const std::vector<std::string> as_typed{"x/a.fa", "y/a.fa", "b.fa"}, in_full{here + "/x/a.fa", here + "/z/../y/a.fa", here + "/b.fa"};
+    EXPECT_THAT(file_labels(as_typed), ElementsAre("x/a.fa", "y/a.fa", "b.fa"));
+    EXPECT_EQ(file_labels(in_full), file_labels(as_typed));
+    EXPECT_THAT(file_labels(std::vector<std::string>{"p/x/a.fa", "q/x/a.fa"}), ElementsAre("p/x/a.fa", "q/x/a.fa"));
 }
 
 }  // namespace
