@@ -106,8 +106,9 @@ void ModelOptions::check_stages() const {
     const size_t n_pools = pools().size(), stages = n_pools + 1,
                  n_widths = numbers("expand-width", expand_width).size();
     if (n_widths > 1 && n_widths != n_pools)
-        throw UsageError(fmt::format("--expand-width: {} numbers for {} pools; hint: one for all, or one for each of --pool",
-                                     n_widths, n_pools));
+        throw UsageError(fmt::format(
+            "--expand-width: {} numbers for {} pools; hint: one for all, or one for each of --pool", n_widths,
+            n_pools));
     if (!mixers.empty() && mixers.size() != stages)
         throw UsageError(fmt::format("--stage-mixers: {} mixers for {} stages; hint: one a stage, which are one more than --pool",
                                      mixers.size(), stages));
@@ -239,8 +240,9 @@ void TrainOptions::check_lengths() const {
     const int64_t stride = model.stride();
     for (const LengthStage& s : tiles.stages())
         if (s.L % stride != 0)
-            throw UsageError(fmt::format("--length: this model's pools need multiples of {}, got {}; hint: {}", stride, s.L,
-                                         (s.L + stride - 1) / stride * stride));
+            throw UsageError(
+                fmt::format("--length: this model's pools need multiples of {}, got {}; hint: {}", stride,
+                            s.L, (s.L + stride - 1) / stride * stride));
 }
 
 void TrainOptions::resolve() {

@@ -29,7 +29,8 @@ struct ModelOptions {
     // Throws UsageError for lists that are none, or are of a U-Net where there is none.
     void check() const;
     void check_stages() const;
-    // What --pool is or stands for, and their product: sequences are of a multiple of it. 1 without --backbone unet.
+    // What --pool is or stands for, and their product: sequences are of a multiple of it. 1 without
+    // --backbone unet.
     std::vector<int64_t> pools() const;
     int64_t stride() const;
     // The items of a list "A,B", and those of a list of numbers, none where it is empty. Throws UsageError naming `option`.

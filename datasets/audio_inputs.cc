@@ -162,7 +162,8 @@ class Listing {
         if (fs::is_directory(status)) return add_folder(value);
         if (fs::is_regular_file(status) && !has_audio_suffix(value)) {
             if (looks_like_hdf5(value)) return add_store(value);
-            if (has_suffix(value, kManifestSuffixes) || looks_like_manifest(value)) return add_manifest(value);
+            if (has_suffix(value, kManifestSuffixes) || looks_like_manifest(value))
+                return add_manifest(value);
         }
         add_file(value, fs::path(value).filename().string(), folder_of(value), true);
     }

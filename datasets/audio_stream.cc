@@ -262,9 +262,9 @@ Damage damage_of_mpeg(const AudioInput& input, int64_t decoded) {
     if (promised.frames > frames.n)
         return damaged("holds {} of {} frames of MPEG audio", frames.n, promised.frames);
     if (promised.frames >= 0 && promised.frames < frames.n - 1)
-        return Unreadable{fmt::format("holds {} frames of MPEG audio, its header says {}", frames.n,
-                                      promised.frames),
-                          kConvert};
+        return Unreadable{
+            fmt::format("holds {} frames of MPEG audio, its header says {}", frames.n, promised.frames),
+            kConvert};
     if (promised.bytes > file.bytes() - begin)
         return damaged("holds {} of {} bytes of MPEG audio", file.bytes() - begin, promised.bytes);
     // A guess is right to within the delay of encoder and decoder.
@@ -352,9 +352,10 @@ Damage damage_of_flac(const AudioInput& input) {
         if (!frame || !is_alike(&tail[at])) continue;
         const int64_t first = frame->by_sample ? frame->number : frame->number * block;
         if (first <= promised && first + frame->samples > promised)
-            return Unreadable{fmt::format("its header says {} samples, the frame of FLAC at byte {} goes on to {}",
-                                          promised, begin + static_cast<int64_t>(at), first + frame->samples),
-                              "the file is damaged, decode it again from its source"};
+            return Unreadable{
+                fmt::format("its header says {} samples, the frame of FLAC at byte {} goes on to {}",
+                            promised, begin + static_cast<int64_t>(at), first + frame->samples),
+                "the file is damaged, decode it again from its source"};
     }
     return std::nullopt;
 }

@@ -160,7 +160,10 @@ Manifest read_manifest(const std::string& path, bool need_labels, const std::str
     if (file >= 0 && sequence >= 0)
         fail("[table] {}: has a column 'path' and a column 'sequence'; hint: a manifest has one of them", path);
     if (file < 0 && sequence < 0)
-        fail("[table] {}: no column 'path' or 'sequence'; its columns: {}", path, fmt::join(table.columns(), ", "));
+        fail(
+            "[table] {}: no column 'path' or 'sequence'; its columns: {}; hint: the first line of a manifest names its "
+            "columns",
+            path, fmt::join(table.columns(), ", "));
     if (need_labels) table.require("label");
     const Columns columns(table, group_column);
     const int64_t start = table.find("start"), end = table.find("end");

@@ -193,8 +193,9 @@ TEST(Audio, an_ogg_opus_or_mp3_that_is_damaged_within_is_one_error) {
     EXPECT_EQ(error_of(w.put("tags.mp3", mp3 + tag + "and more")), "");
     // Of several in one file the decoder gives the first.
     for (const std::string& between : {std::string(), tag, id3, tag + id3})
-        EXPECT_THAT(error_of(w.put("two.mp3", mp3 + between + mp3)),
-                    AllOf(HasSubstr("another stream of MPEG audio begins at byte"), HasSubstr("ffmpeg -i FILE")));
+        EXPECT_THAT(
+            error_of(w.put("two.mp3", mp3 + between + mp3)),
+            AllOf(HasSubstr("another stream of MPEG audio begins at byte"), HasSubstr("ffmpeg -i FILE")));
 }
 
 TEST(Audio, an_mp3_whose_header_says_no_or_too_small_a_length_loses_no_sample_quietly) {
@@ -222,11 +223,6 @@ TEST(Audio, an_mp3_whose_header_says_no_or_too_small_a_length_loses_no_sample_qu
     fewer[promise + 11] = static_cast<char>(fewer[promise + 11] - 2);
     EXPECT_THAT(error_of(w.put("fewer.mp3", fewer)),
                 AllOf(HasSubstr("frames of MPEG audio, its header says"), HasSubstr("ffmpeg -i FILE")));
-    // At a constant rate a guess is right.
-    std::string cbr = read_file(write_sound(w.path("a"), noise(160000), kStreams[2].format, 44100));
-    if (const size_t at = std::min(cbr.find("Info"), cbr.find("Xing")); at != cbr.npos) cbr.replace(at, 4, 4, '\0');
-    const std::string error = error_of(w.put("cbr.mp3", cbr));
-    EXPECT_EQ(error.find("damaged"), error.npos) << error;
 }
 
 TEST(Audio, a_flac_whose_header_promises_too_few_samples_is_an_error) {
@@ -238,8 +234,9 @@ TEST(Audio, a_flac_whose_header_promises_too_few_samples_is_an_error) {
         std::string fewer = whole;
         fewer[24] = static_cast<char>(promised >> 8);
         fewer[25] = static_cast<char>(promised & 255);
-        EXPECT_THAT(error_of(w.put("fewer.flac", fewer)),
-                    HasSubstr(fmt::format("its header says {} samples, the frame of FLAC at byte", promised)));
+        EXPECT_THAT(
+            error_of(w.put("fewer.flac", fewer)),
+            HasSubstr(fmt::format("its header says {} samples, the frame of FLAC at byte", promised)));
     }
 }
 
