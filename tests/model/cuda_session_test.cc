@@ -72,8 +72,8 @@ TEST_P(SessionOnGpu, steps_equal_tiles) {
     }
 }
 
-// Projections of a width that is no multiple of 16 bytes, of otherwise aligned parts: rows behind the first then stand at
-// other addresses than a row alone.
+// Projections of a width that is no multiple of 16 bytes, of otherwise aligned parts: rows behind the first
+// then stand at other addresses than a row alone.
 TEST_P(SessionOnGpu, a_row_of_a_step_has_the_same_bits_in_any_batch) {
     const int64_t L = 12;
     const Batch batch = toy_batch(1, L, {0});
@@ -95,7 +95,8 @@ TEST_P(SessionOnGpu, a_row_of_a_step_has_the_same_bits_in_any_batch) {
                 of_rows.back() = ids[t];
                 const HostCopy alone(one.step(ids + t)), together(many.step(of_rows.data()));
                 for (int64_t v = 0; v < V; ++v)
-                    ASSERT_EQ(ToyModel::get(together.ref(), (rows - 1) * V + v), ToyModel::get(alone.ref(), v))
+                    ASSERT_EQ(ToyModel::get(together.ref(), (rows - 1) * V + v),
+                              ToyModel::get(alone.ref(), v))
                         << name_of(storage) << ", " << rows << " rows, step " << t << ", logit " << v;
             }
         }
