@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "core/error.h"
-#include "pipelines/held_out.h"
+#include "io/file.h"
 #include "train/checkpoint.h"
 
 namespace adder {

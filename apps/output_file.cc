@@ -19,6 +19,15 @@ std::vector<std::string> values_of(const Option& o) {
     return {};
 }
 
+// A prompt is text or a file.
+bool may_name_a_file(const Option& o) { return o.is_path || o.name == "prompt"; }
+
+const std::string& path_of(OptionList& options, std::string_view name) {
+    const Option* option = options.find(name);
+    CHECK(option != nullptr);
+    return *std::get<std::string*>(option->value);
+}
+
 // A folder of these options stands for the files in it.
 bool reads_folders(const Option& o) {
     return o.name == "input" || o.name == "valid" || o.name == "sequences";
@@ -28,8 +37,7 @@ void check_is_no_input(const OptionList& options, std::string_view name, const s
     const fs::path folder = fs::absolute(path).parent_path();
     std::error_code ignored;
     for (const Option& o : options.all()) {
-        // A prompt is text or a file.
-        if (o.name == name || !(o.is_path || o.name == "prompt")) continue;
+        if (o.name == name || !may_name_a_file(o)) continue;
         for (const std::string& other : values_of(o)) {
             if (fs::equivalent(other, path, ignored))
                 fail("{}: --{} would replace what --{} names; hint: another --{}", path, name, o.name, name);
@@ -53,18 +61,15 @@ void check_is_not_of_run(std::string_view name, const std::string& path) {
 }  // namespace
 
 void check_output_folder(OptionList& options, std::string_view name, bool overwrite) {
-    const Option* folder = options.find(name);
-    CHECK(folder != nullptr);
-    const std::string& path = *std::get<std::string*>(folder->value);
+    const std::string& path = path_of(options, name);
     std::error_code error;
     if (!overwrite || !fs::is_directory(path, error)) return;
-    const fs::path out = fs::weakly_canonical(path, error);
+    const fs::path out = canonical_file(path);
     for (const Option& o : options.all()) {
-        // A prompt is text or a file.
-        if (o.name == name || !(o.is_path || o.name == "prompt")) continue;
+        if (o.name == name || !may_name_a_file(o)) continue;
         for (const std::string& other : values_of(o)) {
             if (other.empty() || other == "-" || (!o.is_path && !fs::is_regular_file(other, error))) continue;
-            const fs::path inside = fs::weakly_canonical(other, error);
+            const fs::path inside = canonical_file(other);
             if (std::mismatch(out.begin(), out.end(), inside.begin(), inside.end()).first == out.end())
                 fail("{}: --overwrite of --{} would remove what --{} names; hint: another --{}", other, name, o.name,
                      name);
@@ -80,9 +85,7 @@ void check_was_not_read(const std::string& out, std::span<const std::string> fil
 }
 
 void check_output_or_stdout(OptionList& options, std::string_view name, bool overwrite) {
-    const Option* option = options.find(name);
-    CHECK(option != nullptr);
-    const std::string& path = *std::get<std::string*>(option->value);
+    const std::string& path = path_of(options, name);
     if (path.empty() || path == "-") return;
     std::error_code ignored;
     // Folders and devices are AtomicFile's to refuse.
@@ -95,11 +98,9 @@ void check_output_or_stdout(OptionList& options, std::string_view name, bool ove
 }
 
 void check_output(OptionList& options, std::string_view name, bool overwrite) {
-    const Option* option = options.find(name);
-    CHECK(option != nullptr);
-    if (*std::get<std::string*>(option->value) == "-")
+    if (path_of(options, name) == "-")
         throw UsageError(fmt::format("--{}: - is standard output, which takes no such file; hint: a name {}",
-                                     name, option->unit));
+                                     name, options.find(name)->unit));
     check_output_or_stdout(options, name, overwrite);
 }
 

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "io/file.h"
 #include "io/hdf5.h"
 
 namespace adder {
@@ -73,8 +74,7 @@ class FolderFiles {
   private:
     // Whether a file or folder is met for the first time.
     bool is_new(const fs::path& path) {
-        std::error_code ignored;
-        return seen_.insert(fs::weakly_canonical(path, ignored).string()).second;
+        return seen_.insert(canonical_file(path.string())).second;
     }
 
     void add(const fs::path& folder) {
@@ -206,9 +206,7 @@ class Listing {
     }
 
     void add_file(const std::string& path, const std::string& name, const std::string& label, bool named) {
-        std::error_code ignored;
-        const std::string canonical = path == "-" ? path : fs::weakly_canonical(path, ignored).string();
-        if (!seen_.insert(canonical).second)
+        if (!seen_.insert(canonical_file(path)).second)
             fail("[input] {}: given twice; hint: name each input once", path);
         add_item({.path = path, .name = name, .label = label, .named = named});
     }

@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "datasets/hts.h"
+#include "io/file.h"
 
 namespace adder {
 
@@ -132,8 +133,7 @@ std::vector<std::string> sequence_inputs(std::span<const std::string> values,
         LeftOut left_out;
         for (std::string& file :
              fs::is_directory(status) ? files_in(value, left_out) : std::vector<std::string>{value}) {
-            const std::string canonical = file == "-" ? file : fs::weakly_canonical(file, reason).string();
-            if (!seen.insert(canonical).second) {
+            if (!seen.insert(canonical_file(file)).second) {
                 fail("[input] {}: given twice; hint: name each input once", file);
             }
             files.push_back(std::move(file));

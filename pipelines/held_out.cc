@@ -2,19 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <string_view>
 #include <unordered_set>
 
 #include "core/error.h"
+#include "io/file.h"
 
 namespace adder {
-
-std::string canonical_file(const std::string& path) {
-    std::error_code error;
-    const std::filesystem::path canonical = std::filesystem::weakly_canonical(path, error);
-    return path == "-" || error ? path : canonical.string();
-}
 
 HeldOutFiles::HeldOutFiles(const std::vector<std::string>& files) {
     for (const std::string& file : files) canonical_.insert(canonical_file(file));

@@ -22,9 +22,6 @@ class HeldOutFiles {
     std::set<std::string> canonical_;
 };
 
-// By which two names of one file are told to be that; "-" is itself.
-std::string canonical_file(const std::string& path);
-
 // The warning that records with the same symbols are among the inputs and held out; "" where there are none.
 std::string shared_records(std::span<const TokenRecord> inputs, std::span<const TokenRecord> held_out);
 

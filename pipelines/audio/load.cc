@@ -1,7 +1,6 @@
 #include "pipelines/audio/load.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <limits>
 #include <map>
 #include <optional>
@@ -10,6 +9,7 @@
 
 #include "core/error.h"
 #include "datasets/audio_inputs.h"
+#include "io/file.h"
 #include "pipelines/audio/codec.h"
 #include "pipelines/audio/classes.h"
 #include "pipelines/audio/signal_records.h"
@@ -111,9 +111,7 @@ class Reading {
     void add_to(std::vector<FilePart>& parts, SplitPart part) const {
         for (const AudioItem& item : listing_.items) {
             if (item.path == "-") continue;
-            std::error_code ignored;
-            parts.push_back({std::filesystem::weakly_canonical(item.path, ignored).string(),
-                             item.start_s.value_or(0),
+            parts.push_back({canonical_file(item.path), item.start_s.value_or(0),
                              item.end_s.value_or(std::numeric_limits<double>::infinity()),
                              item.split == SplitPart::none ? part : item.split,
                              item.place.empty() ? item.path : fmt::format("{} ({})", item.path, item.place)});

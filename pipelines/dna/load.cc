@@ -15,6 +15,7 @@
 #include "datasets/inputs.h"
 #include "datasets/labels.h"
 #include "datasets/reads.h"
+#include "io/file.h"
 #include "io/hdf5.h"
 #include "pipelines/dna/tokenizer.h"
 #include "pipelines/held_out.h"

@@ -260,6 +260,12 @@ void remove_leftovers(const std::string& folder) {
     }
 }
 
+std::string canonical_file(const std::string& path) {
+    std::error_code error;
+    const fs::path canonical = fs::weakly_canonical(path, error);
+    return path == "-" || error ? path : canonical.string();
+}
+
 std::string read_file(const std::string& path) {
     const MappedFile file(path);
     return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};

@@ -92,6 +92,9 @@ class FolderLock {
     int fd_ = -1;
 };
 
+// By which two names of one file or folder are told to be that; "-" is itself.
+std::string canonical_file(const std::string& path);
+
 // The whole of a small text file.
 std::string read_file(const std::string& path);
 // Replaces `path` by this text, atomically.
