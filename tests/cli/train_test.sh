@@ -116,7 +116,8 @@ succeeds "$ADDER" "${long[@]}" --out "$W/c" --save-every 1 --resume
 equal_runs "$W/whole" "$W/c" 200
 untouched "$W/c"
 
-# SIGTERM and SIGINT in the middle: exit 0, and the same bytes as --stop-after at that step.
+# SIGTERM and SIGINT in the middle: exit 0, and the weights of --stop-after at that step. Where the signal met the
+# evaluation of that step, going on makes up for it: then all the rest is the same too.
 for signal in TERM INT; do
     run=$W/signal$signal
     # A shell's background jobs ignore SIGINT unless job control is on.
@@ -134,9 +135,13 @@ for signal in TERM INT; do
     [ "$rc" -eq 0 ] || wrong "SIG$signal must end in exit 0"
     step=$(sed -nE 's/^stopped after step ([0-9]+) of 200000.*/\1/p' "$W/err")
     [ -n "$step" ] || wrong "expected a word about where the run stopped"
-    succeeds "$ADDER" train "${options[@]}" --steps 200000 --out "$W/to$signal" --stop-after "${step:-1}"
-    equal_runs "$run" "$W/to$signal" "${step:-1}"
+    [ -n "$step" ] || continue
+    to=$W/to$signal
+    succeeds "$ADDER" train "${options[@]}" --steps 200000 --out "$to" --stop-after "$step"
+    same "$(last "$run" "$step")/model.safetensors" "$(last "$to" "$step")/model.safetensors"
     untouched "$run"
+    for folder in "$run" "$to"; do succeeds "$ADDER" train --out "$folder" --resume --stop-after $((step + 3)); done
+    equal_runs "$run" "$to" $((step + 3))
 done
 
 # Going on with other options.
