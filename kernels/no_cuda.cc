@@ -76,10 +76,9 @@ void pool_forward(Ctx&, const PoolArgs&, const TensorRef&, const TensorRef&, voi
 void pool_backward(Ctx&, const PoolArgs&, const TensorRef&, const PoolGrads&, void*) { no_cuda(); }
 
 // projection_step
-bool in_proj_step_fits(const InProjArgs&, const InProjOut&) { no_cuda(); }
-bool out_proj_step_fits(const GatedNormArgs&, const TensorRef&) { no_cuda(); }
-void in_proj_step(Ctx&, const InProjArgs&, const InProjOut&, const WeighedRows&) { no_cuda(); }
-void out_proj_step(Ctx&, const GatedNormArgs&, const TensorRef&, const TensorRef&, const WeighedRows&) { no_cuda(); }
+void add_to_stream(Ctx&, const TensorRef&, const TensorRef&, const StepStream&) { no_cuda(); }
+void in_proj_step(Ctx&, const InProjArgs&, const InProjOut&) { no_cuda(); }
+void out_proj_step(Ctx&, const OutProjArgs&, const StepEnd&, const WeighedRows&) { no_cuda(); }
 
 // sample
 void sample(Ctx&, const SampleArgs&, const SampleRows&, void*) { no_cuda(); }

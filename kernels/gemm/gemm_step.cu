@@ -104,7 +104,7 @@ void linear_step(Ctx& ctx, const LinearArgs& args, const TensorRef& y) {
     const step::Store store{bias, y.data, y.dtype == DType::f32, y_stride, step::in_fours(y)};
     const auto* x = static_cast<const bf16*>(args.x.data);
     if (vectors)
-        step::multiply_rows(stream, p, {x, x_stride}, store);
+        step::multiply_rows(stream, p, step::PlainRows<true>{x, x_stride}, store);
     else
         step::start_product(stream, p, step::PlainRows<false>{x, x_stride}, store);
 }

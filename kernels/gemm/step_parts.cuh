@@ -49,17 +49,71 @@ __device__ __forceinline__ Eight load_eight(const bf16* row, int k, int I, bool 
 
 // ---- where the rows come from ----
 
+// A source may know what the outputs of a row are multiplied with. Eight neighbouring lanes then ask for it
+// together, fetch_scale, and get it with the bits that it has anywhere, scale_of.
+inline constexpr int kScaleLanes = 8;
+
 // Rows as they lie in memory.
 template <bool kWide_>
 struct PlainRows {
     static constexpr bool kWide = kWide_, kNormed = false;
-    static constexpr bool kAdds = false;
     const bf16* x;
     int64_t stride;
-    const float* scale = nullptr;  // (B): what the outputs of a row are multiplied with; absent = 1
+    const float* scale = nullptr;  // (B); absent = 1
 
     __device__ __forceinline__ Eight load(int b, int k, const Problem& p, float&) const {
         return load_eight<kWide>(x + min(b, p.B - 1) * stride, k, p.I, b < p.B);
+    }
+    using RowScale = float;
+    __device__ __forceinline__ bool scaled() const { return scale != nullptr; }
+    __device__ __forceinline__ void fetch_scale(int b, const Problem& p, RowScale& to) const {
+        to = scale[min(b, p.B - 1)];
+    }
+    __device__ __forceinline__ float scale_of(int, const Problem&, const RowScale& ahead) const {
+        return ahead;
+    }
+};
+
+// Rows of a stream (projection_step.h), which has left the squares of eight neighbours each. Order of sums: a
+// lane's pieces of four, the lanes by a butterfly.
+struct StreamRows {
+    static constexpr bool kWide = true, kNormed = false;
+    const bf16* x;
+    int64_t stride;
+    const float* squares;  // (B, I / 8), rows aligned to 16 bytes; absent = rows that were normed before
+    int64_t squares_stride;
+    float eps;
+
+    __device__ __forceinline__ Eight load(int b, int k, const Problem& p, float&) const {
+        return load_eight<kWide>(x + min(b, p.B - 1) * stride, k, p.I, b < p.B);
+    }
+    static constexpr int kAhead = 4;  // pieces of a lane that are asked for early: all up to I = 1,024
+    struct RowScale {
+        float piece[kAhead][4];
+    };
+    __device__ __forceinline__ bool scaled() const { return squares != nullptr; }
+    __device__ __forceinline__ void load_piece(int b, int i, const Problem& p, float (&to)[4]) const {
+        const float* const row = squares + min(b, p.B - 1) * squares_stride;
+        const int n = p.I / 8, at = (static_cast<int>(threadIdx.x) % kScaleLanes + i * kScaleLanes) * 4;
+        if (at + 4 <= n) return cuda::load<4>(row + at, to);
+#pragma unroll
+        for (int j = 0; j < 4; ++j) to[j] = at + j < n ? row[at + j] : 0.0f;
+    }
+    __device__ __forceinline__ void fetch_scale(int b, const Problem& p, RowScale& to) const {
+#pragma unroll
+        for (int i = 0; i < kAhead; ++i) load_piece(b, i, p, to.piece[i]);
+    }
+    __device__ __forceinline__ float scale_of(int b, const Problem& p, const RowScale& ahead) const {
+        const auto sum_of = [](const float(&v)[4]) { return (v[0] + v[1]) + (v[2] + v[3]); };
+        float total = 0;
+#pragma unroll
+        for (int i = 0; i < kAhead; ++i) total += sum_of(ahead.piece[i]);
+        for (int i = kAhead; i * kScaleLanes * 4 < p.I / 8; ++i) {
+            float piece[4];
+            load_piece(b, i, p, piece);
+            total += sum_of(piece);
+        }
+        return 1 / sqrtf(warp_sum<kScaleLanes>(total) / static_cast<float>(p.I) + eps);
     }
 };
 
@@ -77,59 +131,10 @@ __device__ __forceinline__ Eight weigh(const float (&x)[8], const float* weight,
     return e;
 }
 
-// RMSNorm of residual + x. The rows enter the product before they are scaled, the scale of a row multiplies
-// its outputs. Blocks of their own write the sum: a store between the loads would make each wait for the
-// other.
-struct AddNormRows {
-    static constexpr bool kWide = true, kNormed = true, kAdds = true;
-    const bf16* x;
-    const float *residual, *weight;  // residual may be absent
-    float* residual_out;
-    int64_t x_stride, residual_stride, out_stride;
-    float eps;
-
-    __device__ __forceinline__ void add(int b, int k, float (&r)[8]) const {
-        float before[8] = {};
-        cuda::load<8>(x + b * x_stride + k, r);
-        if (residual) {
-            const float* from = residual + b * residual_stride + k;
-            cuda::load<4>(from, *reinterpret_cast<float(*)[4]>(&before[0]));
-            cuda::load<4>(from + 4, *reinterpret_cast<float(*)[4]>(&before[4]));
-        }
-#pragma unroll
-        for (int i = 0; i < 8; ++i) r[i] += before[i];
-    }
-    __device__ __forceinline__ Eight load(int b, int k, const Problem& p, float& squares) const {
-        if (b >= p.B || k >= p.I) return Eight{};
-        float r[8];
-        add(b, k, r);
-        return weigh(r, weight + k, squares);
-    }
-    // The sums of rows [first, end), by all warps of a block.
-    __device__ __forceinline__ void keep_sums(int first, int end, int I) const {
-        constexpr int kInFlight = 3, kStep = kWarp * 8;
-        const int lane = threadIdx.x % kWarp, warps = blockDim.x / kWarp;
-        for (int b = first + static_cast<int>(threadIdx.x) / kWarp; b < end; b += warps)
-            for (int k0 = lane * 8; k0 < I; k0 += kInFlight * kStep) {
-                float r[kInFlight][8];
-#pragma unroll
-                for (int j = 0; j < kInFlight; ++j)
-                    if (const int k = k0 + j * kStep; k < I) add(b, k, r[j]);
-#pragma unroll
-                for (int j = 0; j < kInFlight; ++j) {
-                    const int k = k0 + j * kStep;
-                    if (k >= I) break;
-                    float* const to = residual_out + b * out_stride + k;
-                    store<4>(to, *reinterpret_cast<const float(*)[4]>(&r[j][0]));
-                    store<4>(to + 4, *reinterpret_cast<const float(*)[4]>(&r[j][4]));
-                }
-            }
-    }
-};
-
-// RMSNorm of x silu(z), one group; scaled as above.
+// RMSNorm of x silu(z), one group. The rows enter the product before they are scaled, the scale of a row
+// multiplies its outputs.
 struct GatedRows {
-    static constexpr bool kWide = true, kNormed = true, kAdds = false;
+    static constexpr bool kWide = true, kNormed = true;
     const bf16 *x, *z;
     const float* weight;
     int64_t x_stride, z_stride;
@@ -143,6 +148,14 @@ struct GatedRows {
 #pragma unroll
         for (int i = 0; i < 8; ++i) g[i] *= gate[i] * fast_sigmoid(gate[i]);
         return weigh(g, weight + k, squares);
+    }
+    struct RowScale {};  // the product sums the squares itself
+    __device__ __forceinline__ bool scaled() const {
+        return false;
+    }
+    __device__ __forceinline__ void fetch_scale(int, const Problem&, RowScale&) const {}
+    __device__ __forceinline__ float scale_of(int, const Problem&, const RowScale&) const {
+        return 1;
     }
 };
 
@@ -205,6 +218,76 @@ struct Store {
 __device__ __forceinline__ void store_float4(float* to, const float (&v)[4]) {
     __stwb(reinterpret_cast<float4*>(to), make_float4(v[0], v[1], v[2], v[3]));
 }
+
+__device__ __forceinline__ float squares_of_four(const float (&r)[4]) {
+    float sum = r[0] * r[0];
+#pragma unroll
+    for (int i = 1; i < 4; ++i) sum = fmaf(r[i], r[i], sum);
+    return sum;
+}
+
+// The output goes into a stream (projection_step.h): r += output, rounded to bf16 as Store rounds it, then r
+// times the weight of the norm that comes and the squares. Outputs are a multiple of eight, rows are aligned.
+struct JoinStream {
+    float* residual;
+    const float* weight;
+    bf16* rows;
+    float* squares;
+    int64_t residual_stride, rows_stride, squares_stride;
+
+    struct Ahead {
+        float before = 0, weight = 0;
+    };
+    __device__ __forceinline__ Ahead fetch(int b, int o) const {
+        return {residual[b * residual_stride + o], weight[o]};
+    }
+    // By the eight lanes of eight neighbouring outputs together.
+    __device__ __forceinline__ void operator()(int b, int o, float total, const Ahead& a) const {
+        const float r = a.before + to_float(from_float<bf16>(total));
+        residual[b * residual_stride + o] = r;
+        rows[b * rows_stride + o] = from_float<bf16>(r * a.weight);
+        const unsigned lanes = 0xffu << (threadIdx.x % kWarp / 8 * 8);
+        float lower[4], upper[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            lower[i] = __shfl_sync(lanes, r, i, 8);
+            upper[i] = __shfl_sync(lanes, r, i + 4, 8);
+        }
+        if (o % 8 == 0) squares[b * squares_stride + o / 8] = squares_of_four(lower) + squares_of_four(upper);
+    }
+
+    // The same for four neighbouring outputs; the lane beside has the other four of eight.
+    static constexpr bool kManyOutputs = false;
+    struct FourRows {
+        float4 before;
+    };
+    struct alignas(16) FourParameters {
+        float weight[4];
+    };
+    // Not by way of the first-level cache, which may hold what was there before another multiprocessor wrote.
+    __device__ __forceinline__ void fetch(int b, int o, FourRows& to) const {
+        to.before = __ldcg(reinterpret_cast<const float4*>(residual + b * residual_stride + o));
+    }
+    __device__ __forceinline__ void fetch(int o, FourParameters& parameters) const {
+#pragma unroll
+        for (int c = 0; c < 4; ++c) parameters.weight[c] = weight[o + c];
+    }
+    __device__ __forceinline__ void four(int b, int o, int, const float (&total)[4],
+                                         const FourParameters& parameters, const FourRows& fetched) const {
+        const float before[4] = {fetched.before.x, fetched.before.y, fetched.before.z, fetched.before.w};
+        float r[4], row[4];
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+            r[c] = before[c] + to_float(from_float<bf16>(total[c]));
+            row[c] = r[c] * parameters.weight[c];
+        }
+        store_float4(residual + b * residual_stride + o, r);
+        store<4>(rows + b * rows_stride + o, row);
+        const float own = squares_of_four(r);
+        const float sum = own + __shfl_xor_sync(3u << (threadIdx.x % kWarp / 2 * 2), own, 1);
+        if (o % 8 == 0) squares[b * squares_stride + o / 8] = sum;
+    }
+};
 
 // Outputs [first, first + channels) are the newest row of a convolution of four taps with SiLU (conv1d.h),
 // whose result is stored in their place. An output is rounded to bf16 before, as everywhere else.

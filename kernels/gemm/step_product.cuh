@@ -26,13 +26,6 @@ __global__ void __launch_bounds__(kThreads, 2) product_kernel(Problem p, Source 
     __shared__ float square_room[kWarps][kRows];
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, group = lane / 4, pair = lane % 4;
     const int o0 = blockIdx.x * kOutputs, b0 = blockIdx.y * kRows;
-    if constexpr (Source::kAdds)
-        if (o0 >= p.O) {
-            if (!p.late) release_next();
-            wait_for_previous();
-            return source.keep_sums(b0, min(b0 + kRows, p.B), p.I);
-        }
-
     Eight right[kInFlight], coming[kInFlight];
     const auto load_weights = [&](Eight(&to)[kInFlight], int chunk) {
         const int o = o0 + group;
@@ -52,6 +45,10 @@ __global__ void __launch_bounds__(kThreads, 2) product_kernel(Problem p, Source 
     const bool is_mine = row < kRows && b < p.B && o < p.O;
     typename Finish::Ahead ahead{};
     if (is_mine) ahead = finish.fetch(b, o);
+    static_assert(kOutputs == kScaleLanes);
+    const bool scales = source.scaled() && row < kRows;
+    typename Source::RowScale row_scale;
+    if (scales) source.fetch_scale(b, p, row_scale);
 
     float sum[4] = {}, squares[2] = {};
     for (int chunk = warp; chunk * kChunk < p.I; chunk += kWarps * kInFlight) {
@@ -83,6 +80,7 @@ __global__ void __launch_bounds__(kThreads, 2) product_kernel(Problem p, Source 
             if (pair == 0) square_room[warp][group + half * 8] = of_warp;
         }
     }
+    const float scale = scales ? source.scale_of(b, p, row_scale) : 1;
     __syncthreads();
     if (!is_mine) return;
     float total = room[0][row][column];
@@ -93,8 +91,8 @@ __global__ void __launch_bounds__(kThreads, 2) product_kernel(Problem p, Source 
 #pragma unroll
         for (int w = 1; w < kWarps; ++w) all += square_room[w][row];
         total *= 1 / sqrtf(all / static_cast<float>(p.I) + source.eps);
-    } else if (source.scale) {
-        total *= source.scale[b];
+    } else {
+        total *= scale;
     }
     finish(b, o, total, ahead);
 }
@@ -108,14 +106,9 @@ template <class Source>
 __global__ void __launch_bounds__(kWeighWarps* kWarp)
     weigh_kernel(Problem p, Source source, bf16* rows, float* scale) {
     const int lane = threadIdx.x % kWarp,
-              b = blockIdx.y * kWeighWarps + static_cast<int>(threadIdx.x) / kWarp;
+              b = blockIdx.x * kWeighWarps + static_cast<int>(threadIdx.x) / kWarp;
     release_next();
     wait_for_previous();
-    if constexpr (Source::kAdds)
-        if (blockIdx.x > 0) {
-            const int first = blockIdx.y * kWeighWarps;
-            return source.keep_sums(first, min(first + kWeighWarps, p.B), p.I);
-        }
     if (b >= p.B) return;
     constexpr int kInFlight = 3;
     float squares = 0;
@@ -138,8 +131,7 @@ __global__ void __launch_bounds__(kWeighWarps* kWarp)
 
 template <class Source, class Finish>
 void start_product(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish) {
-    const dim3 grid(blocks(ceil_div(p.O, kOutputs) + Source::kAdds),
-                    static_cast<unsigned>(ceil_div(p.B, kRows)));
+    const dim3 grid(blocks(ceil_div(p.O, kOutputs)), static_cast<unsigned>(ceil_div(p.B, kRows)));
     launch_step(stream, grid, kThreads, 0, product_kernel<Source, Finish>, p, source, finish);
 }
 

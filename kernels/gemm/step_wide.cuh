@@ -36,10 +36,10 @@ struct Tile {
         const int queue = stages * kPieces * kWarp * 4;
         return queue > kSumFloats ? queue : kSumFloats;
     }
-    // All warps' and, behind them, what belongs to the columns.
+    // All warps' and, behind them, what belongs to the columns and the scales of the rows.
     template <class Finish>
     static size_t shared_bytes(int I) {
-        return sizeof(float) * kWarps * static_cast<size_t>(room(I)) +
+        return sizeof(float) * (kWarps * static_cast<size_t>(room(I)) + kBlockRows) +
                kFours * sizeof(typename Finish::FourParameters);
     }
     // What the least of blocks has to read, all of them spread over the multiprocessors. Rows count twice,
@@ -51,9 +51,10 @@ struct Tile {
     }
 };
 
-template <class T, class Finish>
+template <class T, class Source, class Finish>
 __global__ void __launch_bounds__(kThreads, T::kTiles* T::kN >= 8 ? 1 : 2)
-    wide_kernel(Problem p, PlainRows<true> source, Finish finish) {
+    wide_kernel(Problem p, Source source, Finish finish) {
+    static_assert(Source::kWide && !Source::kNormed);
     constexpr int kTiles = T::kTiles, kN = T::kN, kStages = T::kStages, kMine = T::kMine;
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, group = lane / 4, pair = lane % 4;
     const int o0 = blockIdx.x * T::kColumns, b0 = blockIdx.y * T::kBlockRows, room = T::room(p.I);
@@ -96,22 +97,27 @@ __global__ void __launch_bounds__(kThreads, T::kTiles* T::kN >= 8 ? 1 : 2)
     };
     // Not in registers, of which the sums need most.
     auto* const parameters = reinterpret_cast<typename Finish::FourParameters*>(sums + kWarps * room);
+    float* const scales = reinterpret_cast<float*>(parameters + T::kFours);  // of the block's rows
     if (threadIdx.x < T::kFours && o < p.O) finish.fetch(o, parameters[threadIdx.x]);
     if (p.settled) fetch_rows();
     if (!p.late) release_next();
     wait_for_previous();
     if (p.late) release_next();
+    // Asked for first, taken when all else is under way.
+    static_assert(T::kBlockRows * kScaleLanes <= kThreads);
+    const int scaled_row = static_cast<int>(threadIdx.x) / kScaleLanes;
+    const bool makes_scale = source.scaled() && scaled_row < T::kBlockRows;
+    typename Source::RowScale row_scale;
+    if (makes_scale) source.fetch_scale(b0 + scaled_row, p, row_scale);
 #pragma unroll
     for (int s = 0; s < kStages; ++s) {
         if (s < mine) copy_rows(s, s);
         commit_copies();
     }
     if (!p.settled) fetch_rows();
-    float scale[kMine];
-#pragma unroll
-    for (int m = 0; m < kMine; ++m) {
-        scale[m] = 1;
-        if (source.scale && row_of(m) < mine_end) scale[m] = source.scale[b0 + row_of(m)];
+    if (makes_scale) {
+        const float scale = source.scale_of(b0 + scaled_row, p, row_scale);
+        if (threadIdx.x % kScaleLanes == 0) scales[scaled_row] = scale;
     }
 
     float sum[kTiles][kN][4] = {};
@@ -163,18 +169,18 @@ __global__ void __launch_bounds__(kThreads, T::kTiles* T::kN >= 8 ? 1 : 2)
 #pragma unroll
             for (int c = 0; c < 4; ++c) total[c] += part[c];
         }
-        if (source.scale)
+        if (source.scaled())
 #pragma unroll
-            for (int c = 0; c < 4; ++c) total[c] *= scale[m];
+            for (int c = 0; c < 4; ++c) total[c] *= scales[row_of(m)];
         finish.four(b0 + row_of(m), o, min(4, p.O - o), total, parameters[four], before[m]);
     }
 }
 
-template <class T, class Finish>
-void start_wide(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows, const Finish& finish) {
+template <class T, class Source, class Finish>
+void start_wide(cudaStream_t stream, const Problem& p, const Source& rows, const Finish& finish) {
     const dim3 grid(blocks(ceil_div(p.O, T::kColumns)), static_cast<unsigned>(ceil_div(p.B, T::kBlockRows)));
-    launch_step(stream, grid, kThreads, T::template shared_bytes<Finish>(p.I), wide_kernel<T, Finish>, p,
-                rows, finish);
+    launch_step(stream, grid, kThreads, T::template shared_bytes<Finish>(p.I), wide_kernel<T, Source, Finish>,
+                p, rows, finish);
 }
 
 inline size_t most_shared_bytes() {
@@ -186,9 +192,8 @@ inline size_t most_shared_bytes() {
 }
 
 // The cheapest of these tiles, the first where several are; the first needs least.
-template <class First, class... T, class Finish>
-void start_cheapest(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows,
-                    const Finish& finish) {
+template <class First, class... T, class Source, class Finish>
+void start_cheapest(cudaStream_t stream, const Problem& p, const Source& rows, const Finish& finish) {
     if constexpr (sizeof...(T) > 0) {
         const size_t limit = most_shared_bytes();
         if (std::min({T::template cost<Finish>(p, limit)...}) < First::template cost<Finish>(p, limit))
@@ -197,9 +202,9 @@ void start_cheapest(cudaStream_t stream, const Problem& p, const PlainRows<true>
     start_wide<First>(stream, p, rows, finish);
 }
 
-// Any number of rows.
-template <class Finish>
-void multiply_rows(cudaStream_t stream, const Problem& p, const PlainRows<true>& rows, const Finish& finish) {
+// Any number of rows that are aligned.
+template <class Source, class Finish>
+void multiply_rows(cudaStream_t stream, const Problem& p, const Source& rows, const Finish& finish) {
     if (p.B <= kRows) return start_product(stream, p, rows, finish);
     if constexpr (Finish::kManyOutputs) {
         if (blocks_of(p, 1, 1) <= kMultiprocessors) return start_product(stream, p, rows, finish);
@@ -215,9 +220,9 @@ template <class Source, class Finish>
 void multiply_normed(cudaStream_t stream, const Problem& p, const Source& source, const Finish& finish,
                      bf16* rows, float* scale) {
     if (takes_small_tiles(p)) return start_product(stream, p, source, finish);
-    launch_step(stream, dim3(1 + Source::kAdds, static_cast<unsigned>(ceil_div(p.B, kWeighWarps))),
-                kWeighWarps * kWarp, 0, weigh_kernel<Source>, p, source, rows, scale);
-    multiply_rows(stream, p, {rows, p.I, scale}, finish);
+    launch_step(stream, dim3(blocks(ceil_div(p.B, kWeighWarps))), kWeighWarps * kWarp, 0,
+                weigh_kernel<Source>, p, source, rows, scale);
+    multiply_rows(stream, p, PlainRows<true>{rows, p.I, scale}, finish);
 }
 
 }  // namespace adder::cuda::step

@@ -1,7 +1,5 @@
 #include "model/layer.h"
 
-#include "core/ceil_div.h"
-
 namespace adder {
 
 TensorRef Saved::push(const TensorRef& tensor) {
@@ -22,18 +20,12 @@ void Saved::clear() {
     arena.release(0);
 }
 
-TensorRef alloc_step_rows(Ctx& ctx, DType dtype, int64_t B, int64_t width) {
-    const int64_t together = 16 / size_of(dtype);
-    return ctx.scratch->alloc(dtype, {B, 1, ceil_div(width, together) * together}).slice(2, 0, width);
-}
-
-void Layer::step_normed(Ctx& ctx, const AddNormArgs& norm, const TensorRef& residual_out, const TensorRef& y,
-                        State state) {
+void Layer::step_normed(Ctx& ctx, const StepStream& stream, const StepEnd& end, State state) {
     ArenaScope scope(*ctx.scratch);
-    const TensorRef normed = ctx.scratch->alloc(norm.x.dtype, norm.x.shape);
-    add_norm_forward(ctx, norm, residual_out, normed);
     CHECK(stride() == 1);
-    step(ctx, normed, y, state, 0);
+    const TensorRef x = normed_rows(ctx, stream), y = end.y ? end.y : ctx.scratch->alloc(x.dtype, x.shape);
+    step(ctx, x, y, state, 0);
+    if (!end.y) add_to_stream(ctx, y, end.stream.residual, end.stream);
 }
 
 }  // namespace adder

@@ -15,7 +15,7 @@
 #include "core/arena.h"
 #include "core/ctx.h"
 #include "core/tensor.h"
-#include "kernels/norm/norm.h"
+#include "kernels/projection_step/projection_step.h"
 #include "model/params.h"
 
 namespace adder {
@@ -70,10 +70,6 @@ inline TensorRef keep(Ctx& ctx, Saved* saved, DType dtype, const Shape& shape) {
     return saved ? saved->push(dtype, shape) : ctx.scratch->alloc(dtype, shape);
 }
 
-// (B,1,width) of a step, in the context's scratch. Rows start on 16 bytes: kernels choose how to read by
-// alignment, which must be that of a row alone for a row to have the same bits in any batch.
-TensorRef alloc_step_rows(Ctx& ctx, DType dtype, int64_t B, int64_t width);
-
 // Sees the residual stream of a backbone between its blocks, in forward passes that keep nothing.
 class LayerTap {
   public:
@@ -104,10 +100,9 @@ class Layer {
     // One step for each of B independent rows; x, y (B,1,M); the state is updated in place. A row's bits do not depend
     // on the other rows. `phase`: the rows' steps before this one, modulo stride().
     virtual void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state, int64_t phase) = 0;
-    // The step on the norm of a residual stream, for mixers that can do both at once: residual_out = norm.residual +
-    // norm.x, which it must not overlap, and y = step(the norm of that).
-    virtual void step_normed(Ctx& ctx, const AddNormArgs& norm, const TensorRef& residual_out, const TensorRef& y,
-                             State state);
+    // The step on the norm of a residual stream, for mixers that can do more at once: y = step(the norm), or where the
+    // end has no y, that is added to the end's stream, which is `stream` with the weight of the norm that comes.
+    virtual void step_normed(Ctx& ctx, const StepStream& stream, const StepEnd& end, State state);
 };
 
 }  // namespace adder

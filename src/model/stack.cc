@@ -1,8 +1,5 @@
 #include "model/stack.h"
 
-#include <utility>
-
-#include "kernels/norm/norm.h"
 #include "model/registry.h"
 
 namespace adder {
@@ -106,19 +103,21 @@ void Stack::step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state, 
 
 void Stack::step_stream(Ctx& ctx, const Stream& from, const TensorRef& y, const TensorRef& sum, State state) {
     ArenaScope scope(*ctx.scratch);
-    const Shape& shape = from.x.shape;
-    const DType accum = accum_of(from.x.dtype);
-    const TensorRef hidden = ctx.scratch->alloc(from.x.dtype, shape);
-    // The residual stream goes to and fro between two places.
-    TensorRef residual = ctx.scratch->alloc(accum, shape), other = ctx.scratch->alloc(accum, shape);
-    TensorRef before = from.residual, last = from.x;
+    const TensorRef hidden = ctx.scratch->alloc(from.x.dtype, from.x.shape);
+    StepStream stream = alloc_step_stream(ctx, from.x.dtype, from.x.size(0), M_);
+    stream.weight = blocks_[0].norm.value;
+    stream.eps = eps_;
+    add_to_stream(ctx, from.x, from.residual, stream);
     for (size_t i = 0; i < blocks_.size(); ++i) {
-        blocks_[i].mixer->step_normed(ctx, {last, before, blocks_[i].norm.value, eps_}, residual, hidden, part(state, i));
-        before = residual;
-        last = hidden;
-        std::swap(residual, other);
+        StepEnd end{{}, stream};
+        if (i + 1 < blocks_.size())
+            end.stream.weight = blocks_[i + 1].norm.value;
+        else
+            end.y = hidden;
+        blocks_[i].mixer->step_normed(ctx, stream, end, part(state, i));
+        stream = end.stream;
     }
-    add_norm_forward(ctx, {last, before, norm_f_.value, eps_}, sum, y);
+    add_norm_forward(ctx, {hidden, stream.residual, norm_f_.value, eps_}, sum, y);
 }
 
 void Stack::norm_rows(Ctx& ctx, const TensorRef& sum, const TensorRef& y) const {

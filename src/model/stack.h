@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/norm/norm.h"
 #include "model/config.h"
 #include "model/layer.h"
 

@@ -34,7 +34,7 @@ class CudaProjectionStep : public test::OnGpu {
     }
 };
 
-// The batches of 70 take the norm as a kernel of its own, and each of the larger tiles.
+// The batches of 70 take the gated norm as a kernel of its own, and each of the larger tiles.
 TEST_F(CudaProjectionStep, a_row_has_the_same_bits_in_any_batch) {
     constexpr unsigned kAll =
         InProjStepProblem::kNorm | InProjStepProblem::kResidual | InProjStepProblem::kBias;
@@ -42,7 +42,14 @@ TEST_F(CudaProjectionStep, a_row_has_the_same_bits_in_any_batch) {
     expect_rows_of<InProjStepProblem>({kTest, 70, 40, 1000, 4, 500, 4, kAll});
     expect_rows_of<InProjStepProblem>({kTest, 70, 264, 1288, 512, 768, 4, kAll});
     expect_rows_of<InProjStepProblem>({kTest, 70, 40, 2400, 0, 1200, 4, kAll});
-    expect_rows_of<OutProjStepProblem>({kTest, 70, 264, 1100});
+    constexpr unsigned kGate = OutProjStepProblem::kGate, kStream = OutProjStepProblem::kStream;
+    expect_rows_of<OutProjStepProblem>({kTest, 70, 264, 1100, kGate});
+    expect_rows_of<OutProjStepProblem>({kTest, 70, 264, 40, kStream, 18});
+    expect_rows_of<OutProjStepProblem>({kTest, 70, 264, 520, kStream, 690});
+    expect_rows_of<OutProjStepProblem>({kTest, 70, 40, 1160, kStream, 1000});
+    expect_rows_of<OutProjStepProblem>({kTest, 70, 13, 2104, kStream, 16});
+    expect_rows_of<OutProjStepProblem>({kTest, 70, 264, 40, kGate | kStream, 18});
+    expect_rows_of<OutProjStepProblem>({kTest, 70, 264, 1104, kGate | kStream, 2400});
     expect_rows_of<LowRankStepProblem>({kTest, 70, 40, 16, 20, true, false});
     expect_rows_of<LowRankStepProblem>({kTest, 70, 4000, 16, 20, true, true});
 }

@@ -102,24 +102,25 @@ class Mamba1 final : public Layer {
     }
 
     void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state, int64_t) override {
-        step_normed(ctx, {x, {}, {}, 0}, {}, y, state);
+        StepStream alone;
+        alone.rows = x;
+        step_normed(ctx, alone, {y, {}}, state);
     }
 
-    void step_normed(Ctx& ctx, const AddNormArgs& norm, const TensorRef& residual_out, const TensorRef& y,
-                     State state) override {
+    void step_normed(Ctx& ctx, const StepStream& stream, const StepEnd& end, State state) override {
         ArenaScope scope(*ctx.scratch);
-        const int64_t B = y.size(0);
-        const DType dtype = y.dtype;
+        const int64_t B = stream.rows.size(0);
+        const DType dtype = stream.rows.dtype;
         const TensorRef uz = alloc_step_rows(ctx, dtype, B, 2 * D_);
         const TensorRef x_dbl = alloc_step_rows(ctx, dtype, B, R_ + 2 * N_);
         const TensorRef y_scan = alloc_step_rows(ctx, dtype, B, D_);
-        in_proj_step(ctx, {norm, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], 0, true},
-                     {residual_out, state[0], uz});
+        in_proj_step(ctx, {stream, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], 0, true},
+                     {state[0], uz});
         const TensorRef u = uz.slice(2, 0, D_);
         linear_step(ctx, {u, x_proj_.value, {}, 0}, x_dbl);
         const ScanArgs args = scan_args(Tile{{B, 1}, 0, {}}, uz, u, x_dbl, {}, state);
         scan_step_low_rank(ctx, args, {x_dbl.slice(2, 0, R_), dt_proj_.value, true}, state[1], y_scan);
-        linear_step(ctx, {y_scan, out_proj_.value, {}, 0}, y);
+        out_proj_step(ctx, {{y_scan, {}, {}}, out_proj_.value, true}, end);
     }
 
   private:

@@ -96,22 +96,23 @@ class Mamba2 final : public Layer {
     }
 
     void step(Ctx& ctx, const TensorRef& x, const TensorRef& y, State state, int64_t) override {
-        step_normed(ctx, {x, {}, {}, 0}, {}, y, state);
+        StepStream alone;
+        alone.rows = x;
+        step_normed(ctx, alone, {y, {}}, state);
     }
 
-    void step_normed(Ctx& ctx, const AddNormArgs& norm, const TensorRef& residual_out, const TensorRef& y,
-                     State state) override {
+    void step_normed(Ctx& ctx, const StepStream& stream, const StepEnd& end, State state) override {
         ArenaScope scope(*ctx.scratch);
-        const int64_t B = y.size(0);
-        const DType dtype = y.dtype;
+        const int64_t B = stream.rows.size(0);
+        const DType dtype = stream.rows.dtype;
         const TensorRef zxbcdt = alloc_step_rows(ctx, dtype, B, D_ + C_ + H_);
         const TensorRef y_ssd = alloc_step_rows(ctx, dtype, B, D_);
-        in_proj_step(ctx, {norm, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], D_, true},
-                     {residual_out, state[0], zxbcdt});
+        in_proj_step(ctx, {stream, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], D_, true},
+                     {state[0], zxbcdt});
         SsdArgs args = ssd_args(Tile{{B, 1}, 0, {}}, zxbcdt, zxbcdt.slice(2, D_, C_), state);
         args.h0 = {};
         ssd_step(ctx, args, state[1], y_ssd, true);
-        out_proj_step(ctx, norm_args(zxbcdt, y_ssd), out_proj_.value, y);
+        out_proj_step(ctx, {norm_args(zxbcdt, y_ssd), out_proj_.value, true}, end);
     }
 
   private:
