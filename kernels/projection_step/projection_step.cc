@@ -49,16 +49,36 @@ void check(const Ctx& ctx, const InProjArgs& a, const InProjOut& out) {
     if (a.stream.weight) check(op, a.stream, storage, {B, 1, M}, "x", x);
 }
 
+void check(const Ctx& ctx, const OutProjArgs& a, const StepEnd& to) {
+    const char* op = "out_proj_step";
+    const TensorRef& x = a.norm.x;
+    const DType storage = storage_of(ctx, op, "x", x);
+    expect_rank(op, "x", x, 3);
+    expect_rank(op, "weight", a.weight, 2);
+    const int64_t B = x.size(0), D = x.size(2), M = a.weight.size(0);
+    expect(op, "x", x, storage, {B, 1, D});
+    expect(op, "weight", a.weight, storage, {M, D});
+    if (a.norm.weight) {
+        expect(op, "z", a.norm.z, storage, {B, 1, D});
+        expect(op, "gated norm's weight", a.norm.weight, accum_of(storage), {D});
+    }
+    if (to.y)
+        expect_beside(op, "y", to.y, storage, {B, 1, M}, "a weight", a.weight.shape);
+    else
+        check(op, to.stream, storage, {B, 1, M}, "a weight", a.weight);
+}
+
 // Whether the CUDA twin takes these.
 bool fits(const Ctx& ctx, const InProjArgs& a) {
     return ctx.device == Device::cuda && a.weight.dtype == DType::bf16 &&
            a.conv_weight.size(1) == cuda::kStepTaps && cuda::aligned(a.conv_weight) &&
            cuda::aligned(a.stream.rows) && cuda::aligned(a.weight);
 }
-bool fits(const Ctx& ctx, const GatedNormArgs& norm, const TensorRef& weight) {
-    return ctx.device == Device::cuda && weight.dtype == DType::bf16 && norm.G == 1 &&
-           cuda::aligned(norm.x) && cuda::aligned(norm.z) && cuda::aligned(norm.weight) &&
-           cuda::aligned(weight);
+// Of those with a gated norm.
+bool fits(const Ctx& ctx, const OutProjArgs& a) {
+    return ctx.device == Device::cuda && a.weight.dtype == DType::bf16 && a.norm.G == 1 &&
+           cuda::aligned(a.norm.x) && cuda::aligned(a.norm.z) && cuda::aligned(a.norm.weight) &&
+           cuda::aligned(a.weight);
 }
 
 // For the two tensors of norm_again.
@@ -130,41 +150,27 @@ void in_proj_step(Ctx& ctx, const InProjArgs& args, const InProjOut& out) {
 }
 
 void out_proj_step(Ctx& ctx, const OutProjArgs& args, const StepEnd& to) {
-    const char* op = "out_proj_step";
+    check(ctx, args, to);
     const TensorRef& x = args.norm.x;
-    const DType storage = storage_of(ctx, op, "x", x);
-    expect_rank(op, "x", x, 3);
-    expect_rank(op, "weight", args.weight, 2);
     const int64_t B = x.size(0), D = x.size(2), M = args.weight.size(0);
-    expect(op, "x", x, storage, {B, 1, D});
-    expect(op, "weight", args.weight, storage, {M, D});
-    if (args.norm.weight) {
-        expect(op, "z", args.norm.z, storage, {B, 1, D});
-        expect(op, "gated norm's weight", args.norm.weight, accum_of(storage), {D});
-    }
-    if (to.y)
-        expect_beside(op, "y", to.y, storage, {B, 1, M}, "a weight", args.weight.shape);
-    else
-        check(op, to.stream, storage, {B, 1, M}, "a weight", args.weight);
-
     ArenaScope scope(*ctx.scratch);
-    const TensorRef gated = ctx.scratch->alloc(storage, x.shape), scale = ctx.scratch->alloc(DType::f32, {B});
-    const bool joins = !to.y && to.stream.squares;
+    const TensorRef gated = ctx.scratch->alloc(x.dtype, x.shape), scale = ctx.scratch->alloc(DType::f32, {B});
+    // The product's own way into a stream needs squares.
     StepEnd end = to;
-    if (!to.y && !joins) end.y = ctx.scratch->alloc(storage, {B, 1, M});
+    const bool adds = !to.y && !to.stream.squares;
+    if (adds) end.y = ctx.scratch->alloc(x.dtype, {B, 1, M});
     OutProjArgs product = args;
-    if (args.norm.weight &&
-        !(ctx.device == Device::cuda && cuda::gated_product_fits(args.norm, args.weight))) {
+    if (args.norm.weight && !fits(ctx, args)) {
         gated_norm_forward(ctx, args.norm, gated);
         product.norm = {gated, {}, {}};
     }
-    if (product.norm.weight || joins)
-        run_op(ctx, call_of(op, B, D, M, storage), 0, [=](Ctx& c, void*) {
+    if (product.norm.weight || !end.y)
+        run_op(ctx, call_of("out_proj_step", B, D, M, x.dtype), 0, [=](Ctx& c, void*) {
             cuda::out_proj_step(c, product, end, {gated, scale});
         });
     else
         linear_step(ctx, {product.norm.x, args.weight, {}, 0}, end.y);
-    if (!to.y && !joins) add_to_stream(ctx, end.y, to.stream.residual, to.stream);
+    if (adds) add_to_stream(ctx, end.y, to.stream.residual, to.stream);
 }
 
 }  // namespace adder
