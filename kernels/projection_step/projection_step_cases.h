@@ -158,8 +158,8 @@ struct OutProjStepProblem {
         unsigned use;
         int64_t B, D, M;
         unsigned flags;
-        int64_t O = 0, G = 1,
-                L = 1;  // O: outputs of the in_proj_step, the last half of them convolved; 0 = none
+        int64_t O = 0;  // outputs of the in_proj_step, the last half of them convolved; 0 = there is none
+        int64_t G = 1, L = 1;
         bool has(Flags f) const { return (flags & f) != 0; }
     };
 
@@ -198,7 +198,7 @@ struct OutProjStepProblem {
         return all;
     }
     static std::string name(const Case& c) {
-        return fmt::format("B{} D{} M{} G{}{}{}{}", c.B, c.D, c.M, c.G, c.has(kGate) ? " gate" : "",
+        return fmt::format("B{} D{} M{}{}{}{}", c.B, c.D, c.M, c.has(kGate) ? fmt::format(" G{}", c.G) : "",
                            c.has(kStream) ? " stream" : "", c.O > 0 ? fmt::format(" O{}", c.O) : "");
     }
 

@@ -73,31 +73,33 @@ TEST_P(SessionOnGpu, steps_equal_tiles) {
 }
 
 // Projections of a width that is no multiple of 16 bytes, of otherwise aligned parts: rows behind the first
-// then stand at other addresses than a row alone.
+// then stand at other addresses than a row alone. Widths that norms take eight columns at a time, and others.
 TEST_P(SessionOnGpu, a_row_of_a_step_has_the_same_bits_in_any_batch) {
     const int64_t L = 12;
     const Batch batch = toy_batch(1, L, {0});
     const auto* ids = batch.ids.ref().ptr<uint16_t>("ids");
-    for (DType storage : {DType::f32, DType::bf16}) {
-        ModelConfig config = ToyModel::config(GetParam(), 16, 2, Discretization::euler);
-        config.d_state = 8;
-        config.headdim = 32;
-        config.ngroups = 1;
-        ToyModel model(config, storage, Device::cuda);
-        const int64_t V = model.model.vocab();
-        Session one(model.model, compute(storage), 1, 1);
-        for (const int64_t rows : {2, 3, 17}) {
-            Session many(model.model, compute(storage), rows, 1);
-            one.reset(0);
-            for (int64_t b = 0; b < rows; ++b) many.reset(b);
-            for (int64_t t = 0; t < L; ++t) {
-                std::vector<uint16_t> of_rows(static_cast<size_t>(rows), ids[(t + 1) % L]);
-                of_rows.back() = ids[t];
-                const HostCopy alone(one.step(ids + t)), together(many.step(of_rows.data()));
-                for (int64_t v = 0; v < V; ++v)
-                    ASSERT_EQ(ToyModel::get(together.ref(), (rows - 1) * V + v),
-                              ToyModel::get(alone.ref(), v))
-                        << name_of(storage) << ", " << rows << " rows, step " << t << ", logit " << v;
+    for (const int64_t d_model : {16, 20}) {
+        for (DType storage : {DType::f32, DType::bf16}) {
+            ModelConfig config = ToyModel::config(GetParam(), d_model, 2, Discretization::euler);
+            config.d_state = 8;
+            config.headdim = 2 * d_model;
+            config.ngroups = 1;
+            ToyModel model(config, storage, Device::cuda);
+            const int64_t V = model.model.vocab();
+            Session one(model.model, compute(storage), 1, 1);
+            for (const int64_t rows : {2, 3, 17, 65}) {
+                Session many(model.model, compute(storage), rows, 1);
+                one.reset(0);
+                for (int64_t b = 0; b < rows; ++b) many.reset(b);
+                for (int64_t t = 0; t < L; ++t) {
+                    std::vector<uint16_t> of_rows(static_cast<size_t>(rows), ids[(t + 1) % L]);
+                    of_rows.back() = ids[t];
+                    const HostCopy alone(one.step(ids + t)), together(many.step(of_rows.data()));
+                    for (int64_t v = 0; v < V; ++v)
+                        ASSERT_EQ(ToyModel::get(together.ref(), (rows - 1) * V + v), ToyModel::get(alone.ref(), v))
+                            << name_of(storage) << ", width " << d_model << ", " << rows << " rows, step " << t
+                            << ", logit " << v;
+                }
             }
         }
     }
