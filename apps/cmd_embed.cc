@@ -131,7 +131,7 @@ void run_embed(App& app, const std::vector<std::string>& args) {
         fail("--rc: {} has no other strand; hint: leave --rc out", loaded.domain.name);
     BedFile bed;
     DataOptions reading = loaded.reading(o.data);
-    reading.check_domain(line.given);
+    check_scopes(list, line.chosen, reading.in_use());
     reading.needs_classes = false;
     if (!o.regions.empty()) {
         bed = read_bed(o.regions);

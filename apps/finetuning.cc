@@ -29,6 +29,10 @@ class Finetuning {
                                               : folder.checkpoint()),
           model_data_(data_options_of(source_)), domain_(find_domain(model_data_.domain)) {}
 
+    void check_scopes(const std::set<std::string>& chosen) const {
+        adder::check_scopes(list_, chosen, model_data_.in_use());
+    }
+
     void run() {
         d_ = load_labelled(domain_, with_model_options(o_.data, model_data_, source_),
                            {o_.labels, o_.group, o_.valid_fraction, seed()}, app_.console);
@@ -227,8 +231,11 @@ class Finetuning {
 
 }  // namespace
 
-void finetune(App& app, cli::FinetuneOptions& options, OptionList& list, RunFolder& folder, Machine& machine) {
-    Finetuning(app, options, list, folder, machine).run();
+void finetune(App& app, cli::FinetuneOptions& options, OptionList& list, const std::set<std::string>& chosen,
+              RunFolder& folder, Machine& machine) {
+    Finetuning f(app, options, list, folder, machine);
+    f.check_scopes(chosen);
+    f.run();
 }
 
 }  // namespace adder

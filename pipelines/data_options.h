@@ -1,6 +1,5 @@
 // Options of the data side, visited for the command line, --help, --print-config, run.json and the comparison on resume.
 #pragma once
-#include <set>
 #include <string>
 #include <vector>
 
@@ -44,8 +43,8 @@ struct DataOptions {
     SplitOptions split() const;
     // Throws UsageError for ways of holding out that exclude each other and for options that do not go together.
     void check() const;
-    // Throws UsageError for one of these options that belongs to another domain than `domain`.
-    void check_domain(const std::set<std::string>& given) const;
+    // The domain and the tokenizer, of which other options are.
+    InUse in_use() const;
 };
 
 }  // namespace adder

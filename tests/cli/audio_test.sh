@@ -17,6 +17,11 @@ grep -q '"rate": 8000' "$W/run/run.json" || wrong "expected the rate in run.json
 grep -q '"codec": "mulaw"' "$W/run/run.json" || wrong "expected the codec in run.json"
 tr -d ' \n' <"$W/run/run.json" | grep -q '"classes":\["0","1","2","3"' || wrong "expected the classes in run.json"
 
+# A printed configuration is one, though it has the options of DNA too.
+succeeds "$ADDER" train "${model[@]}" --input "$digits" --out "$W/printed" --print-config
+cp "$W/out" "$W/printed.json"
+succeeds "$ADDER" train --config "$W/printed.json"
+
 # Stopped and resumed: the same bits.
 succeeds "$ADDER" train "${model[@]}" --input "$digits" "${names[@]}" --class-conditional --valid-where group=jackson \
     --out "$W/stopped" --stop-after 2
@@ -99,7 +104,12 @@ grep -q '"preset": "sc09"' "$W/preset/run.json" || wrong "expected the preset in
 refused 2 'preset sc09: of --domain audio, not of dna' "$ADDER" train --preset sc09 --domain dna --input "$phage" --out "$W/new"
 succeeds "$ADDER" train --preset sc09 --backbone flat --print-config
 says '"pool": null'
-refused 2 'pool: needs --backbone unet' "$ADDER" train --preset sc09 --backbone flat --pool 4,4 --print-config
+succeeds "$ADDER" train --preset sc09 --mixer mamba2 --print-config
+says '"dt-rank": null'
+cp "$W/out" "$W/preset.json"
+succeeds "$ADDER" train --config "$W/preset.json" --print-config
+same "$W/out" "$W/preset.json"
+refused 2 'pool: of --backbone unet, not of flat' "$ADDER" train --preset sc09 --backbone flat --pool 4,4 --print-config
 refused 2 'preset: expected one of sc09' "$ADDER" train --preset wavenet --input "$digits" --out "$W/new"
 
 # Bad input.
@@ -131,6 +141,7 @@ refused 2 'pattern: .*a brace without its pair' "$ADDER" prepare --domain audio 
 refused 2 'codec: expected one of mulaw, linear8, pcm16' "$ADDER" train "${model[@]}" --input "$digits" --codec mp3 --out "$W/new"
 refused 2 'rate: expected a whole number from 1000 to 768000' "$ADDER" train "${model[@]}" --input "$digits" --rate 0 --out "$W/new"
 refused 2 'kmer: of --domain dna, not of audio' "$ADDER" train "${model[@]}" --input "$digits" --kmer 3 --out "$W/new"
+refused 2 'codec: of --domain audio, not of dna' "$ADDER" plan --codec mulaw
 refused 2 'codec: of --domain audio, not of dna' "$ADDER" train --domain dna --input "$phage" --codec mulaw --out "$W/new"
 [ ! -e "$W/new" ] && [ ! -e "$W/new.h5" ] || wrong "a refused command left something"
 untouched "$W"

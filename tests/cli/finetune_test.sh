@@ -187,6 +187,8 @@ succeeds "$ADDER" predict --checkpoint "$W/fine-kmer" --input "$W/short.fa" --mi
 fails_after_log 1 'record r0 has no label; hint: --labels' \
     "$ADDER" finetune --checkpoint "$W/base" --input "$W/r.fa" --out "$W/no"
 refused 2 '--steps and --epochs exclude each other' "$ADDER" "${tune[@]}" --out "$W/no" --steps 3 --epochs 2
+refused 2 '--strict: of --domain audio, not of dna' "$ADDER" "${tune[@]}" --out "$W/no" --strict
+refused 2 '--spool: of --domain audio, not of dna' "$ADDER" predict --checkpoint "$W/a" --input "$W/r.fa" --spool 1MB --out "$W/no.tsv"
 refused 2 'pool' "$ADDER" "${tune[@]}" --out "$W/no" --pool median
 refused 2 '--labels' "$ADDER" finetune --checkpoint "$W/base" --input "$W/r.fa" --group g --out "$W/no"
 succeeds "$ADDER" finetune --help
