@@ -32,8 +32,7 @@ RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite) : pat
              path);
     if (!resume) return;
     if (is_run) stored_ = load_run(path);
-    const auto found = list_checkpoints(path, CheckpointKind::step);
-    if (!found.empty()) checkpoint_ = found.back().path;
+    checkpoint_ = find_resumable(path);
 }
 
 void RunFolder::check_data(const Dataset& data) const {
