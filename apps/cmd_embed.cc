@@ -54,7 +54,7 @@ Named whole_inputs(const Dataset& data) {
 Named regions_of(const BedFile& bed, const Dataset& data) {
     std::vector<int64_t> lengths;
     for (const TokenRecord& r : data.records) lengths.push_back(static_cast<int64_t>(r.symbols.size()));
-    const std::vector<int64_t> records = locate(bed, qualified_names(data.records, data.files), lengths);
+    const std::vector<int64_t> records = locate(bed, qualified_names(data.records, data.files), lengths, data.unread);
     const int64_t width = data.tokenizer->width();
     Named all;
     for (size_t i = 0; i < bed.intervals.size(); ++i) {
