@@ -14,9 +14,7 @@ namespace fs = std::filesystem;
 bool is_of_run(std::string_view name) {
     for (const char* file : {"run.json", "metrics.jsonl", "classification.json", "confusion.svg"})
         if (name == file) return true;
-    for (const char* beginning : {"step-", "best-", "events.out.tfevents."})
-        if (name.starts_with(beginning)) return true;
-    return false;
+    return is_checkpoint_name(name) || name.starts_with("events.out.tfevents.");
 }
 
 RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite) : path_(path), overwrite_(overwrite) {
@@ -31,7 +29,12 @@ RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite) : pat
         fail("{}: --overwrite replaces only the folder of a run, and this one has no run.json; hint: choose another --out",
              path);
     if (!resume) return;
-    if (is_run) stored_ = load_run(path);
+    if (is_run) {
+        // Before checkpoints are looked for: a killed run may have left one that only has to get its name back.
+        lock_ = std::make_unique<FolderLock>(path_);
+        remove_leftovers(path_);
+        stored_ = load_run(path);
+    }
     checkpoint_ = find_resumable(path);
 }
 
@@ -50,7 +53,7 @@ void RunFolder::prepare(const nlohmann::json& record) {
     fs::create_directories(path_, error);
     if (error) fail("{}: cannot make the folder: {}; hint: choose another --out", path_, error.message());
     // Nothing is removed before this process holds the folder: another one may be training in it.
-    lock_ = std::make_unique<FolderLock>(path_);
+    if (!lock_) lock_ = std::make_unique<FolderLock>(path_);
     if (overwrite_)
         for (const auto& entry : fs::directory_iterator(path_)) {
             const std::string name = entry.path().filename().string();

@@ -1,6 +1,7 @@
 #include "train/checkpoint.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 
@@ -114,14 +115,15 @@ std::vector<Item> trainer_items(const ParamStore& params, const TensorRef& momen
 
 const char* prefix_of(CheckpointKind kind) { return kind == CheckpointKind::step ? "step-" : "best-"; }
 
-// Step of a folder name like step-00000012, or -1.
-int64_t step_of(const std::string& name, CheckpointKind kind) {
-    const std::string prefix = prefix_of(kind);
-    if (name.rfind(prefix, 0) != 0 || name.size() == prefix.size()) return -1;
-    const std::string digits = name.substr(prefix.size());
-    if (digits.size() > 18 || !std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; }))
-        return -1;
-    return std::stoll(digits);
+// Step of a folder name like step-00000012, or -1. As checkpoint_name gives it, and no other: a user's own step-2 or
+// step-plots is none.
+int64_t step_of(std::string_view name, CheckpointKind kind) {
+    const std::string_view prefix = prefix_of(kind);
+    if (!name.starts_with(prefix)) return -1;
+    const char *begin = name.data() + prefix.size(), *end = name.data() + name.size();
+    int64_t step = -1;
+    const auto [at, error] = std::from_chars(begin, end, step);
+    return error == std::errc() && at == end && checkpoint_name(kind, step) == name ? step : -1;
 }
 
 bool complete(const fs::path& folder) {
@@ -157,6 +159,10 @@ void save_checkpoint(const std::string& path, const LanguageModel& model, const 
 }
 
 std::string checkpoint_name(CheckpointKind kind, int64_t step) { return fmt::format("{}{:08}", prefix_of(kind), step); }
+
+bool is_checkpoint_name(std::string_view name) {
+    return step_of(name, CheckpointKind::step) >= 0 || step_of(name, CheckpointKind::best) >= 0;
+}
 
 std::vector<CheckpointEntry> list_checkpoints(const std::string& run_folder, CheckpointKind kind) {
     std::vector<CheckpointEntry> found;
@@ -250,10 +256,8 @@ void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64
 void remove_incomplete_checkpoints(const std::string& run_folder) {
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(run_folder, error)) {
-        const std::string name = entry.path().filename().string();
-        const bool checkpoint = step_of(name, CheckpointKind::step) >= 0 || step_of(name, CheckpointKind::best) >= 0;
         std::error_code ignored;
-        if (checkpoint && !complete(entry.path()))
+        if (is_checkpoint_name(entry.path().filename().string()) && !complete(entry.path()))
             fs::remove_all(entry.path(), ignored);
     }
 }

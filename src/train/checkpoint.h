@@ -1,15 +1,15 @@
 // Checkpoints. A run folder holds step-NNNNNNNN/ folders (the last two) and best-NNNNNNNN/ (the lowest held-out loss, or
-// what a run takes for it);
-// each holds
+// what a run takes for it); each holds
 //   model.safetensors    master weights, F32, in the tensor names and shapes of state-spaces/mamba
 //   config.json          the architecture, in the keys of state-spaces/mamba
-//   trainer.safetensors  optimizer moments, step, seed and data cursor
+//   trainer.safetensors  optimizer moments, step and data cursor; the seed is one of the options
 //   run.json             options, program, device, digests of the data
 //   DONE                 written last; a folder without it is ignored
 #pragma once
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/model.h"
@@ -18,7 +18,7 @@
 
 namespace adder {
 
-// Version of the folder's layout; a reader refuses a newer one.
+// Version of the folder's layout; a reader refuses any other.
 inline constexpr int64_t kCheckpointLayout = 1;
 
 // What a run needs beside weights and moments to go on as if it had never stopped.
@@ -38,6 +38,8 @@ void save_checkpoint(const std::string& path, const LanguageModel& model, const 
 
 enum class CheckpointKind { step, best };
 std::string checkpoint_name(CheckpointKind kind, int64_t step);  // "step-00000012"
+// Whether a folder of this name in a run is a checkpoint of either kind.
+bool is_checkpoint_name(std::string_view name);
 
 struct CheckpointEntry {
     int64_t step;

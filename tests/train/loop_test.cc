@@ -149,6 +149,13 @@ TEST(Loop, keeps_the_last_two_checkpoints_and_the_best) {
     EXPECT_FALSE(fs::exists(scratch.path("run/step-00000008")));
 }
 
+TEST(Checkpoint, a_name_that_only_begins_like_one_is_none) {
+    EXPECT_TRUE(is_checkpoint_name("step-00000012") && is_checkpoint_name("best-123456789"));
+    for (const char* name : {"step-", "step-12", "step-0000000012", "step--0000001", "step-00000012.old", "step-plots",
+                             "best-notes.txt", "last-00000012", "step-99999999999999999999"})
+        EXPECT_FALSE(is_checkpoint_name(name)) << name;
+}
+
 TEST(Loop, one_non_finite_gradient_is_skipped_and_named) {
     Scratch scratch;
     ToyLoop loop(scratch.path("run"));
