@@ -14,8 +14,8 @@ namespace adder {
 
 class RunFolder {
   public:
-    // Throws Error when `path` is a file, or holds something and neither flag is set, or --overwrite names a folder
-    // that is not a run.
+    // A run to go on with is held for this process from here on. Throws Error when `path` is a file, or holds something
+    // and neither flag is set, or --overwrite names a folder that is not a run, or another process trains there.
     RunFolder(const std::string& path, bool resume, bool overwrite);
 
     const std::string& path() const { return path_; }

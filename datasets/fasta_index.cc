@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "datasets/fasta.h"
+#include "io/file.h"
 
 namespace adder {
 
@@ -24,7 +25,7 @@ struct Temporary {
     std::string path;
     explicit Temporary(const std::string& final_path) {
         const fs::path p(final_path);
-        path = (p.parent_path() / fmt::format(".adder-tmp-{}-{}", ::getpid(), p.filename().string())).string();
+        path = (p.parent_path() / fmt::format("{}{}-{}", kTemporaryPrefix, ::getpid(), p.filename().string())).string();
     }
     ~Temporary() {
         std::error_code ignored;

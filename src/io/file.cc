@@ -61,7 +61,8 @@ std::string folder_of(const std::string& path) {
     return parent.empty() ? "." : parent.string();
 }
 
-constexpr const char* kTemporaryPrefix = ".adder-tmp-";
+// What stands aside while another folder takes its name: the prefix and that name.
+constexpr std::string_view kAside = ".adder-tmp-old-";
 
 // Tries names in the target's own folder, so that the rename stays inside one file system, until `make` does
 // not find one taken (by what a killed process of this number left); not derived from the target's name,
@@ -89,6 +90,23 @@ void sync_path(const char* what, const std::string& path, int flags) {
     ::close(fd);
     // Some network file systems cannot fsync a folder.
     if (rc != 0 && !(reason == EINVAL && (flags & O_DIRECTORY))) fail_system(what, path, reason);
+}
+
+// Where the folder `path` stands aside.
+std::string aside_of(const std::string& path) {
+    return (fs::path(folder_of(path)) / (std::string(kAside) + fs::path(path).filename().string())).string();
+}
+
+// Ends what a kill interrupted: the folder that stands aside of `path` gets its name back, or goes where its
+// successor has it.
+void settle_aside(const std::string& path) {
+    const std::string aside = aside_of(path);
+    if (!exists(aside)) return;
+    std::error_code ignored;
+    if (exists(path))
+        fs::remove_all(aside, ignored);
+    else
+        fs::rename(aside, path, ignored);
 }
 
 }  // namespace
@@ -208,10 +226,15 @@ void AtomicFile::commit() {
     sync_path("write", folder_of(path_), O_DIRECTORY);
 }
 
-AtomicFolder::AtomicFolder(const std::string& path, bool replace)
-    : path_(fs::path(path).lexically_normal().string()), replace_(replace) {
+int exchange_names(const char* a, const char* b) {
+    return ::renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
+}
+
+AtomicFolder::AtomicFolder(const std::string& path, bool replace, ExchangeNames exchange)
+    : path_(fs::path(path).lexically_normal().string()), replace_(replace), exchange_(exchange) {
     while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
     if (path.empty()) fail("[write] the name of the output folder is empty; hint: give a folder name");
+    settle_aside(path_);
     if (!replace_ && exists(path_)) fail_system("write", path_, EEXIST);
     int rc = 0;
     temporary_ = make_temporary(path_, [&](const char* name) { return rc = ::mkdir(name, 0777); });
@@ -237,13 +260,7 @@ void AtomicFolder::commit() {
     }
     if (reason) fail_system("write", path_, reason.value());
     sync_path("write", temporary_, O_DIRECTORY);
-    if (replace_ && exists(path_)) {
-        // The two change names in one step; what was there goes away under the temporary name.
-        if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_EXCHANGE) != 0)
-            fail_system("write", path_, errno);
-        sync_path("write", folder_of(path_), O_DIRECTORY);
-        return;
-    }
+    if (replace_ && exists(path_)) return replace();
     // rename() would replace an empty folder that appeared meanwhile.
     if (exists(path_)) fail_system("write", path_, EEXIST);
     if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail_system("write", path_, errno);
@@ -251,12 +268,35 @@ void AtomicFolder::commit() {
     sync_path("write", folder_of(path_), O_DIRECTORY);
 }
 
+// What was under the name goes away under the temporary one.
+void AtomicFolder::replace() {
+    if (exchange_(temporary_.c_str(), path_.c_str()) != 0) {
+        if (errno != EINVAL && errno != ENOSYS && errno != ENOTSUP) fail_system("write", path_, errno);
+        const std::string aside = aside_of(path_);
+        if (std::rename(path_.c_str(), aside.c_str()) != 0) fail_system("write", path_, errno);
+        sync_path("write", folder_of(path_), O_DIRECTORY);
+        if (std::rename(temporary_.c_str(), path_.c_str()) != 0) {
+            const int reason = errno;
+            if (std::rename(aside.c_str(), path_.c_str()) == 0) fail_system("write", path_, reason);
+            fail("[write] {}: {}; what was there is in {}; hint: rename it back", path_, std::strerror(reason), aside);
+        }
+        temporary_ = aside;
+    }
+    sync_path("write", folder_of(path_), O_DIRECTORY);
+}
+
 void remove_leftovers(const std::string& folder) {
     std::error_code reason;
-    for (fs::directory_iterator it(folder, reason), end; !reason && it != end; it.increment(reason)) {
+    std::vector<fs::path> left;
+    for (fs::directory_iterator it(folder, reason), end; !reason && it != end; it.increment(reason))
+        if (it->path().filename().string().starts_with(kTemporaryPrefix)) left.push_back(it->path());
+    for (const fs::path& path : left) {
+        const std::string name = path.filename().string();
         std::error_code ignored;
-        if (it->path().filename().string().rfind(kTemporaryPrefix, 0) == 0)
-            fs::remove_all(it->path(), ignored);
+        if (name.starts_with(kAside))
+            settle_aside((path.parent_path() / name.substr(kAside.size())).string());
+        else
+            fs::remove_all(path, ignored);
     }
 }
 

@@ -57,12 +57,21 @@ class AtomicFile {
     std::vector<char> buffer_;
 };
 
+// How the name of every unfinished file and folder begins.
+inline constexpr std::string_view kTemporaryPrefix = ".adder-tmp-";
+
+// Gives two paths each other's name in one step: 0, or -1 and errno.
+using ExchangeNames = int (*)(const char* a, const char* b);
+int exchange_names(const char* a, const char* b);
+
 // A folder that appears under its name complete or not at all: fill temporary(), then commit(). Without
-// commit() the destructor removes what was written. Errors as AtomicFile; a `path` that exists is an error,
-// it is never replaced.
+// commit() the destructor removes what was written. Errors as AtomicFile; a `path` that exists is an error
+// without `replace`. With it the new folder and the old one change names in one step; on a file system that
+// cannot do that (NFS, some FUSE) the old one is renamed first. A kill between the two renames leaves nothing
+// under `path`: the next AtomicFolder of it, or remove_leftovers, takes the old one back.
 class AtomicFolder {
   public:
-    explicit AtomicFolder(const std::string& path, bool replace = false);
+    explicit AtomicFolder(const std::string& path, bool replace = false, ExchangeNames exchange = exchange_names);
     ~AtomicFolder();
     AtomicFolder(const AtomicFolder&) = delete;
     AtomicFolder& operator=(const AtomicFolder&) = delete;
@@ -72,12 +81,15 @@ class AtomicFolder {
     void commit();
 
   private:
+    void replace();
+
     std::string path_, temporary_;
     bool replace_;
+    ExchangeNames exchange_;
 };
 
-// Removes what killed processes left of unfinished files and folders. Only for a folder that no other process
-// writes to at this moment, as a run's own.
+// Removes what killed processes left of unfinished files and folders, and gives a folder that was about to be
+// replaced its name back. Only for a folder that no other process writes to at this moment, as a run's own.
 void remove_leftovers(const std::string& folder);
 
 // Holds a folder for this process while it lives. Throws Error when another process holds it.

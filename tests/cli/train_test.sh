@@ -67,10 +67,13 @@ refused 1 "$W/other: --overwrite replaces only the folder of a run" "$ADDER" "${
 [ -e "$W/other/notes" ] || wrong "what is not a run must stay"
 rm -r "$W/other"
 succeeds "$ADDER" "${short[@]}" --out "$W/other" --lr 1e-2 --stop-after 3
-touch "$W/other/notes" "$W/other/eval.json"
+touch "$W/other/notes" "$W/other/eval.json" "$W/other/best-notes.txt"
+mkdir "$W/other/step-plots" "$W/other/step-2"
 succeeds "$ADDER" "${short[@]}" --out "$W/other" --overwrite
 equal_runs "$W/a" "$W/other" 12
-[ -e "$W/other/notes" ] || wrong "what is not of the run must stay"
+for own in notes best-notes.txt step-plots step-2; do
+    [ -e "$W/other/$own" ] || wrong "what is not of the run must stay: $own"
+done
 [ -e "$W/other/eval.json" ] && wrong "what was said of the replaced run must go"
 
 # Nothing that is read is removed for it, and no file of a run is written over.
@@ -90,6 +93,13 @@ refused 1 'would replace a part of a run' "$ADDER" generate --checkpoint "$W/a" 
 succeeds "$ADDER" train --out "$W/a" --resume
 logs 'has finished its 12 steps; nothing to do'
 [ "$(ls -lR --full-time "$W/a")" = "$before" ] || wrong "resuming a finished run changed something"
+# Killed between the two renames by which a file system without the exchange replaces a checkpoint.
+cp -r "$W/a" "$W/aside"
+mv "$W/aside/step-00000012" "$W/aside/.adder-tmp-old-step-00000012"
+mkdir "$W/aside/.adder-tmp-1-1"
+succeeds "$ADDER" train --out "$W/aside" --resume
+logs 'has finished its 12 steps; nothing to do'
+diff -r "$W/a" "$W/aside" >/dev/null || wrong "the checkpoint that stood aside did not get its name back"
 
 # Stopped after 7, then on to the end with nothing but --out.
 succeeds "$ADDER" "${short[@]}" --out "$W/b" --stop-after 7

@@ -131,6 +131,70 @@ TEST(AtomicFolder, appears_complete_or_not_at_all) {
     EXPECT_EQ(w.n_files(), 1);
 }
 
+// As a file system without the exchange answers.
+int no_exchange(const char*, const char*) {
+    errno = EINVAL;
+    return -1;
+}
+
+// Puts a new folder in the place of one that holds "old".
+void replace_folder(const Scratch& w, const std::string& name, ExchangeNames exchange) {
+    std::filesystem::create_directory(w.path(name));
+    w.put(name + "/a", "old");
+    AtomicFolder folder(w.path(name), true, exchange);
+    write_file(folder.temporary() + "/a", "new");
+    EXPECT_EQ(w.get(name + "/a"), "old");
+    folder.commit();
+}
+
+TEST(AtomicFolder, replaces_with_and_without_the_exchange_of_names) {
+    for (const ExchangeNames exchange : {exchange_names, no_exchange}) {
+        Scratch w;
+        replace_folder(w, "a", exchange);
+        EXPECT_EQ(w.get("a/a"), "new");
+        EXPECT_EQ(w.n_files(), 1);
+    }
+}
+
+TEST(AtomicFolder, another_failure_of_the_exchange_leaves_the_old_one) {
+    Scratch w;
+    EXPECT_THAT(error_of([&] { replace_folder(w, "a", [](const char*, const char*) { return errno = EACCES, -1; }); }),
+                AllOf(HasSubstr(w.path("a")), HasSubstr("Permission denied")));
+    EXPECT_EQ(w.get("a/a"), "old");
+    EXPECT_EQ(w.n_files(), 1);
+}
+
+TEST(AtomicFolder, that_cannot_take_the_name_gives_it_back) {
+    Scratch w;
+    // The new folder is lost, so that the old one steps aside for nothing.
+    const auto lose = [](const char* fresh, const char*) {
+        std::filesystem::remove_all(fresh);
+        return errno = ENOSYS, -1;
+    };
+    EXPECT_THAT(error_of([&] { replace_folder(w, "a", lose); }), HasSubstr("No such file"));
+    EXPECT_EQ(w.get("a/a"), "old");
+    EXPECT_EQ(w.n_files(), 1);
+}
+
+TEST(AtomicFolder, that_a_kill_left_aside_gets_its_name_back) {
+    for (const bool by_leftovers : {false, true})
+        for (const bool successor : {false, true}) {
+            Scratch w;
+            std::filesystem::create_directory(w.path(".adder-tmp-old-a"));
+            w.put(".adder-tmp-old-a/x", "old");
+            if (successor) {
+                std::filesystem::create_directory(w.path("a"));
+                w.put("a/x", "new");
+            }
+            if (by_leftovers)
+                remove_leftovers(w.folder());
+            else
+                AtomicFolder(w.path("a"), true);
+            EXPECT_EQ(w.get("a/x"), successor ? "new" : "old");
+            EXPECT_EQ(w.n_files(), 1);
+        }
+}
+
 TEST(AtomicFolder, never_replaces_what_exists) {
     Scratch w;
     w.put("file", "old");
