@@ -1,5 +1,6 @@
 #include "apps/run_folder.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "apps/build_info.h"
@@ -11,10 +12,31 @@ namespace adder {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+constexpr RunFile kRunFiles[] = {
+    {"run.json", RunFileBy::run},
+    {"metrics.jsonl", RunFileBy::run},
+    {"classification.json", RunFileBy::run},  // this and the next by finetune alone
+    {"confusion.svg", RunFileBy::run},
+    {"eval.json", RunFileBy::measuring},       // adder eval --json > DIR/eval.json
+    {"probe.json", RunFileBy::measuring},      // adder probe --json > DIR/probe.json
+    {"generated.fa", RunFileBy::generating},   // adder generate --out DIR/generated.fa
+    {"listen.html", RunFileBy::generating},    // beside WAV and FLAC files: adder generate, of audio
+    {"generated/listen.html", RunFileBy::generating},
+};
+
+bool is_file_by(std::string_view name, RunFileBy by) {
+    return std::any_of(std::begin(kRunFiles), std::end(kRunFiles),
+                       [&](const RunFile& file) { return name == file.name && by == file.by; });
+}
+
+}  // namespace
+
+std::span<const RunFile> run_files() { return kRunFiles; }
+
 bool is_of_run(std::string_view name) {
-    for (const char* file : {"run.json", "metrics.jsonl", "classification.json", "confusion.svg"})
-        if (name == file) return true;
-    return is_checkpoint_name(name) || name.starts_with("events.out.tfevents.");
+    return is_file_by(name, RunFileBy::run) || is_checkpoint_name(name) || name.starts_with("events.out.tfevents.");
 }
 
 RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite) : path_(path), overwrite_(overwrite) {
@@ -57,7 +79,7 @@ void RunFolder::prepare(const nlohmann::json& record) {
     if (overwrite_)
         for (const auto& entry : fs::directory_iterator(path_)) {
             const std::string name = entry.path().filename().string();
-            if (!is_of_run(name) && name != "eval.json" && name != "probe.json") continue;
+            if (!is_of_run(name) && !is_file_by(name, RunFileBy::measuring)) continue;
             if (fs::remove_all(entry.path(), error); error)
                 fail("{}: cannot remove it for --overwrite: {}", entry.path().string(), error.message());
         }

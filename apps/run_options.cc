@@ -165,8 +165,9 @@ OptionList BenchOptions::list() {
 
 void BenchOptions::check() const {
     const bool model = op == "train_step" || op == "embed_forward" || op == "decode_cuda_graph";
-    if (!model && (describes_model() || !mixer.empty()))
-        throw UsageError(fmt::format("--mixer, --d-model, --layers, --batch, --length: not for '{}'", op));
+    if (!model && (describes_model() || !mixer.empty() || tile || keep || memory))
+        throw UsageError(
+            fmt::format("--mixer, --d-model, --layers, --batch, --length, --tile, --keep, --memory: not for '{}'", op));
 }
 
 OptionList SelftestOptions::list() {

@@ -48,6 +48,7 @@ struct TileOptions {
     std::optional<int64_t> tile, keep;
     std::optional<Bytes> memory;
     bool evaluates = false;  // no option: something is held out, whose scoring takes memory too
+    int64_t evaluation_bytes = 0;  // no option: of another evaluation, which the command has itself
 
     void add_to(OptionList& list);
     // The stages of --length-warmup "UNTIL:L,UNTIL:L" and the final (length, batch). Throws UsageError.

@@ -82,6 +82,10 @@ bool DataOptions::splits() const {
            test_fraction > 0 || audio.splits();
 }
 
+const DataOptions& DataOptions::split_of(const std::string& digest) const {
+    return known_split && digest == known_digest ? *known_split : *this;
+}
+
 SplitOptions DataOptions::split() const {
     return {valid_fraction, test_fraction, gap, names_in(valid_contigs), names_in(test_contigs), split_bed};
 }

@@ -369,8 +369,9 @@ Dataset load(const DataOptions& options) {
     if (!parts.split_by.empty() && (options.splits() || !options.valid.empty()))
         fail("[split] {}: holds parts of its own; hint: give no other split, or a file without one",
              parts.split_by);
-    Split split = parts.is_split ? std::move(parts.split) : split_records(data.records, data.files, options.split());
-    if (options.splits() || parts.is_split) data.split_digest = digest_of(split, data.records);
+    const DataOptions& how = options.split_of(data.digest);
+    Split split = parts.is_split ? std::move(parts.split) : split_records(data.records, data.files, how.split());
+    if (how.splits() || parts.is_split) data.split_digest = digest_of(split, data.records);
     if (!options.valid.empty()) read_held_out(options, data, parts);
     if (!parts.held_out.empty()) hold_out(std::move(parts.held_out), split, data);
     data.train = std::move(split.train);

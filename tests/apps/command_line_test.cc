@@ -298,6 +298,17 @@ TEST(EvalOptions, baselines_are_orders) {
     }
 }
 
+TEST(BenchOptions, those_of_whole_models_are_refused_for_an_op) {
+    for (const char* name : {"--mixer=mamba1", "--d-model=8", "--tile=8", "--keep=1", "--memory=1GB"}) {
+        BenchOptions o;
+        parse(o, {"scan", name});
+        EXPECT_THROW(o.check(), UsageError) << name;
+    }
+    BenchOptions model;
+    parse(model, {"train_step", "--tile=8"});
+    EXPECT_NO_THROW(model.check());
+}
+
 TEST(BenchOptions, the_op_needs_no_name) {
     BenchOptions o;
     parse(o, {"scan", "--repeats", "3"});

@@ -37,6 +37,12 @@ says '"order_0":[0-9.]+,"order_2":[0-9.]+'
 [ "$(awk 'NR > 1 { n += $2 } END { print n }' "$W/scores.tsv")" = "$(json tokens)" ] || wrong "records and total differ"
 bytes=$(stat -c %s "$digits"/*_jackson_0.wav | awk '{ n += ($1 - 44) / 2 } END { print n }')
 [ "$(json tokens)" -eq "$bytes" ] || wrong "expected $bytes scored samples"
+# A recording from standard input, in the parts of the run that learned from it.
+"$ADDER" train "${model[@]}" --input - --valid-fraction 0.2 --out "$W/piped" <"$digits/0_theo_0.wav" >"$W/out" 2>"$W/err" ||
+    wrong "expected exit 0 of a run from a pipe"
+"$ADDER" eval --checkpoint "$W/piped" --input - --json <"$digits/0_theo_0.wav" >"$W/out" 2>"$W/err"
+logs 'in the parts of the run: --valid-fraction 0.2$'
+close "$(json nats_per_token)" "$(sed -n 's/.*"valid_loss": *\([^,}]*\).*/\1/p' "$W/piped/metrics.jsonl" | tail -n 1)" 1e-9
 # A file that is resampled on the way in, from standard input, is scored too.
 "$ADDER" eval --checkpoint "$W/run" --input - <"$digits/0_theo_0.wav" >"$W/out" 2>"$W/err" || wrong "expected exit 0 of a pipe"
 says 'bits per sample'

@@ -34,6 +34,7 @@ equal_runs() {
 # A whole run: the first loss is that of even odds, the classes are learned.
 succeeds "$ADDER" "${tune[@]}" --epochs 12 --out "$W/a" --json
 logs '^3 classes; records: train 126, valid 18, test 36'
+logs '^memory .*, evaluation [0-9.]+ [KM]iB'
 logs 'step 63: valid loss [0-9.]+ nats, accuracy [0-9.]+, macro-F1 [0-9.]+, MCC'
 close "$(head -n 1 "$W/a/metrics.jsonl" | grep -oE '"loss": [0-9.]+' | cut -d' ' -f2)" 1.098612 1e-5
 awk -v x="$(json accuracy)" 'BEGIN { exit !(x > 0.8) }' || wrong "accuracy $(json accuracy), expected more than 0.8"
