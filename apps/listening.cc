@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 
+#include "apps/output_file.h"
 #include "apps/spectrogram.h"
 #include "core/error.h"
 #include "datasets/audio_inputs.h"
@@ -59,6 +60,8 @@ std::vector<Clip> clips_of(const std::string& input, const BesideRequest& reques
          audio_inputs(std::array{input}, generated_clips(input) ? nullptr : pattern).items) {
         if (item.store || item.start_s || item.end_s)
             fail("--beside {}: {} is no whole audio file; hint: name files or folders", input, item.name);
+        if (lies_in(item.path, request.out))
+            fail("{}: --overwrite of --out would remove what --beside {} stands for; hint: another --out", item.path, input);
         const AudioInput file(item.path);
         AudioReader reader(file);
         std::string label;
@@ -117,9 +120,10 @@ std::vector<Clip> clips_beside(const BesideRequest& request) {
     return all;
 }
 
-void add_spectrograms(ClipOutput& output, int64_t n_records, int64_t n_samples) {
+void add_spectrograms(ClipOutput& output, int64_t n_records, int64_t n_samples, const std::atomic<bool>& stop) {
     constexpr int64_t kWidth = 1024, kHeight = Spectrogram::kBins;
     for (int64_t k = 0; k < n_records; ++k) {
+        if (stop) throw Interrupted{};
         Spectrogram spectrogram(n_samples, kWidth, kHeight);
         const AudioInput input(output.path_of(k));
         AudioReader reader(input);

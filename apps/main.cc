@@ -14,7 +14,6 @@
 #include "core/error.h"
 #include "core/log.h"
 #include "core/options.h"
-#include "model/tile_engine.h"
 
 namespace adder {
 namespace {

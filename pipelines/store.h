@@ -13,6 +13,7 @@
 //   describes split/{part,record,begin,end} i64: segments of train (0), valid (1) and test (2), where the
 //   inputs were split
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -41,6 +42,7 @@ struct StoreOptions {
     std::string domain;
     nlohmann::json settings;
     const PackedAlphabet* packed = nullptr;
+    const std::atomic<bool>* stop = nullptr;  // once it is set, Interrupted is thrown and nothing left behind
 };
 void write_store(const std::string& path, const Dataset& data, const StoreOptions& options);
 

@@ -27,9 +27,6 @@ struct LossSums {
     double loss = 0, weight = 0;
 };
 
-// Thrown between tiles when the stop flag is set; gradients are incomplete then.
-struct Interrupted {};
-
 class TileEngine {
   public:
     // `model`'s parameters are bound and have gradients. `plan` is for this model. Throws OutOfMemory when

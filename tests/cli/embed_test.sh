@@ -92,13 +92,10 @@ awk 'BEGIN { print ">long"; for (i = 0; i < 40000; ++i) print "ACGTTGCAAGCTAGCTA
 for signal in TERM KILL; do
     "$ADDER" embed --checkpoint "$run" --input "$W/long.fa" --out "$W/stopped.h5" --pool none --tile 64 \
         >"$W/out" 2>"$W/err" &
-    pid=$!
-    for _ in $(seq 200); do
-        grep -q 'bases/s' "$W/err" && break
-        sleep 0.05
-    done
-    kill -"$signal" $pid
-    wait $pid 2>/dev/null
+    job=$!
+    wait_until grep -q 'bases/s' "$W/err"
+    kill -"$signal" $job
+    wait $job 2>/dev/null
     rc=$?
     [ ! -e "$W/stopped.h5" ] || wrong "a run that got SIG$signal left a file"
     if [ $signal = TERM ]; then

@@ -83,9 +83,10 @@ succeeds "$ADDER" finetune --out "$W/b" --resume --threads 3
 equal_runs "$W/a" "$W/b" 63
 same "$W/a/classification.json" "$W/b/classification.json"
 "$ADDER" "${tune[@]}" --epochs 12 --out "$W/killed" --save-every 1 >/dev/null 2>&1 &
-sleep 0.3
-kill -9 $! 2>/dev/null
-wait $! 2>/dev/null
+job=$!
+wait_until has_rows "$W/killed" 20
+kill -9 $job 2>/dev/null
+wait $job 2>/dev/null
 succeeds "$ADDER" "${tune[@]}" --epochs 12 --out "$W/killed" --resume
 equal_runs "$W/a" "$W/killed" 63
 for keep in 0 9; do succeeds "$ADDER" "${tune[@]}" --steps 4 --tile 64 --keep "$keep" --out "$W/keep$keep"; done
@@ -106,7 +107,7 @@ succeeds "${slow[@]}" --out "$W/calm"
 : >"$W/err"
 "${slow[@]}" --out "$W/slow" >"$W/out" 2>"$W/err" &
 job=$!
-until grep -q 'finished 1 steps' "$W/err" || ! kill -0 $job 2>/dev/null; do :; done
+wait_until grep -q 'finished 1 steps' "$W/err"
 kill -s TERM $job
 wait $job
 rc=$?

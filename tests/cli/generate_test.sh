@@ -82,7 +82,7 @@ refused 1 'cuda' "$ADDER" generate --checkpoint "$W/none" --tokens 9 --out "$W/x
 # A signal in the middle: nothing is written.
 "$ADDER" generate --checkpoint "$W/mamba2" --tokens 5000000 --out "$W/x.fa" >"$W/out" 2>"$W/err" &
 job=$!
-sleep 0.5
+wait_until catches_signals
 kill -s TERM "$job"
 wait "$job"
 rc=$?

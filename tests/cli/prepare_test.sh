@@ -106,4 +106,19 @@ done
 refused 1 'b.h5: was prepared with --min-length 1, not 50' \
     "$ADDER" train "${settings[@]}" --input "$W/b.h5" --min-length 50 --out "$W/new"
 untouched "$W"
+
+# A signal while inputs are still read: they come from a pipe that does not end.
+mkfifo "$W/pipe"
+mkdir "$W/stopped"
+"$ADDER" prepare --domain dna --input - --out "$W/stopped/x.h5" <"$W/pipe" >"$W/out" 2>"$W/err" &
+job=$!
+exec 3>"$W/pipe"
+printf '>a\nACGT' >&3
+kill -s TERM "$job"
+wait "$job"
+rc=$?
+exec 3>&-
+[ "$rc" -eq 143 ] || [ "$rc" -eq 1 ] || wrong "expected the end by a signal"
+[ -z "$(ls -A "$W/stopped")" ] || wrong "a stopped command left something"
+
 finish

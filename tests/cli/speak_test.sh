@@ -198,7 +198,7 @@ wait "$job"
     wrong "expected the stream while it is made, and an error when nobody listens"
 "$ADDER" generate --checkpoint "$W/flat" --seconds 2000 --num 2 --out "$W/stopped" >"$W/out" 2>"$W/err" &
 job=$!
-sleep 1
+wait_until catches_signals
 kill -s TERM "$job"
 wait "$job"
 rc=$?

@@ -114,11 +114,13 @@ equal_runs "$W/a" "$W/b" 12
 succeeds "$ADDER" "${long[@]}" --out "$W/whole"
 RANDOM=1
 kills=0
+rows=0
 for i in $(seq 12); do
     "$ADDER" "${long[@]}" --out "$W/c" --save-every 1 --resume >/dev/null 2>&1 &
-    sleep "0.$((RANDOM % 3))$((RANDOM % 10))"
-    kill -9 $! 2>/dev/null
-    wait $! 2>/dev/null
+    job=$!
+    wait_until has_rows "$W/c" $((rows += RANDOM % 15 + 1))
+    kill -9 $job 2>/dev/null
+    wait $job 2>/dev/null
     [ $? -eq 137 ] && kills=$((kills + 1))
 done
 [ "$kills" -ge 2 ] || wrong "only $kills kills met a running program"
@@ -135,10 +137,7 @@ for signal in TERM INT; do
     "$ADDER" train "${options[@]}" --steps 200000 --out "$run" >"$W/out" 2>"$W/err" &
     job=$!
     set +m
-    for i in $(seq 600); do
-        [ "$(wc -l 2>/dev/null <"$run/metrics.jsonl")" -ge 20 ] 2>/dev/null && break
-        sleep 0.05
-    done
+    wait_until has_rows "$run" 20
     kill -s "$signal" "$job"
     wait "$job"
     rc=$?

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <tuple>
 
 #include "core/rng.h"
@@ -209,6 +210,15 @@ TEST(Store, settings_other_than_those_of_the_symbols_are_refused) {
     check_settings("s.h5", stored, {{"rate", 8000}, {"codec", "mulaw"}}, defaults);
     EXPECT_THAT(error_of([&] { check_settings("s.h5", stored, {{"rate", 16000}}, defaults); }),
                 HasSubstr("s.h5: was prepared with --rate 8000, not 16000"));
+}
+
+TEST(Store, that_is_stopped_leaves_nothing) {
+    Scratch w;
+    const std::atomic<bool> stop{true};
+    StoreOptions options = kTwoBits;
+    options.stop = &stop;
+    EXPECT_THROW(write_store(w.path("s.h5"), some_data(3, 1), options), Interrupted);
+    EXPECT_EQ(w.n_files(), 0);
 }
 
 }  // namespace
