@@ -11,10 +11,10 @@
 #include "apps/setup.h"
 #include "apps/signals.h"
 #include "core/ceil_div.h"
+#include "core/error.h"
 #include "datasets/intervals.h"
 #include "io/file.h"
 #include "io/sha256.h"
-#include "model/tile_engine.h"
 #include "pipelines/record_names.h"
 
 namespace adder {
@@ -141,7 +141,7 @@ void run_embed(App& app, const std::vector<std::string>& args) {
         reading.only.assign(contigs.begin(), contigs.end());
     }
     const Dataset data = loaded.domain.load(reading);
-    report(app.console, data);
+    report(app.console, data, list);
 
     const Named named = o.regions.empty() ? whole_inputs(data) : regions_of(bed, data);
     EmbedTargets targets{data.records, named.segments, named.on_reverse, o.regions.empty()};

@@ -12,6 +12,7 @@
 #include "apps/scoring.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
+#include "core/json_text.h"
 #include "io/file.h"
 
 namespace adder {
@@ -58,8 +59,7 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     loaded.require_language_model();
     const DataOptions reading = loaded.reading(o.data);
     check_scopes(list, line.chosen, reading.in_use());
-    const Dataset data = load_evaluation(loaded, reading, line.given, app.console);
-    check_was_not_read(o.per_record, data.files);
+    const Dataset data = load_evaluation(loaded, reading, list, line.given, app.console);
     const std::vector<Segment> segments = evaluated_part(data, o.part);
     if (!o.baselines.empty() && data.valid.empty() && data.test.empty())
         fail("--baselines: the input is not split; hint: a split such as --valid-fraction, they learn from the other part");
@@ -100,7 +100,7 @@ void run_eval(App& app, const std::vector<std::string>& args) {
         result["best_baseline"] = std::min_element(baselines.begin(), baselines.end(), [](const Baseline& a, const Baseline& b) {
                                       return a.bits_per_token < b.bits_per_token;
                                   })->name;
-    app.results = o.json ? result.dump() + "\n" : as_text(result, data.tokenizer->token());
+    app.results = o.json ? json_text(result) + "\n" : as_text(result, data.tokenizer->token());
 }
 
 }  // namespace adder

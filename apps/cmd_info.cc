@@ -9,6 +9,7 @@
 #include "apps/command_line.h"
 #include "apps/machine.h"
 #include "apps/run_options.h"
+#include "core/json_text.h"
 #include "kernels/common/isa.h"
 #include "model/model.h"
 #include "train/checkpoint.h"
@@ -131,7 +132,7 @@ void run_info(App& app, const std::vector<std::string>& args) {
     if (line.print_config) return void(app.results = config_text(list));
     if (o.checkpoint.best && o.checkpoint.checkpoint.empty()) throw UsageError("--best: needs --checkpoint");
     const Json json = o.checkpoint.checkpoint.empty() ? describe_program() : describe_checkpoint(o.checkpoint);
-    app.results = o.json ? json.dump() + '\n' : as_lines(json);
+    app.results = o.json ? json_text(json) + '\n' : as_lines(json);
 }
 
 }  // namespace adder

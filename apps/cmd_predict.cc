@@ -13,7 +13,6 @@
 #include "apps/setup.h"
 #include "apps/signals.h"
 #include "io/file.h"
-#include "model/tile_engine.h"
 
 namespace adder {
 
@@ -54,8 +53,7 @@ void run_predict(App& app, const std::vector<std::string>& args) {
     check_scopes(list, line.chosen, reading.in_use());
     reading.needs_classes = false;
     const Dataset data = loaded.domain.load(reading);
-    report(app.console, data);
-    check_was_not_read(o.out, data.files);
+    report(app.console, data, list);
     require_tokens(data);
     const StopSignals signals;
     RecordClassifier classifier(loaded.model, compute, *loaded.tokenizer,

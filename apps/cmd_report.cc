@@ -9,7 +9,9 @@
 #include "apps/output_file.h"
 #include "apps/report_page.h"
 #include "apps/report_results.h"
+#include "apps/run_folder.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "io/file.h"
 
 namespace adder {
@@ -66,8 +68,12 @@ void run_report(App& app, const std::vector<std::string>& args) {
         entries.push_back(read_entry(path));
         for (const std::string& problem : entries.back().problems)
             app.console.line(fmt::format("warning: {}: {}", entries.back().name, problem));
+        check_was_not_read(list, entries.back().clips);
+        std::vector<std::string> files;
+        for (const RunFile& file : run_files()) files.push_back(path + "/" + file.name);
+        check_was_not_read(list, files);
     }
-    const std::string results = o.json_out.empty() ? "" : results_json(entries).dump() + "\n";
+    const std::string results = o.json_out.empty() ? "" : json_text(results_json(entries)) + "\n";
     const bool to_stdout = o.out == "-";
     std::string page =
         report_page(entries, to_stdout ? "" : std::filesystem::path(o.out).parent_path().string());

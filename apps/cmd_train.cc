@@ -15,6 +15,7 @@
 #include "pipelines/windows.h"
 #include "train/loop.h"
 #include "train/profile.h"
+#include "train/schedule.h"
 
 namespace adder {
 
@@ -36,7 +37,7 @@ class TrainCommand {
           domain_(find_domain(o_.data.domain)) {}
 
     void run() {
-        data_ = load_training_data(o_.data, domain_, app_.console);
+        data_ = load_training_data(o_.data, domain_, app_.console, list_);
         // What the inputs decided belongs to the run.
         apply_json(list_, data_.resolved, {}, "the input");
         folder_.check_data(data_);

@@ -88,7 +88,7 @@ std::string text_of_split(DataOptions options) {
 }  // namespace
 
 Dataset load_evaluation(const LoadedModel& loaded, const DataOptions& reading,
-                        const std::set<std::string>& given, Console& console) {
+                        const OptionList& command, const std::set<std::string>& given, Console& console) {
     const RunData run(loaded.checkpoint);
     const DataOptions of_run = with_split_of(run, reading, given);
     DataOptions as_given = reading;
@@ -108,7 +108,7 @@ Dataset load_evaluation(const LoadedModel& loaded, const DataOptions& reading,
             data = loaded.domain.load(take ? of_run : as_given);
         }
     }
-    report(console, data);
+    report(console, data, command);
     const bool other = run.is_of(data) && reading.valid.empty() && data.split_digest != run.split_digest;
     if (take)
         console.line("the data of the run, in the parts of the run: " + text_of_split(of_run));

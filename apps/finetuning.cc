@@ -12,6 +12,7 @@
 #include "apps/scoring.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
+#include "core/json_text.h"
 #include "train/schedule.h"
 
 namespace adder {
@@ -35,7 +36,7 @@ class Finetuning {
 
     void run() {
         d_ = load_labelled(domain_, with_model_options(o_.data, model_data_, source_),
-                           {o_.labels, o_.group, o_.valid_fraction, seed()}, app_.console);
+                           {o_.labels, o_.group, o_.valid_fraction, seed()}, app_.console, list_);
         folder_.check_data(d_.data);
         if (d_.valid.empty() && d_.test.empty())
             say("warning: nothing is held out, as there are too few records of a class: no accuracy is measured");
@@ -234,8 +235,8 @@ class Finetuning {
                                        json["on"].get<std::string>(), json["step"].get<int64_t>());
         }
         json["steps"] = state.step;
-        write_file(folder_.path() + kResultFile, json.dump() + "\n");
-        if (o_.json) app_.results = json.dump() + "\n";
+        write_file(folder_.path() + kResultFile, json_text(json) + "\n");
+        if (o_.json) app_.results = json_text(json) + "\n";
     }
 
     App& app_;

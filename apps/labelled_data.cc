@@ -142,12 +142,13 @@ void require_tokens(const Dataset& data) {
              data.records.size(), data.tokenizer->token(), names, n > 3 ? ", ..." : "", data.tokenizer->width());
 }
 
-LabelledData load_labelled(const Domain& domain, const DataOptions& options, const LabelledOptions& o, Console& console) {
+LabelledData load_labelled(const Domain& domain, const DataOptions& options, const LabelledOptions& o, Console& console,
+                           const OptionList& command) {
     LabelledData d;
     DataOptions reading = options;
     reading.needs_classes = false;  // a label here is what is to be found out
     d.data = domain.load(reading);
-    report(console, d.data);
+    report(console, d.data, command);
     require_tokens(d.data);
     Facts facts = o.labels.empty() ? facts_of_input(d.data) : facts_of_table(o, d.data);
     d.classes = classes_of(facts.labels);

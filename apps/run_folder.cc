@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "apps/build_info.h"
+#include "core/json_text.h"
 #include "io/file.h"
 #include "kernels/common/isa.h"
 #include "train/checkpoint.h"
@@ -38,6 +39,8 @@ std::span<const RunFile> run_files() { return kRunFiles; }
 bool is_of_run(std::string_view name) {
     return is_file_by(name, RunFileBy::run) || is_checkpoint_name(name) || name.starts_with("events.out.tfevents.");
 }
+
+bool goes_with_run(std::string_view name) { return is_of_run(name) || is_file_by(name, RunFileBy::measuring); }
 
 RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite) : path_(path), overwrite_(overwrite) {
     std::error_code error;
@@ -79,13 +82,13 @@ void RunFolder::prepare(const nlohmann::json& record) {
     if (overwrite_)
         for (const auto& entry : fs::directory_iterator(path_)) {
             const std::string name = entry.path().filename().string();
-            if (!is_of_run(name) && !is_file_by(name, RunFileBy::measuring)) continue;
+            if (!goes_with_run(name)) continue;
             if (fs::remove_all(entry.path(), error); error)
                 fail("{}: cannot remove it for --overwrite: {}", entry.path().string(), error.message());
         }
     remove_leftovers(path_);
     remove_incomplete_checkpoints(path_);
-    write_file(path_ + "/run.json", record.dump(2) + "\n");
+    write_file(path_ + "/run.json", json_text(record, 2) + "\n");
 }
 
 nlohmann::json run_record(const OptionList& options, const Dataset& data, int64_t tile, Machine& machine) {

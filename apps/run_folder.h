@@ -48,6 +48,8 @@ std::span<const RunFile> run_files();
 
 // Whether an entry of this name in the folder of a run was written by it: its record, numbers, checkpoints, results.
 bool is_of_run(std::string_view name);
+// Whether --overwrite removes an entry of this name: what is of the run, and what was measured of it.
+bool goes_with_run(std::string_view name);
 
 // run.json: options, program, machine, data. The tile decides the bits of a run, so it is recorded even where it was
 // chosen to fit the memory.

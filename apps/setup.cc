@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "apps/output_file.h"
 #include "core/bytes_text.h"
+#include "core/ceil_div.h"
 #include "train/checkpoint.h"
 
 namespace adder {
@@ -30,14 +32,15 @@ bool anything_scored(const Dataset& data) {
 
 }  // namespace
 
-void report(Console& console, const Dataset& data) {
+void report(Console& console, const Dataset& data, const OptionList& command) {
+    check_was_not_read(command, data.inputs);
     for (const std::string& line : data.report) console.line(line);
     for (const std::string& line : data.warnings) console.line("warning: " + line);
 }
 
-Dataset load_training_data(const DataOptions& options, const Domain& domain, Console& console) {
+Dataset load_training_data(const DataOptions& options, const Domain& domain, Console& console, const OptionList& command) {
     Dataset data = domain.load(options);
-    report(console, data);
+    report(console, data, command);
     if (data.records.empty()) fail("nothing to train on: no record of the input is kept");
     if (data.train.empty()) fail("nothing to train on: the train part is empty");
     if (!anything_scored(data))
@@ -85,7 +88,7 @@ void check_stride(const LanguageModel& model, const cli::TileOptions& o, const s
     for (const LengthStage& s : stages)
         if (s.L % stride != 0)
             throw UsageError(fmt::format("--length: this model's pools need multiples of {}, got {}; hint: {}", stride, s.L,
-                                         (s.L + stride - 1) / stride * stride));
+                                         ceil_div(s.L, stride) * stride));
     if (o.tile && *o.tile < o.length && *o.tile % stride != 0)
         throw UsageError(fmt::format("--tile: this model's pools need multiples of {}, got {}; hint: {}", stride, *o.tile,
                                      whole_tile(model, *o.tile)));

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "io/file.h"
 #include "io/hdf5.h"
 
@@ -200,7 +201,7 @@ class Listing {
             if (const auto it = item.fields.find("group"); it != item.fields.end() && item.group.empty())
                 item.group = it->second;
         }
-        item.fields["label"] = item.label;
+        item.fields["label"] = item.label = utf8_text(item.label);
         item.fields["group"] = item.group;
         out_.items.push_back(std::move(item));
     }

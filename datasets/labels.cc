@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "core/error.h"
+#include "core/json_text.h"
 
 namespace adder {
 
@@ -53,7 +54,7 @@ LabelRow read_row(const Table& table, int64_t row, const Columns& c) {
     LabelRow r;
     r.line = table.line(row);
     if (c.name >= 0) r.name = not_empty(table, row, c.name);
-    if (c.label >= 0) r.label = table.at(row, c.label);
+    if (c.label >= 0) r.label = utf8_text(table.at(row, c.label));
     if (c.split >= 0) r.split = split_at(table, row, c.split);
     if (c.group >= 0) r.group = not_empty(table, row, c.group);
     return r;

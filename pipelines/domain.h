@@ -24,7 +24,8 @@ struct Dataset {
     std::vector<Segment> train, valid, test;  // the last two are empty unless something is held out
     std::unique_ptr<const Tokenizer> tokenizer;
     std::vector<std::string> classes;  // names in the order of their tokens; empty without classes
-    std::vector<std::string> files;    // what was read, in order
+    std::vector<std::string> files;    // what was read, in order; of a token store its sources
+    std::vector<std::string> inputs;   // every file that the options stand for, kept or dropped: none may be written over
     std::vector<std::string> unread;   // names of records that were not asked for: for messages
     std::string digest, valid_digest;  // of the inputs' records, and of the held-out inputs' ("" without)
     std::string split_digest;          // of which part every symbol belongs to ("" where nothing is split)

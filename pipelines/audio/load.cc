@@ -78,6 +78,7 @@ class Reading {
         const size_t first_record = data.records.size();
         for (size_t i = 0; i < listing_.items.size(); ++i) {
             const AudioItem& item = listing_.items[i];
+            data.inputs.push_back(item.path);
             const size_t first = data.records.size();
             bool is_split = false;
             if (item.store)
@@ -305,6 +306,7 @@ Dataset load(const DataOptions& given) {
                 "without a split",
                 options.valid[0]);
         data.files = std::move(other.files);
+        data.inputs.insert(data.inputs.end(), other.inputs.begin(), other.inputs.end());
         held_out_records = std::move(other.records);
     }
     for (const Reading* r : {&inputs, held_out ? &*held_out : nullptr}) {

@@ -47,6 +47,7 @@ struct Reading {
     std::vector<std::string> warnings = {}, notes = {};
     std::vector<std::string> unread = {};   // Dataset::unread
     std::vector<std::string> sources = {};  // of a token store: where its records are from
+    std::vector<std::string> of_rows = {};  // the files that a manifest names
     bool is_split = false;
 };
 
@@ -207,6 +208,7 @@ void cut(const Manifest& manifest, const ManifestRow& row, TokenRecord& record) 
 // The records of one row: its sequence, or those of its file, with its label, and its name where they are one.
 void read_row(const Manifest& manifest, const ManifestRow& row, Reading& to) {
     const size_t first = to.records.size();
+    if (!row.path.empty()) to.of_rows.push_back(row.path);
     if (row.path.empty())
         add_record(row.name, row.sequence, to);
     else if (looks_like_hdf5(row.path) || looks_like_manifest(row.path))
@@ -295,6 +297,7 @@ void read(const std::vector<std::string>& inputs, const char* role, const DataOp
     BaseCounts total;
     const size_t first_record = data.records.size();
     for (const std::string& file : inputs) {
+        data.inputs.push_back(file);
         const size_t first = data.records.size(), first_held_out = parts.held_out.size();
         const auto first_file = static_cast<int32_t>(data.files.size());
         Reading reading{options.dna, options.only, data.records, parts};
@@ -308,6 +311,7 @@ void read(const std::vector<std::string>& inputs, const char* role, const DataOp
         for (size_t i = first_held_out; i < parts.held_out.size(); ++i) parts.held_out[i].file += first_file;
         if (reading.sources.empty()) reading.sources = {file};
         data.files.insert(data.files.end(), reading.sources.begin(), reading.sources.end());
+        data.inputs.insert(data.inputs.end(), reading.of_rows.begin(), reading.of_rows.end());
         data.report.push_back(fmt::format("{} {}: {}", role, file, reading.summary));
         data.report.insert(data.report.end(), reading.notes.begin(), reading.notes.end());
         data.warnings.insert(data.warnings.end(), reading.warnings.begin(), reading.warnings.end());

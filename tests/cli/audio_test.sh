@@ -151,4 +151,19 @@ refused 2 'codec: of --domain audio, not of dna' "$ADDER" plan --codec mulaw
 refused 2 'codec: of --domain audio, not of dna' "$ADDER" train --domain dna --input "$phage" --codec mulaw --out "$W/new"
 [ ! -e "$W/new" ] && [ ! -e "$W/new.h5" ] || wrong "a refused command left something"
 untouched "$W"
+# Names that are no UTF-8, as of old archives: of files, and of folders that are classes.
+latin=$(printf 'caf\351')
+mkdir -p "$W/old/$latin" "$W/old/tea"
+cp "$ADDER_SOURCE_DIR/datasets/data/fsdd/0_theo_0.wav" "$W/old/$latin/$latin.wav"
+cp "$ADDER_SOURCE_DIR/datasets/data/fsdd/1_jackson_0.wav" "$W/old/tea"
+old=(train --domain audio --class-conditional --input "$W/old" --d-model 16 --layers 1 --d-state 8 --length 64 --batch 2 --steps 4)
+succeeds "$ADDER" "${old[@]}" --out "$W/latin" --stop-after 2
+succeeds "$ADDER" train --out "$W/latin" --resume
+succeeds "$ADDER" eval --checkpoint "$W/latin" --input "$W/old" --json
+grep -q 'does not know' "$W/err" && wrong "a class was not known again"
+succeeds "$ADDER" embed --checkpoint "$W/latin" --input "$W/old" --out "$W/latin.h5"
+succeeds "$ADDER" prepare --domain audio --input "$W/old" --out "$W/latin-store.h5"
+succeeds "$ADDER" info --checkpoint "$W/latin" --json
+succeeds "$ADDER" report "$W/latin" --out "$W/latin.html"
+
 finish
