@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "core/json_text.h"
 #include "io/file.h"
 #include "io/safetensors.h"
 
@@ -45,11 +46,15 @@ void write_items(const std::string& path, const std::vector<Item>& items) {
     file.commit();
 }
 
+void check_layout(const std::string& path, const std::string& layout) {
+    if (layout == std::to_string(kCheckpointLayout)) return;
+    fail("{}: checkpoint layout {}; this program reads layout {}; hint: use the version that wrote it", path, layout,
+         kCheckpointLayout);
+}
+
 void check_layout(const SafetensorsReader& file) {
     const auto it = file.metadata().find(kLayoutKey);
-    if (it == file.metadata().end() || it->second == std::to_string(kCheckpointLayout)) return;
-    fail("{}: checkpoint layout {}; this program reads layout {}; hint: use the version that wrote it", file.path(),
-         it->second, kCheckpointLayout);
+    if (it != file.metadata().end()) check_layout(file.path(), it->second);
 }
 
 bool of_a_head(const std::string& name) { return name.starts_with("lm_head.") || name.starts_with("classifier."); }
@@ -152,8 +157,8 @@ void save_checkpoint(const std::string& path, const LanguageModel& model, const 
     std::memcpy(counters.ref().data, values, sizeof values);
     *best.ref().ptr<double>("best") = state.best_criterion;
     write_items(to + "/trainer.safetensors", trainer_items(params, HostCopy(optimizer.moments()).ref(), counters, best));
-    write_file(to + "/config.json", to_json(model.config()).dump(2) + "\n");
-    write_file(to + "/run.json", run.dump(2) + "\n");
+    write_file(to + "/config.json", json_text(to_json(model.config()), 2) + "\n");
+    write_file(to + "/run.json", json_text(run, 2) + "\n");
     write_file(to + "/DONE", "");
     folder.commit();
 }
@@ -186,7 +191,7 @@ std::string damage_of(const std::string& checkpoint, bool trainer) {
         SafetensorsReader(checkpoint + "/model.safetensors");
         if (trainer) SafetensorsReader(checkpoint + "/trainer.safetensors");
         // Others' checkpoints have none.
-        if (trainer || fs::exists(checkpoint + "/run.json", ignored)) read_json(checkpoint + "/run.json");
+        if (trainer || fs::exists(checkpoint + "/run.json", ignored)) load_run(checkpoint);
     } catch (const Error& e) {
         return e.what();
     }
@@ -268,10 +273,26 @@ ModelConfig load_config(const std::string& checkpoint) {
 }
 
 Json load_run(const std::string& folder) {
-    Json run = read_json(folder + "/run.json");
+    const std::string path = folder + "/run.json";
+    Json run = read_json(path);
     const auto is_object = [&](const char* key) { return run.contains(key) && run[key].is_object(); };
     if (!run.is_object() || !is_object("options") || !is_object("data"))
-        fail("{}/run.json: not the record of a run; hint: the folder is damaged, use another checkpoint", folder);
+        fail("{}: not the record of a run; hint: the folder is damaged, use another checkpoint", path);
+    if (run.contains("layout")) check_layout(path, run["layout"].dump());
+    const auto demand = [&](const Json& part, const char* key, bool (*fits)(const Json&), const char* what) {
+        // Older runs have fewer of these.
+        if (const auto it = part.find(key); it != part.end() && !fits(*it))
+            fail("{}: \"{}\": expected {}, got {}; hint: the folder is damaged, use another checkpoint", path, key, what,
+                 it->dump());
+    };
+    const auto text = [](const Json& x) { return x.is_string(); };
+    const auto texts = [](const Json& x) {
+        return x.is_array() && std::all_of(x.begin(), x.end(), [](const Json& one) { return one.is_string(); });
+    };
+    demand(run, "tile", [](const Json& x) { return x.is_number_integer(); }, "a whole number");
+    demand(run["options"], "domain", text, "text");
+    for (const char* key : {"files", "classes"}) demand(run["data"], key, texts, "a list of texts");
+    for (const char* key : {"digest", "valid_digest", "split_digest"}) demand(run["data"], key, text, "text");
     return run;
 }
 

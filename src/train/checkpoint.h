@@ -61,7 +61,8 @@ void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64
 void remove_incomplete_checkpoints(const std::string& run_folder);
 
 ModelConfig load_config(const std::string& checkpoint);
-// run.json of a run or a checkpoint; it has the objects `options` and `data`.
+// run.json of a run or a checkpoint; it has the objects `options` and `data`, and what is read of them and of itself has
+// its type. Throws Error naming the file and the key, or the layout where that is not kCheckpointLayout.
 nlohmann::json load_run(const std::string& folder);
 // Compares all names, types and shapes and throws one Error that lists every mismatch.
 void load_parameters(const std::string& checkpoint, const LanguageModel& model, ParamStore& params);

@@ -135,7 +135,7 @@ struct AnyLoop {
         options.steps = 6;
         options.eval_every = 3;
         options.folder = folder;
-        options.run = {{"options", {{"steps", 6}}}};
+        options.run = {{"options", {{"steps", 6}}}, {"data", nlohmann::json::object()}};
         hooks.lr = [](int64_t) { return 1e-2; };
         hooks.plan = [this](int64_t) -> const MemoryPlan& { return plan; };
         hooks.fill = fill;

@@ -15,6 +15,7 @@ namespace adder {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -26,7 +27,7 @@ struct ToyLoop {
         fs::create_directories(folder);
         options.steps = 8;
         options.folder = folder;
-        options.run = {{"options", {{"steps", 8}}}};
+        options.run = {{"options", {{"steps", 8}}}, {"data", nlohmann::json::object()}};
         hooks.lr = [](int64_t) { return 1e-2; };
         hooks.plan = [this](int64_t) -> const MemoryPlan& { return plan; };
         hooks.fill = [this](int64_t step, int64_t micro, Batch& batch) { fill(step, micro, batch); };
@@ -244,6 +245,19 @@ TEST(Checkpoint, config_round_trips_and_refuses_what_it_does_not_know) {
     json["ssm_cfg"].erase("spline");
     json["attn_layer_idx"] = {1};
     EXPECT_THAT(error_of([&] { model_config_from_json(json, "c.json"); }), HasSubstr("attn_layer_idx"));
+    json["attn_layer_idx"] = nlohmann::json::array();
+    for (const char* value : {"16.9", "1e30", "18446744073709551615", "true", "\"8\"", "[8]"})
+        for (const char* key : {"d_model", "n_layer", "d_conv"}) {
+            nlohmann::json other = json;
+            (key[2] == 'c' ? other["ssm_cfg"] : other)[key] = nlohmann::json::parse(value);
+            EXPECT_THAT(error_of([&] { model_config_from_json(other, "c.json"); }),
+                        HasSubstr(fmt::format("\"{}\" has the wrong type: ", key)))
+                << value;
+        }
+    nlohmann::json unet = json;
+    unet["backbone"] = "unet";
+    unet["stage_pools"] = {2, 2.5};
+    EXPECT_THAT(error_of([&] { model_config_from_json(unet, "c.json"); }), HasSubstr("\"stage_pools\" has the wrong type"));
     // As upstream's config.json of mamba-130m states it.
     const auto upstream = nlohmann::json::parse(R"({"d_model": 768, "n_layer": 24, "vocab_size": 50277, "ssm_cfg": {},
         "rms_norm": true, "residual_in_fp32": true, "fused_add_norm": true, "pad_vocab_size_multiple": 8})");
@@ -269,6 +283,25 @@ TEST(Checkpoint, every_layout_so_far_is_read) {
         EXPECT_EQ(load_run(checkpoint)["options"]["seed"], 3);
         EXPECT_NE(ToyModel::get(optimizer.tensors()[0].v, 7 * 8), 0);
     }
+}
+
+TEST(Checkpoint, a_damaged_record_of_a_run_is_refused_by_file_and_key) {
+    Scratch scratch;
+    const auto good = nlohmann::json::parse(
+        read_file(std::string(ADDER_SOURCE_DIR) + "/tests/ckpt/v" + std::to_string(kCheckpointLayout) + "/run.json"));
+    const auto refused = [&](const char* pointer, nlohmann::json value) {
+        nlohmann::json run = good;
+        run[nlohmann::json::json_pointer(pointer)] = std::move(value);
+        scratch.put("run.json", run.dump());
+        return error_of([&] { load_run(scratch.folder()); });
+    };
+    EXPECT_THAT(refused("/data/files", 3), AllOf(HasSubstr(scratch.path("run.json")), HasSubstr("\"files\": expected a list")));
+    EXPECT_THAT(refused("/data/files", {"a", 3}), HasSubstr("\"files\""));
+    EXPECT_THAT(refused("/data/digest", nullptr), HasSubstr("\"digest\": expected text, got null"));
+    EXPECT_THAT(refused("/tile", "x"), HasSubstr("\"tile\": expected a whole number, got \"x\""));
+    EXPECT_THAT(refused("/options/domain", 3), HasSubstr("\"domain\""));
+    for (const nlohmann::json& layout : {nlohmann::json(kCheckpointLayout + 1), nlohmann::json("1")})
+        EXPECT_THAT(refused("/layout", layout), HasSubstr("checkpoint layout " + layout.dump() + "; this program reads"));
 }
 
 TEST(Model, parameter_counts_and_names_are_those_of_state_spaces_mamba) {
