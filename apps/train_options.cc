@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/ceil_div.h"
 #include "core/error.h"
 #include "model/config.h"
 #include "model/registry.h"
+#include "train/schedule.h"
 
 namespace adder::cli {
 
@@ -256,7 +258,7 @@ void TrainOptions::check_lengths() const {
         if (s.L % stride != 0)
             throw UsageError(
                 fmt::format("--length: this model's pools need multiples of {}, got {}; hint: {}", stride,
-                            s.L, (s.L + stride - 1) / stride * stride));
+                            s.L, ceil_div(s.L, stride) * stride));
 }
 
 void TrainOptions::resolve() {

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "apps/machine.h"
+#include "core/batch.h"
 #include "core/options.h"
 #include "model/config.h"
 #include "pipelines/data_options.h"
-#include "train/schedule.h"
 
 namespace adder::cli {
 

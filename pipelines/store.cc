@@ -4,6 +4,7 @@
 #include <array>
 #include <optional>
 
+#include "core/ceil_div.h"
 #include "core/error.h"
 #include "io/hdf5.h"
 #include "pipelines/packing.h"
@@ -114,7 +115,7 @@ class SymbolStream {
   public:
     SymbolStream(const Hdf5Reader& in, const json& packing, int64_t n_symbols) : bytes_(in, "symbols") {
         const int64_t per_byte = packing.is_null() ? 1 : 4;
-        if (bytes_.rows() != (n_symbols + per_byte - 1) / per_byte)
+        if (bytes_.rows() != ceil_div(n_symbols, per_byte))
             damaged(in.path(), fmt::format("expected {} symbols, {} a byte, got {} bytes", n_symbols, per_byte,
                                            bytes_.rows()));
         if (packing.is_null()) return;
