@@ -311,7 +311,7 @@ void read(const std::vector<std::string>& inputs, const char* role, const DataOp
         data.warnings.insert(data.warnings.end(), reading.warnings.begin(), reading.warnings.end());
         total += reading.counts;
     }
-    qualify_names(std::span(data.records).subspan(first_record), data.files);
+    settle_names(std::span(data.records).subspan(first_record), data.files);
     report_bases(role, total, options.dna, data);
 }
 
