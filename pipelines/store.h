@@ -13,6 +13,7 @@
 //   describes split/{part,record,begin,end} i64: segments of train (0), valid (1) and test (2), where the
 //   inputs were split
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -36,11 +37,12 @@ struct StoreInfo {
 };
 
 // Writes what a domain loaded; with `packed` two bits a symbol. Memory beside the records is constant. Errors as
-// Hdf5Writer.
+// Hdf5Writer; throws Interrupted, and leaves nothing, when `stop` is set.
 struct StoreOptions {
     std::string domain;
     nlohmann::json settings;
     const PackedAlphabet* packed = nullptr;
+    const std::atomic<bool>* stop = nullptr;
 };
 void write_store(const std::string& path, const Dataset& data, const StoreOptions& options);
 
