@@ -9,6 +9,7 @@
 #include "apps/setup.h"
 #include "apps/signals.h"
 #include "core/bytes_text.h"
+#include "core/interrupted.h"
 #include "core/json_text.h"
 #include "pipelines/store.h"
 #include "pipelines/record_names.h"

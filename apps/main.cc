@@ -12,6 +12,7 @@
 #include "apps/app.h"
 #include "apps/build_info.h"
 #include "core/error.h"
+#include "core/interrupted.h"
 #include "core/log.h"
 #include "core/options.h"
 

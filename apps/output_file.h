@@ -28,4 +28,8 @@ void check_was_not_read(const OptionList& options, std::span<const std::string> 
 // Whether `path` is `folder` or something below it, by whatever name.
 bool lies_in(const std::string& path, const std::string& folder);
 
+// Text without tabs and line breaks as a field of a table: in quotes where it begins with one, since readers of
+// tables, Table too, take that for the beginning of a quoted field (RFC 4180).
+std::string table_field(const std::string& text);
+
 }  // namespace adder

@@ -37,7 +37,7 @@ struct StoreInfo {
 };
 
 // Writes what a domain loaded; with `packed` two bits a symbol. Memory beside the records is constant. Errors as
-// Hdf5Writer.
+// Hdf5Writer; throws Interrupted, and leaves nothing, when `stop` is set.
 struct StoreOptions {
     std::string domain;
     nlohmann::json settings;

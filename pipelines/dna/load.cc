@@ -318,7 +318,7 @@ void read(const std::vector<std::string>& inputs, const char* role, const DataOp
         data.unread.insert(data.unread.end(), reading.unread.begin(), reading.unread.end());
         total += reading.counts;
     }
-    qualify_names(std::span(data.records).subspan(first_record), data.files);
+    settle_names(std::span(data.records).subspan(first_record), data.files);
     report_bases(role, total, options.dna, data);
 }
 

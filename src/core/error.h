@@ -33,9 +33,6 @@ class DeviceError : public Error {
     using Error::Error;
 };
 
-// Somebody asked to stop, and the work is not complete. Not an Error: a run that goes on later ends well.
-struct Interrupted {};
-
 // Throws Error, or another kind of it, with a formatted message.
 template <class Kind = Error, class... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {

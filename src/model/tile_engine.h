@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/batch.h"
+#include "core/interrupted.h"
 #include "kernels/common/run_op.h"
 #include "model/graph_cache.h"
 #include "model/state.h"
