@@ -51,6 +51,17 @@ struct ReportOptions {
     }
 };
 
+// What the page is made of.
+std::vector<std::string> files_of(const ReportEntry& entry) {
+    std::vector<std::string> files;
+    for (const RunFile& file : run_files()) files.push_back(entry.name + "/" + file.name);
+    for (const ClipFolder& folder : entry.clips) {
+        files.push_back(folder.page);
+        files.insert(files.end(), folder.clips.begin(), folder.clips.end());
+    }
+    return files;
+}
+
 }  // namespace
 
 void run_report(App& app, const std::vector<std::string>& args) {
@@ -68,10 +79,7 @@ void run_report(App& app, const std::vector<std::string>& args) {
         entries.push_back(read_entry(path));
         for (const std::string& problem : entries.back().problems)
             app.console.line(fmt::format("warning: {}: {}", entries.back().name, problem));
-        check_was_not_read(list, entries.back().clips);
-        std::vector<std::string> files;
-        for (const RunFile& file : run_files()) files.push_back(path + "/" + file.name);
-        check_was_not_read(list, files);
+        check_was_not_read(list, files_of(entries.back()));
     }
     const std::string results = o.json_out.empty() ? "" : json_text(results_json(entries)) + "\n";
     const bool to_stdout = o.out == "-";
