@@ -1,6 +1,5 @@
 #include "pipelines/audio/context_model.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"

@@ -19,11 +19,10 @@ struct RecordFacts {
 };
 
 // In this order: the parts that a manifest names (`has_parts`); --valid-where and --test-where;
-// --valid-contigs and
-// --test-contigs, names of records; --valid-fraction and --test-fraction: of several groups or, without
-// groups, files these fractions of the files, whole groups or files, drawn by a hash of their names, so that
-// a file stays where it is when others come; of a single one the last parts of every record, with --gap
-// before them. Held-out records stand in an order of their own, by a hash, so that the first of them are a
+// --valid-contigs and --test-contigs, names of records; --valid-fraction and --test-fraction: of several
+// groups or, without groups, files these fractions of the files, whole groups or files, drawn by a hash of
+// their names, so that a file stays where it is when others come; of a single one the last parts of every
+// record, with --gap before them. Held-out records stand in an order of their own, by a hash, so that the first of them are a
 // fair sample. Errors: two ways at once, a choice that fits no record or leaves none to train on, those of
 // split_records.
 Split split_audio(std::span<const TokenRecord> records, std::span<const std::string> files,
