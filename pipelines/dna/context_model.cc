@@ -46,7 +46,7 @@ template <class Symbols>
 void ContextModel::count(const Symbols& symbols) {
     Context context;
     for (const uint8_t symbol : symbols) {
-        if (is_base(symbol)) ++counts_[static_cast<size_t>(context.known)][context.row(context.known) + (symbol & 3u)];
+        if (is_base(symbol)) counts_[static_cast<size_t>(context.known)].add(context.row(context.known) + (symbol & 3u));
         context.push(symbol, longest());
     }
 }
@@ -54,10 +54,10 @@ void ContextModel::count(const Symbols& symbols) {
 // What was counted under k + 1 bases belongs to the last k of them too.
 void ContextModel::add_longer_contexts() {
     for (size_t k = counts_.size() - 1; k > 0; --k) {
-        std::vector<uint32_t>& shorter = counts_[k - 1];
-        const uint32_t* longer = counts_[k].data();
-        for (size_t first = 0; first < 4; ++first, longer += shorter.size())
-            for (size_t i = 0; i < shorter.size(); ++i) shorter[i] += longer[i];
+        CountTable& shorter = counts_[k - 1];
+        const CountTable& longer = counts_[k];
+        for (size_t first = 0; first < 4; ++first)
+            for (size_t i = 0; i < shorter.size(); ++i) shorter.add(i, longer[first * shorter.size() + i]);
     }
 }
 
@@ -70,9 +70,15 @@ void ContextModel::score(std::span<const uint8_t> symbols, std::span<BitCount> t
             double p = 0.25, bits = 0;
             for (int k = 0; k <= longest(); ++k) {
                 if (k <= context.known) {
-                    const uint32_t* n = counts_[static_cast<size_t>(k)].data() + context.row(k);
-                    const double all = static_cast<double>(n[0]) + n[1] + n[2] + n[3];
-                    p = (n[symbol & 3] + kPrior * p) / (all + kPrior);
+                    const CountTable& counts = counts_[static_cast<size_t>(k)];
+                    const size_t row = context.row(k);
+                    double n = 0, all = 0;
+                    for (size_t base = 0; base < 4; ++base) {
+                        const auto count = static_cast<double>(counts[row + base]);
+                        all += count;
+                        if (base == (symbol & 3u)) n = count;
+                    }
+                    p = (n + kPrior * p) / (all + kPrior);
                     bits = -std::log2(p);
                 }
                 totals[static_cast<size_t>(k)].bits += bits;

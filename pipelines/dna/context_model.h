@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "pipelines/count_table.h"
+
 namespace adder::dna {
 
 struct BitCount {
@@ -34,7 +36,7 @@ class ContextModel {
     void count(const Symbols& symbols);
     void add_longer_contexts();
 
-    std::vector<std::vector<uint32_t>> counts_;  // [k][context of k bases * 4 + base]
+    std::vector<CountTable> counts_;  // [k][context of k bases * 4 + base]
 };
 
 }  // namespace adder::dna
