@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "datasets/inputs.h"
 #include "io/file.h"
 #include "io/hdf5.h"
 
@@ -206,8 +207,7 @@ class Listing {
     }
 
     void add_file(const std::string& path, const std::string& name, const std::string& label, bool named) {
-        if (!seen_.insert(canonical_file(path)).second)
-            fail("[input] {}: given twice; hint: name each input once", path);
+        given_.add(path);
         add_item({.path = path, .name = name, .label = label, .named = named});
     }
 
@@ -243,6 +243,7 @@ class Listing {
     }
 
     void add_store(const std::string& path) {
+        given_.add(path);
         add_item({.path = path, .name = path, .named = true, .store = true});
     }
 
@@ -256,6 +257,7 @@ class Listing {
                     "[input] {}: a sequence, expected the path of an audio file; hint: --domain dna reads "
                     "sequences",
                     place);
+            given_.add(row.path, row.start, row.end, place);
             AudioItem item{.path = row.path,
                            .name = row.name,
                            .label = row.label,
@@ -280,7 +282,8 @@ class Listing {
     int64_t n_folders_;
     AudioListing out_;
     bool of_manifest_ = false;
-    std::set<std::string> seen_, names_;
+    GivenFiles given_;
+    std::set<std::string> names_;
     std::vector<std::string> unmatched_;
 };
 

@@ -69,6 +69,14 @@ std::vector<std::string> qualified_names(std::span<const TokenRecord> records, s
     return names;
 }
 
+WantedNames::WantedNames(const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+        names_.insert(name);
+        for (size_t colon = name.find(':'); colon != name.npos; colon = name.find(':', colon + 1))
+            names_.insert(name.substr(colon + 1));
+    }
+}
+
 RecordNames::RecordNames(std::span<const TokenRecord> records, std::span<const std::string> files) : records_(records) {
     const std::vector<std::string> labels = file_labels(files);
     const auto add = [&](std::string name, int64_t i) {

@@ -32,14 +32,4 @@ Split split_audio(std::span<const TokenRecord> records, std::span<const std::str
 // out while nothing says which speakers they are of.
 std::vector<std::string> warnings_of_split(std::span<const TokenRecord> records, const Split& split);
 
-// Audio that inputs name: a file, or a part of it.
-struct FilePart {
-    std::string path;  // canonical
-    double begin_s = 0, end_s = 0;
-    SplitPart part = SplitPart::train;
-    std::string name;  // for messages
-};
-// Error: a file, or overlapping parts of one, in several parts of the split.
-void check_parts(std::vector<FilePart> parts);
-
 }  // namespace adder::audio
