@@ -54,7 +54,7 @@ Named whole_inputs(const Dataset& data) {
 Named regions_of(const BedFile& bed, const Dataset& data) {
     std::vector<int64_t> lengths;
     for (const TokenRecord& r : data.records) lengths.push_back(static_cast<int64_t>(r.symbols.size()));
-    const std::vector<int64_t> records = locate(bed, qualified_names(data.records, data.files), lengths);
+    const std::vector<int64_t> records = locate(bed, qualified_names(data.records, data.files), lengths, data.unread);
     const int64_t width = data.tokenizer->width();
     Named all;
     for (size_t i = 0; i < bed.intervals.size(); ++i) {
@@ -131,7 +131,7 @@ void run_embed(App& app, const std::vector<std::string>& args) {
         fail("--rc: {} has no other strand; hint: leave --rc out", loaded.domain.name);
     BedFile bed;
     DataOptions reading = loaded.reading(o.data);
-    reading.check_domain(line.given);
+    check_scopes(list, line.chosen, reading.in_use());
     reading.needs_classes = false;
     if (!o.regions.empty()) {
         bed = read_bed(o.regions);

@@ -57,7 +57,7 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
     loaded.require_language_model();
     const DataOptions reading = loaded.reading(o.data);
-    reading.check_domain(line.given);
+    check_scopes(list, line.chosen, reading.in_use());
     const Dataset data = load_evaluation(loaded, reading, line.given, app.console);
     check_was_not_read(o.per_record, data.files);
     const std::vector<Segment> segments = evaluated_part(data, o.part);

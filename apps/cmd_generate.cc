@@ -32,11 +32,6 @@ std::string header(const cli::GenerateOptions& o, int64_t record, size_t prompt_
 }
 
 void generate_text(App& app, const cli::GenerateOptions& o, LoadedModel& loaded, const Compute& compute) {
-    const char* domain = loaded.domain.name;
-    if (o.seconds) throw UsageError(fmt::format("--seconds: of audio, not of {}; hint: --tokens", domain));
-    if (!o.classes.empty()) throw UsageError(fmt::format("--class: of audio, not of {}", domain));
-    if (!o.beside.empty()) throw UsageError(fmt::format("--beside: of audio, not of {}", domain));
-    if (o.spectrogram) throw UsageError(fmt::format("--spectrogram: of audio, not of {}", domain));
     std::vector<uint16_t> prompt;
     if (!o.prompt.empty()) prompt = loaded.domain.read_prompt(o.prompt, loaded.data);
 
@@ -91,6 +86,7 @@ void run_generate(App& app, const std::vector<std::string>& args) {
 
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
     loaded.require_language_model();
+    check_scopes(list, line.chosen, loaded.data.in_use());
     if (loaded.domain.signal) return generate_audio(app, o, loaded, compute);
     generate_text(app, o, loaded, compute);
 }

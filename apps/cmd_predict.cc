@@ -51,6 +51,7 @@ void run_predict(App& app, const std::vector<std::string>& args) {
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
     loaded.require_classifier();
     DataOptions reading = loaded.reading(o.data);
+    check_scopes(list, line.chosen, reading.in_use());
     reading.needs_classes = false;
     const Dataset data = loaded.domain.load(reading);
     report(app.console, data);

@@ -57,7 +57,7 @@ void run_prepare(App& app, const std::vector<std::string>& args) {
     if (line.print_config) return void(app.results = config_text(list));
     require_all(list);
     o.data.check();
-    o.data.check_domain(line.given);
+    check_scopes(list, line.chosen, o.data.in_use());
     make_paths_absolute(list);  // as train has them: they may become part of names
     const Domain& domain = find_domain(o.data.domain);
     check_output(list, "out", o.overwrite);

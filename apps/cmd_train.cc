@@ -168,6 +168,7 @@ void run_train(App& app, const std::vector<std::string>& args) {
     apply_defaults(o, list, line.given);
     if (!o.resume) apply_initial_model(o, list, line.given);
     o.resolve();
+    if (!o.resume) o.check_scopes(list, line.chosen);
     if (line.print_config) o.machine.show();
     if (line.print_config) return void(app.results = config_text(list));
     if (o.profile && (o.resume || o.overwrite || !o.out.empty()))
@@ -182,7 +183,7 @@ void run_train(App& app, const std::vector<std::string>& args) {
     if (!folder.stored().is_null())
         restore_options(list, folder.stored().at("options"), line.given, folder.path() + "/run.json");
     require_all(list);
-    o.data.check_domain(line.given);
+    o.check_scopes(list, line.chosen);
     TrainCommand(app, o, list, folder, machine).run();
 }
 

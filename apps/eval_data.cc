@@ -91,15 +91,22 @@ Dataset load_evaluation(const LoadedModel& loaded, const DataOptions& reading,
                         const std::set<std::string>& given, Console& console) {
     const RunData run(loaded.checkpoint);
     const DataOptions of_run = with_split_of(run, reading, given);
+    DataOptions as_given = reading;
     const bool once = std::count(reading.input.begin(), reading.input.end(), "-") > 0;
-    const bool can_take = !once && !reading.splits() && reading.valid.empty() && run.options.splits();
+    const bool can_take = !reading.splits() && reading.valid.empty() && run.options.splits();
+    if (once && can_take) {  // the digest decides while it is read
+        as_given.known_digest = run.digest;
+        as_given.known_split = std::make_shared<DataOptions>(of_run);
+    }
     // The same files are probably the same data; where they are not it is read again.
-    bool take = can_take && canonical(reading.input) == canonical(run.options.input);
-    Dataset data = loaded.domain.load(take ? of_run : reading);
+    bool take = can_take && !once && canonical(reading.input) == canonical(run.options.input);
+    Dataset data = loaded.domain.load(take ? of_run : as_given);
     if (can_take && run.is_of(data) != take) {
         take = !take;
-        data = {};
-        data = loaded.domain.load(take ? of_run : reading);
+        if (!once) {
+            data = {};
+            data = loaded.domain.load(take ? of_run : as_given);
+        }
     }
     report(console, data);
     const bool other = run.is_of(data) && reading.valid.empty() && data.split_digest != run.split_digest;

@@ -221,7 +221,6 @@ SamplerOptions sampler_options(const cli::GenerateOptions& o, const LoadedModel&
 }
 
 void generate_audio(App& app, const cli::GenerateOptions& o, LoadedModel& loaded, const Compute& compute) {
-    if (o.allow_n) throw UsageError("--allow-n: of DNA, not of audio");
     const Request request = make_request(o, loaded);
     if (o.spectrogram && o.out == "-") throw UsageError("--spectrogram: needs files, not --out -");
     ListeningPage page = page_of(o, request, loaded);

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <limits>
 
+#include "apps/run_folder.h"
 #include "core/error.h"
 #include "datasets/audio.h"
 #include "datasets/fasta.h"
@@ -167,11 +168,8 @@ bool is_clip(const fs::path& path) {
 
 void read_folder(ReportEntry& e) {
     const auto file = [&](const char* name) { return e.folder + "/" + name; };
-    bool any = false;
-    for (const char* name : {"run.json", "metrics.jsonl", "classification.json", "eval.json", "probe.json",
-                             "generated.fa", "listen.html", "generated/listen.html"})
-        any = any || exists(file(name));
-    if (!any)
+    const auto files = run_files();
+    if (std::none_of(files.begin(), files.end(), [&](const RunFile& f) { return exists(file(f.name)); }))
         fail(
             "{}: holds nothing of a run; hint: give the --out folder of train or finetune, or JSON and FASTA "
             "files",

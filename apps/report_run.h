@@ -21,13 +21,7 @@ struct HeldOutColumns {
     std::vector<double> accuracy, macro_f1, mcc;      // of a classifier
 };
 
-// What stands in a folder under these names, each of them optional:
-//   run.json metrics.jsonl               by train and finetune
-//   classification.json confusion.svg    by finetune
-//   eval.json                            adder eval --json > DIR/eval.json
-//   probe.json                           adder probe --json > DIR/probe.json
-//   generated.fa                         adder generate --out DIR/generated.fa
-//   listen.html or generated/listen.html, and WAV and FLAC files beside it: adder generate, of audio
+// What stands in a folder under the names of run_files (run_folder.h), and WAV and FLAC files beside listen.html.
 struct ReportEntry {
     std::string name;    // the argument, without a final '/'
     std::string folder;  // empty for a single file

@@ -1,5 +1,6 @@
 #include "apps/run_folder.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "apps/build_info.h"
@@ -11,9 +12,31 @@ namespace adder {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+constexpr RunFile kRunFiles[] = {
+    {"run.json", RunFileBy::run},
+    {"metrics.jsonl", RunFileBy::run},
+    {"classification.json", RunFileBy::run},  // this and the next by finetune alone
+    {"confusion.svg", RunFileBy::run},
+    {"eval.json", RunFileBy::measuring},       // adder eval --json > DIR/eval.json
+    {"probe.json", RunFileBy::measuring},      // adder probe --json > DIR/probe.json
+    {"generated.fa", RunFileBy::generating},   // adder generate --out DIR/generated.fa
+    {"listen.html", RunFileBy::generating},    // beside WAV and FLAC files: adder generate, of audio
+    {"generated/listen.html", RunFileBy::generating},
+};
+
+bool is_file_by(std::string_view name, RunFileBy by) {
+    return std::any_of(std::begin(kRunFiles), std::end(kRunFiles),
+                       [&](const RunFile& file) { return name == file.name && by == file.by; });
+}
+
+}  // namespace
+
+std::span<const RunFile> run_files() { return kRunFiles; }
+
 bool is_of_run(std::string_view name) {
-    for (const char* file : {"run.json", "metrics.jsonl", "classification.json", "confusion.svg"})
-        if (name == file) return true;
+    if (is_file_by(name, RunFileBy::run)) return true;
     for (const char* beginning : {"step-", "best-", "events.out.tfevents."})
         if (name.starts_with(beginning)) return true;
     return false;
@@ -32,8 +55,7 @@ RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite) : pat
              path);
     if (!resume) return;
     if (is_run) stored_ = load_run(path);
-    const auto found = list_checkpoints(path, CheckpointKind::step);
-    if (!found.empty()) checkpoint_ = found.back().path;
+    checkpoint_ = find_resumable(path);
 }
 
 void RunFolder::check_data(const Dataset& data) const {
@@ -55,7 +77,7 @@ void RunFolder::prepare(const nlohmann::json& record) {
     if (overwrite_)
         for (const auto& entry : fs::directory_iterator(path_)) {
             const std::string name = entry.path().filename().string();
-            if (!is_of_run(name) && name != "eval.json" && name != "probe.json") continue;
+            if (!is_of_run(name) && !is_file_by(name, RunFileBy::measuring)) continue;
             if (fs::remove_all(entry.path(), error); error)
                 fail("{}: cannot remove it for --overwrite: {}", entry.path().string(), error.message());
         }

@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -35,6 +36,15 @@ class RunFolder {
     std::unique_ptr<FolderLock> lock_;
     nlohmann::json stored_;
 };
+
+// Who writes a file in the folder of a run: the run itself, what measures its model, or what generates with it.
+enum class RunFileBy { run, measuring, generating };
+struct RunFile {
+    const char* name;
+    RunFileBy by;
+};
+// The files that have a meaning there, each of them optional; checkpoints and event files are not among them.
+std::span<const RunFile> run_files();
 
 // Whether an entry of this name in the folder of a run was written by it: its record, numbers, checkpoints, results.
 bool is_of_run(std::string_view name);

@@ -98,7 +98,7 @@ int64_t memory_of(const Compute& compute, const cli::TileOptions& o) {
 // Of a batch of B sequences of L tokens. `tile`: 0 = open.
 TileOptions tiles_of(const LanguageModel& model, const cli::TileOptions& o, const LengthStage& stage,
                      int64_t tile) {
-    TileOptions tiles{stage.B, stage.L, 0, o.keep.value_or(o.tile ? 1 : -1), o.evaluates};
+    TileOptions tiles{stage.B, stage.L, 0, o.keep.value_or(o.tile ? 1 : -1), o.evaluates, o.evaluation_bytes};
     if (tile > 0) tiles.T = whole_tile(model, tile * o.batch / stage.B);
     return tiles;
 }

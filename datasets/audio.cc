@@ -54,7 +54,6 @@ std::string reason_of(SNDFILE* file) {
 struct AudioReader::Impl {
     std::string name;
     int fd = -1;  // the file's
-    int64_t bytes = 0;
     File file = {};
     AudioInfo info = {};
     int format = 0;
@@ -78,7 +77,7 @@ struct AudioReader::Impl {
         const int major = format & SF_FORMAT_TYPEMASK;
         if (major == SF_FORMAT_OGG) refuse(damage_of_ogg(*input));
         if (major == SF_FORMAT_MPEG) refuse(damage_of_mpeg(*input, info.frames));
-        if (major == SF_FORMAT_FLAC) refuse(damage_of_flac(*input));
+        if (major == SF_FORMAT_FLAC) refuse(damage_of_flac(*input, std::nullopt));
         is_whole = true;
     }
     void refuse(const Damage& damage) const {
@@ -95,23 +94,15 @@ struct AudioReader::Impl {
         if (got < wanted && info.frames >= 0 && exact() && at + got < info.frames)
             fail("[audio] {}: ends after {} of {} frames; hint: the file was cut, copy it again", name,
                  at + got, info.frames);
-        // libsndfile goes no farther than a FLAC header says. Tags at the end of a file are smaller than
-        // this.
-        constexpr int64_t kTagBytes = 1 << 14;
-        if (got < wanted && (format & SF_FORMAT_TYPEMASK) == SF_FORMAT_FLAC &&
-            bytes - ::lseek(fd, 0, SEEK_CUR) > kTagBytes)
-            fail(
-                "[audio] {}: frame {} ({:.3f} s): no more frames{}, but the file goes on; hint: the file is "
-                "damaged, decode it "
-                "again from its source",
-                name, at + got, seconds(at + got), info.frames >= 0 ? " are promised" : " can be read");
+        // libsndfile takes a frame that it cannot decode for the end, too.
+        if (got < wanted && (format & SF_FORMAT_TYPEMASK) == SF_FORMAT_FLAC)
+            refuse(damage_of_flac(*input, DecoderEnd{at + got, ::lseek(fd, 0, SEEK_CUR)}));
     }
 };
 
 AudioReader::AudioReader(const AudioInput& input) : impl_(std::make_unique<Impl>()) {
     Impl& r = *impl_;
     r.name = input.name();
-    r.bytes = input.bytes();
     r.input = &input;
     if (const auto found = unreadable_format(input))
         fail("[audio] {}: {}, which cannot be read; hint: {}", r.name, found->what, found->hint);

@@ -25,6 +25,7 @@ struct Dataset {
     std::unique_ptr<const Tokenizer> tokenizer;
     std::vector<std::string> classes;  // names in the order of their tokens; empty without classes
     std::vector<std::string> files;    // what was read, in order
+    std::vector<std::string> unread;   // names of records that were not asked for: for messages
     std::string digest, valid_digest;  // of the inputs' records, and of the held-out inputs' ("" without)
     std::string split_digest;          // of which part every symbol belongs to ("" where nothing is split)
     // Options that the inputs decided, as `audio`'s sample rate: a JSON object, option -> value, for a run to record.

@@ -299,13 +299,14 @@ Dataset load(const DataOptions& given) {
             "[split] {}: was prepared with held-out parts; hint: give no other split, or prepare it without "
             "one",
             parts.split_by);
+    const DataOptions& how = options.split_of(data.digest);
     Split split;
     if (parts.is_split) {
         split = std::move(parts.split);
     } else {
-        split = split_audio(data.records, data.files, facts, inputs.has_parts(), options);
+        split = split_audio(data.records, data.files, facts, inputs.has_parts(), how);
     }
-    if (options.splits() || inputs.has_parts() || parts.is_split)
+    if (how.splits() || inputs.has_parts() || parts.is_split)
         data.split_digest = digest_of(split, data.records);
     if (!held_out_records.empty()) add_held_out(std::move(held_out_records), split, data);
     for (std::string& warning : warnings_of_split(data.records, split))

@@ -53,6 +53,7 @@ struct Reading {
     BaseCounts counts = {};
     std::string summary = {};
     std::vector<std::string> warnings = {}, notes = {};
+    std::vector<std::string> unread = {};   // Dataset::unread
     std::vector<std::string> sources = {};  // of a token store: where its records are from
     bool is_split = false;
 };
@@ -93,19 +94,22 @@ class FastaRecords {
         ++to_.counts.records;
         to_.records.push_back(std::move(record));
     }
-    void end_file(const std::string& path, int64_t n_unread) {
+    void leave_unread(const std::string& name) { unread_.push_back(name); }
+    void end_file(const std::string& path) {
         check_letters(path, all_);
         to_.summary = fmt::format("{} records, {} bases", to_.counts.records, to_.counts.bases);
         if (skipped_ > 0) to_.summary += fmt::format(", {} '-', '.' and '*' skipped", skipped_);
         if (n_short_ > 0)
             to_.summary += fmt::format(", {} records shorter than {} left out", n_short_, to_.options.min_length);
-        if (n_unread > 0) to_.summary += fmt::format(", {} records that are not asked for", n_unread);
+        if (!unread_.empty()) to_.summary += fmt::format(", {} records that are not asked for", unread_.size());
+        to_.unread.insert(to_.unread.end(), unread_.begin(), unread_.end());
     }
 
   private:
     Reading& to_;
     SymbolBuffer buffer_;
     BaseCounts own_, all_;  // of the present record; with those that are left out
+    std::vector<std::string> unread_;
     int64_t n_short_ = 0, skipped_ = 0;
 };
 
@@ -115,10 +119,9 @@ bool read_indexed(const FastaIndex& index, const std::string& path, Reading& to)
     const size_t n_before = to.records.size();
     const BaseCounts counts_before = to.counts;
     FastaRecords records(to);
-    int64_t n_unread = 0;
     for (const FaiFile::Sequence& s : index.sequences()) {
         if (!to.loading.wanted.has(s.name)) {
-            ++n_unread;
+            records.leave_unread(s.name);
             continue;
         }
         records.expect(s.length);
@@ -129,7 +132,7 @@ bool read_indexed(const FastaIndex& index, const std::string& path, Reading& to)
         }
         records.end_record(s.name, 0);
     }
-    records.end_file(path, n_unread);
+    records.end_file(path);
     return true;
 }
 
@@ -142,19 +145,18 @@ void read_fasta(InputFile file, Reading& to) {
     FastaReader reader(std::move(file));
     FastaRecords records(to);
     std::unordered_set<std::string> names;
-    int64_t n_unread = 0;
     for (FastaRecord record; reader.next_header(record);) {
         if (!names.insert(record.name).second)
             fail("[dna] {}: two records are called {}; hint: rename one, the first word of a header is its name", path,
                  record.name);
         if (!to.loading.wanted.has(record.name)) {
-            ++n_unread;
+            records.leave_unread(record.name);
             continue;
         }
         for (std::string_view run; !(run = reader.next_letters()).empty();) records.add_run(run);
         records.end_record(record.name, reader.skipped());
     }
-    records.end_file(path, n_unread);
+    records.end_file(path);
 }
 
 void read_reads(InputFile file, Reading& to) {
@@ -320,6 +322,7 @@ void read(const std::vector<std::string>& inputs, const char* role, Loading& loa
         data.report.push_back(fmt::format("{} {}: {}", role, file, reading.summary));
         data.report.insert(data.report.end(), reading.notes.begin(), reading.notes.end());
         data.warnings.insert(data.warnings.end(), reading.warnings.begin(), reading.warnings.end());
+        data.unread.insert(data.unread.end(), reading.unread.begin(), reading.unread.end());
         total += reading.counts;
     }
     qualify_names(std::span(data.records).subspan(first_record), data.files);
@@ -366,8 +369,9 @@ Dataset load(const DataOptions& options) {
     if (!parts.split_by.empty() && (options.splits() || !options.valid.empty()))
         fail("[split] {}: holds parts of its own; hint: give no other split, or a file without one",
              parts.split_by);
-    Split split = parts.is_split ? std::move(parts.split) : split_records(data.records, data.files, options.split());
-    if (options.splits() || parts.is_split) data.split_digest = digest_of(split, data.records);
+    const DataOptions& how = options.split_of(data.digest);
+    Split split = parts.is_split ? std::move(parts.split) : split_records(data.records, data.files, how.split());
+    if (how.splits() || parts.is_split) data.split_digest = digest_of(split, data.records);
     if (!options.valid.empty()) read_held_out(loading, data, parts);
     if (!parts.held_out.empty()) add_held_out(std::move(parts.held_out), split, data);
     data.train = std::move(split.train);

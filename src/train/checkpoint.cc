@@ -169,18 +169,68 @@ std::vector<CheckpointEntry> list_checkpoints(const std::string& run_folder, Che
     return found;
 }
 
+namespace {
+
+// What keeps a checkpoint from being used, or, with `trainer`, from being gone on from: a file that is missing, cut short
+// or something else. "" = nothing; whether the files fit each other is not looked at.
+std::string damage_of(const std::string& checkpoint, bool trainer) {
+    std::error_code ignored;
+    try {
+        load_config(checkpoint);
+        SafetensorsReader(checkpoint + "/model.safetensors");
+        if (trainer) SafetensorsReader(checkpoint + "/trainer.safetensors");
+        // Others' checkpoints have none.
+        if (trainer || fs::exists(checkpoint + "/run.json", ignored)) read_json(checkpoint + "/run.json");
+    } catch (const Error& e) {
+        return e.what();
+    }
+    return "";
+}
+
+// The newest of `found` that is not damaged; "" without one.
+std::string newest_whole(std::vector<CheckpointEntry> found, bool trainer) {
+    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.step > b.step; });
+    for (const CheckpointEntry& c : found)
+        if (damage_of(c.path, trainer).empty()) return c.path;
+    return "";
+}
+
+[[noreturn]] void refuse(const std::string& checkpoint, const std::string& reason) {
+    const std::string run = (fs::path(checkpoint) / "..").lexically_normal().string();
+    std::vector<CheckpointEntry> found = list_checkpoints(run, CheckpointKind::step);
+    for (CheckpointEntry& best : list_checkpoints(run, CheckpointKind::best)) found.push_back(std::move(best));
+    const std::string other = newest_whole(std::move(found), false);
+    fail("{}{}", reason, other.empty() ? "" : fmt::format("; {} can be used instead", other));
+}
+
+}  // namespace
+
+std::string find_resumable(const std::string& run_folder) {
+    const auto found = list_checkpoints(run_folder, CheckpointKind::step);
+    if (found.empty()) return "";
+    const std::string& last = found.back().path;
+    const std::string damage = damage_of(last, true);
+    if (damage.empty()) return last;
+    const std::string other = newest_whole(found, true);
+    fail("{}; hint: {}", damage,
+         other.empty() ? "no other checkpoint of the run can be gone on from"
+                       : fmt::format("remove {}, and --resume goes on from {}", last, other));
+}
+
 std::string find_checkpoint(const std::string& path, bool best) {
     std::error_code error;
     if (!fs::exists(path, error)) fail("{}: no such file or folder; --checkpoint takes a run or a checkpoint folder", path);
     if (!fs::is_directory(path, error)) fail("{}: not a folder; --checkpoint takes a run or a checkpoint folder", path);
-    if (fs::exists(fs::path(path) / "model.safetensors", error)) {
-        // Others' checkpoints have no DONE and no trainer state; ours without it is cut short.
-        if (fs::exists(fs::path(path) / "run.json", error) && !complete(path))
-            fail("{}: the checkpoint is incomplete (no DONE file); hint: use another one of the run", path);
-        return path;
-    }
+    const bool is_one = fs::exists(fs::path(path) / "model.safetensors", error) || complete(path);
+    // Others' checkpoints have no DONE and no trainer state; ours without it is cut short.
+    if (is_one && fs::exists(fs::path(path) / "run.json", error) && !complete(path))
+        refuse(path, fmt::format("{}: the checkpoint is incomplete (no DONE file); hint: use another one of the run", path));
     const auto found = list_checkpoints(path, best ? CheckpointKind::best : CheckpointKind::step);
-    if (!found.empty()) return found.back().path;
+    if (is_one || !found.empty()) {
+        const std::string checkpoint = is_one ? path : found.back().path;
+        if (const std::string damage = damage_of(checkpoint, false); !damage.empty()) refuse(checkpoint, damage);
+        return checkpoint;
+    }
     if (best) fail("{}: no best checkpoint: the run had nothing held out; hint: leave --best away", path);
     fail("{}: holds no complete checkpoint; hint: --checkpoint takes the --out folder of `adder train`", path);
 }

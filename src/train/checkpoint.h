@@ -46,8 +46,11 @@ struct CheckpointEntry {
 // Complete checkpoints of a run folder, oldest first.
 std::vector<CheckpointEntry> list_checkpoints(const std::string& run_folder, CheckpointKind kind);
 // `path` is a checkpoint folder or a run folder; gives the checkpoint folder (the last, or the best). Throws Error
-// saying what is there instead.
+// saying what is there instead; where that is a damaged checkpoint it names another one of the run that can be used.
 std::string find_checkpoint(const std::string& path, bool best);
+// The last checkpoint of a run, to go on from; "" = there is none. Throws Error where that is damaged: names the one
+// before it that is not.
+std::string find_resumable(const std::string& run_folder);
 void remove_checkpoint(const std::string& folder);
 // Deletes complete checkpoints but the newest `keep`.
 void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64_t keep);

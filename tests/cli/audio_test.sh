@@ -17,6 +17,11 @@ grep -q '"rate": 8000' "$W/run/run.json" || wrong "expected the rate in run.json
 grep -q '"codec": "mulaw"' "$W/run/run.json" || wrong "expected the codec in run.json"
 tr -d ' \n' <"$W/run/run.json" | grep -q '"classes":\["0","1","2","3"' || wrong "expected the classes in run.json"
 
+# A printed configuration is one, though it has the options of DNA too.
+succeeds "$ADDER" train "${model[@]}" --input "$digits" --out "$W/printed" --print-config
+cp "$W/out" "$W/printed.json"
+succeeds "$ADDER" train --config "$W/printed.json"
+
 # Stopped and resumed: the same bits.
 succeeds "$ADDER" train "${model[@]}" --input "$digits" "${names[@]}" --class-conditional --valid-where group=jackson \
     --out "$W/stopped" --stop-after 2
@@ -32,6 +37,12 @@ says '"order_0":[0-9.]+,"order_2":[0-9.]+'
 [ "$(awk 'NR > 1 { n += $2 } END { print n }' "$W/scores.tsv")" = "$(json tokens)" ] || wrong "records and total differ"
 bytes=$(stat -c %s "$digits"/*_jackson_0.wav | awk '{ n += ($1 - 44) / 2 } END { print n }')
 [ "$(json tokens)" -eq "$bytes" ] || wrong "expected $bytes scored samples"
+# A recording from standard input, in the parts of the run that learned from it.
+"$ADDER" train "${model[@]}" --input - --valid-fraction 0.2 --out "$W/piped" <"$digits/0_theo_0.wav" >"$W/out" 2>"$W/err" ||
+    wrong "expected exit 0 of a run from a pipe"
+"$ADDER" eval --checkpoint "$W/piped" --input - --json <"$digits/0_theo_0.wav" >"$W/out" 2>"$W/err"
+logs 'in the parts of the run: --valid-fraction 0.2$'
+close "$(json nats_per_token)" "$(sed -n 's/.*"valid_loss": *\([^,}]*\).*/\1/p' "$W/piped/metrics.jsonl" | tail -n 1)" 1e-9
 # A file that is resampled on the way in, from standard input, is scored too.
 "$ADDER" eval --checkpoint "$W/run" --input - <"$digits/0_theo_0.wav" >"$W/out" 2>"$W/err" || wrong "expected exit 0 of a pipe"
 says 'bits per sample'
@@ -99,7 +110,12 @@ grep -q '"preset": "sc09"' "$W/preset/run.json" || wrong "expected the preset in
 refused 2 'preset sc09: of --domain audio, not of dna' "$ADDER" train --preset sc09 --domain dna --input "$phage" --out "$W/new"
 succeeds "$ADDER" train --preset sc09 --backbone flat --print-config
 says '"pool": null'
-refused 2 'pool: needs --backbone unet' "$ADDER" train --preset sc09 --backbone flat --pool 4,4 --print-config
+succeeds "$ADDER" train --preset sc09 --mixer mamba2 --print-config
+says '"dt-rank": null'
+cp "$W/out" "$W/preset.json"
+succeeds "$ADDER" train --config "$W/preset.json" --print-config
+same "$W/out" "$W/preset.json"
+refused 2 'pool: of --backbone unet, not of flat' "$ADDER" train --preset sc09 --backbone flat --pool 4,4 --print-config
 refused 2 'preset: expected one of sc09' "$ADDER" train --preset wavenet --input "$digits" --out "$W/new"
 
 # Bad input.
@@ -133,6 +149,7 @@ refused 2 'gap: expected a whole number from 0 to 4398046511104,' \
     "$ADDER" train "${model[@]}" --input "$digits" --valid-fraction 0.1 --gap 9223372036854775807 --out "$W/new"
 refused 2 'rate: expected a whole number from 1000 to 768000' "$ADDER" train "${model[@]}" --input "$digits" --rate 0 --out "$W/new"
 refused 2 'kmer: of --domain dna, not of audio' "$ADDER" train "${model[@]}" --input "$digits" --kmer 3 --out "$W/new"
+refused 2 'codec: of --domain audio, not of dna' "$ADDER" plan --codec mulaw
 refused 2 'codec: of --domain audio, not of dna' "$ADDER" train --domain dna --input "$phage" --codec mulaw --out "$W/new"
 [ ! -e "$W/new" ] && [ ! -e "$W/new.h5" ] || wrong "a refused command left something"
 untouched "$W"

@@ -17,7 +17,7 @@ grep -v '>' "$W/out" | grep -qE '^ACGTTT[ACGT]{24}$' || wrong "expected 10 token
 refused 1 '4 bases are not a whole number of 3-mers; hint: leave out the first 1' \
     "$ADDER" generate --checkpoint "$W/kmer" --tokens 10 --prompt ACGT --out -
 refused 2 "--kmer: expected a whole number from 1 to 7, got '8'" "${train[@]}" --out "$W/x" --tokenizer kmer --kmer 8
-refused 2 '--kmer: needs --tokenizer kmer' "${train[@]}" --out "$W/x" --kmer 3
+refused 2 '--kmer: of --tokenizer kmer, not of char' "${train[@]}" --out "$W/x" --kmer 6
 refused 2 '--tokenizer' "${train[@]}" --out "$W/x" --tokenizer words
 refused 2 "unknown option '--kmer'" "$ADDER" eval --checkpoint "$W/kmer" --input "$phage" --kmer 3
 

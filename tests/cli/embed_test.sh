@@ -76,6 +76,10 @@ refused 1 'none\.bed' \
 printf '%s\t0\t20\nother\t0\t5\n' "$name" >"$W/unknown.bed"
 fails_after_log 1 "unknown\.bed, line 2: the input has no sequence 'other'; the nearest name is" \
     "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --regions "$W/unknown.bed"
+# Where nothing of the input was asked for, too.
+printf 'chr%s\t0\t20\n' "$name" >"$W/prefixed.bed"
+fails_after_log 1 "line 1: the input has no sequence 'chr$name'; did you mean '$name'" \
+    "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --regions "$W/prefixed.bed"
 printf '%s\t0\t20\n%s\t0\t999999\n' "$name" "$name" >"$W/past.bed"
 fails_after_log 1 'past\.bed, line 2: .* goes past the end of the sequence' \
     "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --regions "$W/past.bed"

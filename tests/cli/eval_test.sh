@@ -71,8 +71,17 @@ succeeds "${evaluate[@]}" --input "$phage" --part all
 [ "$(json tokens)" = 48501 ] || wrong "48502 bases have 48501 targets"
 succeeds "${evaluate[@]}" --input "$phage" --valid-fraction 0.5
 logs '^warning: this is the data of the run, which was not trained on the same part'
+# From standard input too, which can be read but once.
 "${evaluate[@]}" --input - <"$W/copy.fa" >"$W/out" 2>"$W/err"
+same "$W/out" "$W/asked"
+logs 'in the parts of the run: --valid-fraction 0.1 --gap 100$'
+grep -q '^warning: ' "$W/err" && wrong "what is scored was held out"
+"${evaluate[@]}" --input - --part all <"$W/copy.fa" >"$W/out" 2>"$W/err"
+[ "$(json tokens)" = 48501 ] || wrong "48502 bases have 48501 targets"
+"${evaluate[@]}" --input - --valid-fraction 0.5 <"$W/copy.fa" >"$W/out" 2>"$W/err"
 logs '^warning: this is the data of the run, which was not trained on the same part'
+"${evaluate[@]}" --input - <"$golden/sequence.fa" >"$W/out" 2>"$W/err"
+grep -q 'of the run' "$W/err" && wrong "other data is not that of the run"
 succeeds "${evaluate[@]}" --input "$golden/sequence.fa"
 grep -q 'of the run' "$W/err" && wrong "other data is not that of the run"
 # What is empty is called that.

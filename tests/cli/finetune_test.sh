@@ -34,6 +34,7 @@ equal_runs() {
 # A whole run: the first loss is that of even odds, the classes are learned.
 succeeds "$ADDER" "${tune[@]}" --epochs 12 --out "$W/a" --json
 logs '^3 classes; records: train 126, valid 18, test 36'
+logs '^memory .*, evaluation [0-9.]+ [KM]iB'
 logs 'step 63: valid loss [0-9.]+ nats, accuracy [0-9.]+, macro-F1 [0-9.]+, MCC'
 close "$(head -n 1 "$W/a/metrics.jsonl" | grep -oE '"loss": [0-9.]+' | cut -d' ' -f2)" 1.098612 1e-5
 awk -v x="$(json accuracy)" 'BEGIN { exit !(x > 0.8) }' || wrong "accuracy $(json accuracy), expected more than 0.8"
@@ -187,6 +188,8 @@ succeeds "$ADDER" predict --checkpoint "$W/fine-kmer" --input "$W/short.fa" --mi
 fails_after_log 1 'record r0 has no label; hint: --labels' \
     "$ADDER" finetune --checkpoint "$W/base" --input "$W/r.fa" --out "$W/no"
 refused 2 '--steps and --epochs exclude each other' "$ADDER" "${tune[@]}" --out "$W/no" --steps 3 --epochs 2
+refused 2 '--strict: of --domain audio, not of dna' "$ADDER" "${tune[@]}" --out "$W/no" --strict
+refused 2 '--spool: of --domain audio, not of dna' "$ADDER" predict --checkpoint "$W/a" --input "$W/r.fa" --spool 1MB --out "$W/no.tsv"
 refused 2 'pool' "$ADDER" "${tune[@]}" --out "$W/no" --pool median
 refused 2 '--labels' "$ADDER" finetune --checkpoint "$W/base" --input "$W/r.fa" --group g --out "$W/no"
 succeeds "$ADDER" finetune --help
