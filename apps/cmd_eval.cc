@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numbers>
 #include <nlohmann/json.hpp>
 
@@ -41,6 +42,21 @@ std::string as_text(const Json& result, const std::string& token) {
     return text;
 }
 
+// A row of every record with a segment, in order; `sums`: of every segment.
+std::string table_of(const Dataset& data, std::span<const Segment> segments, std::span<const LossSums> sums) {
+    std::map<int64_t, LossSums> of_record;
+    for (size_t i = 0; i < segments.size(); ++i) {
+        LossSums& all = of_record[segments[i].record];
+        all.loss += sums[i].loss;
+        all.weight += sums[i].weight;
+    }
+    std::string table = "name\ttokens\tnats\n";
+    for (const auto& [record, all] : of_record)
+        table += fmt::format("{}\t{}\t{}\n", table_field(data.records[static_cast<size_t>(record)].name), all.weight,
+                             all.loss);
+    return table;
+}
+
 }  // namespace
 
 void run_eval(App& app, const std::vector<std::string>& args) {
@@ -65,7 +81,6 @@ void run_eval(App& app, const std::vector<std::string>& args) {
         fail("--baselines: the input is not split; hint: a split such as --valid-fraction, they learn from the other part");
 
     const StopSignals signals;
-    std::string table = "name\ttokens\tnats\n";
     const int64_t tile = std::min(o.tile.value_or(score_tile(compute.device, loaded.model.config())),
                                   std::max<int64_t>(n_symbols(segments), 1));
     // A tile that was asked for stays.
@@ -73,21 +88,16 @@ void run_eval(App& app, const std::vector<std::string>& args) {
         return std::make_unique<SegmentScorer>(loaded.model, compute, *data.tokenizer, T);
     });
     LossSums sums;
+    std::vector<LossSums> of_segment(segments.size());
     try {
         sums = scorer->score(
-            data.records, segments,
-            [&](size_t i, const LossSums& own) {
-                const std::string& name = data.records[static_cast<size_t>(segments[i].record)].name;
-                if (!o.per_record.empty())
-                    table += fmt::format("{}\t{}\t{}\n", name, own.weight, own.loss);
-            },
-            &signals.flag());
+            data.records, segments, [&](size_t i, const LossSums& own) { of_segment[i] = own; }, &signals.flag());
     } catch (const Interrupted&) {
         fail("eval: stopped by a signal before the end; nothing was written");
     }
     if (sums.weight == 0)
         fail("eval: nothing to score: no {} that counts has another one before it", data.tokenizer->token());
-    if (!o.per_record.empty()) write_file(o.per_record, table);
+    if (!o.per_record.empty()) write_file(o.per_record, table_of(data, segments, of_segment));
 
     const double nats = sums.loss / sums.weight;
     Json result = {{"nats_per_token", nats}, {"bits_per_token", nats / std::numbers::ln2},

@@ -25,13 +25,13 @@ constexpr CommandText kText = {"predict", kPredictSummary,
 // `logs` (n,C): logarithms of probabilities.
 std::string table_of(const Dataset& data, const std::vector<std::string>& classes, const std::vector<double>& logs) {
     std::string table = "name\tlabel";
-    for (const std::string& name : classes) table += "\t" + name;
+    for (const std::string& name : classes) table += "\t" + table_field(name);
     table += "\n";
     for (size_t i = 0; i < data.records.size(); ++i) {
         const auto row = std::span(logs).subspan(i * classes.size(), classes.size());
         const auto best = static_cast<size_t>(std::max_element(row.begin(), row.end()) - row.begin());
-        table += data.records[i].name + "\t" + classes[best];
-        for (const double x : row) table += fmt::format("\t{:.6g}", std::exp(x));
+        table += table_field(data.records[i].name) + "\t" + table_field(classes[best]);
+        for (const double x : row) table += fmt::format("\t{}", std::exp(x));
         table += "\n";
     }
     return table;

@@ -7,7 +7,9 @@
 #include "apps/output_file.h"
 #include "apps/run_options.h"
 #include "apps/setup.h"
+#include "apps/signals.h"
 #include "core/bytes_text.h"
+#include "core/interrupted.h"
 #include "pipelines/store.h"
 #include "pipelines/record_names.h"
 
@@ -65,7 +67,12 @@ void run_prepare(App& app, const std::vector<std::string>& args) {
     // What the inputs decided, such as a sample rate, belongs to the store.
     apply_json(list, data.resolved, {}, "the input");
     report(app.console, data);
-    write_store(o.out, data, {domain.name, domain.symbol_settings(o.data), domain.packed});
+    const StopSignals signals;
+    try {
+        write_store(o.out, data, {domain.name, domain.symbol_settings(o.data), domain.packed, &signals.flag()});
+    } catch (const Interrupted&) {
+        fail("prepare: stopped by a signal before the end; nothing was written");
+    }
     const Json result = summary(data, o.out);
     app.results = o.json ? result.dump() + "\n" : as_text(result, !data.split_digest.empty() || !data.valid.empty());
 }

@@ -32,9 +32,9 @@ struct ReportOptions {
                .value = &runs,
                .unit = "PATH",
                .help =
-                   "the folder of a run, in which eval.json, probe.json, generated.fa and listen.html "
-                   "are found too; a JSON "
-                   "file of eval, probe or finetune; a FASTA file; or a WAV or FLAC file; may be repeated",
+                   "the folder of a run, in which eval.json, probe.json, generated.fa and every folder of clips "
+                   "that generate wrote (--out RUN/clips) are found too; such a folder alone; a JSON file of "
+                   "eval, probe or finetune; a FASTA file; or a WAV or FLAC file; may be repeated",
                .required = true,
                .is_path = true,
                .positional = true});

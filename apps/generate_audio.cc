@@ -197,6 +197,14 @@ ListeningPage page_of(const cli::GenerateOptions& o, const Request& r, const Loa
     return page;
 }
 
+void say_left_out(Console& console, const std::vector<std::string>& files) {
+    constexpr size_t kShown = 100;
+    for (size_t i = 0; i < std::min(files.size(), kShown); ++i)
+        console.line("warning: --beside: left out: " + files[i]);
+    if (files.size() > kShown)
+        console.line(fmt::format("warning: --beside: left out: {} more files", files.size() - kShown));
+}
+
 // A clip that is taken out of its folder still says how it was made; nothing in it depends on the other
 // records.
 AudioTags tags_of(const ListeningPage& page, int64_t record) {
@@ -230,7 +238,9 @@ void generate_audio(App& app, const cli::GenerateOptions& o, LoadedModel& loaded
     ClipOutput output(place);
     if (!o.beside.empty()) {
         if (!output.is_folder()) throw UsageError("--beside: needs a folder of clips as --out");
-        page.beside = clips_beside({o.beside, o.pattern, o.classes, o.num});
+        BesideClips beside = clips_beside({o.beside, o.pattern, o.classes, o.num});
+        page.beside = std::move(beside.clips);
+        say_left_out(app.console, beside.left_out);
         page.group = fmt::format("generated into {}", o.out);
     }
     if (o.classes.empty() && !loaded.data.classes.empty())

@@ -36,10 +36,16 @@ struct BesideRequest {
     int64_t num = 0;                  // at most, of every label and input
 };
 
+struct BesideClips {
+    std::vector<Clip> clips;
+    std::vector<std::string> left_out;  // what of folders and lists cannot be read, and why
+};
+
 // Recordings, or clips that another model generated, to stand beside them on the page: mono, at their own
 // rate, in the order of `labels`. What a clip is labelled with, a generated one says itself; of others it is
-// what audio_inputs says. Errors: those of audio_inputs and AudioReader, an input without a clip of `labels`.
-std::vector<Clip> clips_beside(const BesideRequest& request);
+// what audio_inputs says. Errors: those of audio_inputs, those of AudioReader of a file that is named itself,
+// an input of which nothing can be read, or without a clip of `labels`.
+BesideClips clips_beside(const BesideRequest& request);
 
 // A PNG beside each file.
 void add_spectrograms(ClipOutput& output, int64_t n_records, int64_t n_samples);

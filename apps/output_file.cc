@@ -62,6 +62,7 @@ void check_is_not_of_run(std::string_view name, const std::string& path) {
 
 void check_output_folder(OptionList& options, std::string_view name, bool overwrite) {
     const std::string& path = path_of(options, name);
+    remove_abandoned(path);
     std::error_code error;
     if (!overwrite || !fs::is_directory(path, error)) return;
     const fs::path out = canonical_file(path);
@@ -77,6 +78,13 @@ void check_output_folder(OptionList& options, std::string_view name, bool overwr
     }
 }
 
+std::string table_field(const std::string& text) {
+    if (!text.starts_with('"')) return text;
+    std::string field = "\"";
+    for (const char c : text) field += c == '"' ? "\"\"" : std::string(1, c);
+    return field + '"';
+}
+
 void check_was_not_read(const std::string& out, std::span<const std::string> files) {
     std::error_code ignored;
     for (const std::string& file : files)
@@ -87,6 +95,7 @@ void check_was_not_read(const std::string& out, std::span<const std::string> fil
 void check_output_or_stdout(OptionList& options, std::string_view name, bool overwrite) {
     const std::string& path = path_of(options, name);
     if (path.empty() || path == "-") return;
+    remove_abandoned(path);
     std::error_code ignored;
     // Folders and devices are AtomicFile's to refuse.
     if (fs::is_regular_file(path, ignored)) {

@@ -24,4 +24,8 @@ void check_output_folder(OptionList& options, std::string_view name, bool overwr
 // Throws Error where the file `out` is one of those that were read, whatever list named it.
 void check_was_not_read(const std::string& out, std::span<const std::string> files);
 
+// Text without tabs and line breaks as a field of a table: in quotes where it begins with one, since readers of
+// tables, Table too, take that for the beginning of a quoted field (RFC 4180).
+std::string table_field(const std::string& text);
+
 }  // namespace adder

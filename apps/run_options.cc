@@ -28,7 +28,8 @@ OptionList EvalOptions::list() {
     l.add({.name = "baselines", .value = &baselines, .unit = "K,K-K",
            .help = "also score context models of these orders (0 to 12), such as 1-12, learned from the train part"});
     l.add({.name = "per-record", .value = &per_record, .unit = "FILE.tsv",
-           .help = "write name, tokens and nats of every record", .is_path = true});
+           .help = "write name, tokens and nats of every record, of all its parts that are scored together; a tab, line "
+                   "break or other control character in a name is written \\t, \\n, \\x1b", .is_path = true});
     l.add({.name = "overwrite", .value = &overwrite, .help = "replace the file of --per-record"});
     l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile", .range = between(1, 1 << 24),
            .derived = "4096 on the CPU, more on a GPU"});
@@ -95,8 +96,9 @@ OptionList GenerateOptions::list() {
     l.add({.name = "seed", .value = &seed, .unit = "S", .help = "record k depends on the seed and on k alone",
            .range = at_least(0)});
     l.add({.name = "out", .value = &out, .unit = "PATH",
-           .help = "FASTA file to write, or - for standard output; audio: a file .wav or .flac of one record, a folder of "
-                   "WAV files with a page listen.html to hear and compare them, or - for raw PCM while it is made",
+           .help = "FASTA file to write, or - for standard output; audio: a file .wav or .flac of one record, a folder "
+                   "(made if need be) of WAV files with a page listen.html to hear and compare them, or - for raw PCM "
+                   "while it is made",
            .required = true, .is_path = true});
     l.add({.name = "prompt", .value = &prompt, .unit = "TEXT",
            .help = "how every record begins: bases, or a FASTA file with one record; an audio file, or - for standard input"});

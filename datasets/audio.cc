@@ -1,12 +1,14 @@
 #include "datasets/audio.h"
 
 #include <sndfile.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 
 #include "core/error.h"
 #include "datasets/audio_header.h"
@@ -280,6 +282,13 @@ void AudioWriter::Impl::open(AudioFileType type, int64_t rate_hz) {
     if (!file) fail("[audio] {}: {}; hint: check the folder", name, reason_of(nullptr));
     tags_last = type == AudioFileType::wav;
     if (!tags_last) put_tags();
+}
+
+std::optional<AudioFileType> written_type(const std::string& path) {
+    const std::string suffix = std::filesystem::path(path).extension().string();
+    if (::strcasecmp(suffix.c_str(), ".wav") == 0) return AudioFileType::wav;
+    if (::strcasecmp(suffix.c_str(), ".flac") == 0) return AudioFileType::flac;
+    return std::nullopt;
 }
 
 bool flac_can_have(int64_t rate_hz) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -82,6 +83,9 @@ class AudioReader {
 int16_t as_pcm16(float sample);
 
 enum class AudioFileType { wav, flac };
+
+// By the suffix, in any case; nothing where it is neither .wav nor .flac.
+std::optional<AudioFileType> written_type(const std::string& path);
 
 // Above 65,535 Hz FLAC has room for some rates only.
 bool flac_can_have(int64_t rate_hz);

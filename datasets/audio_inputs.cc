@@ -36,10 +36,6 @@ bool has_suffix(const fs::path& path, std::span<const std::string_view> suffixes
     return std::find(suffixes.begin(), suffixes.end(), e) != suffixes.end();
 }
 
-bool has_audio_suffix(const fs::path& path) {
-    return has_suffix(path, kSuffixes);
-}
-
 std::string unreadable(const std::string& folder, const std::string& reason) {
     return fmt::format("{}: {}", folder, reason);
 }
@@ -87,7 +83,7 @@ class FolderFiles {
             std::error_code ignored;
             const bool hidden = path.filename().string().front() == '.',
                        is_folder = it->is_directory(ignored);
-            if (!hidden && it->is_symlink(ignored) && (is_folder || has_audio_suffix(path)))
+            if (!hidden && it->is_symlink(ignored) && (is_folder || has_audio_suffix(path.string())))
                 links_.push_back(path);
             else if (!hidden && is_folder)
                 add(path);
@@ -100,7 +96,7 @@ class FolderFiles {
     }
 
     void add_file(const fs::path& path, bool hidden) {
-        if (!hidden && has_audio_suffix(path))
+        if (!hidden && has_audio_suffix(path.string()))
             files.push_back(path.string());
         else
             ++n_others;
@@ -288,6 +284,10 @@ class Listing {
 };
 
 }  // namespace
+
+bool has_audio_suffix(const std::string& path) {
+    return has_suffix(path, kSuffixes);
+}
 
 AudioListing audio_inputs(std::span<const std::string> values, const FilePattern* pattern) {
     if (values.empty()) fail("[input] nothing to read; hint: give --input FILE");

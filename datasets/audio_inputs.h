@@ -37,6 +37,9 @@ struct AudioListing {
     bool has_split = false;               // a manifest says which part its rows belong to
 };
 
+// Whether a name ends as those of audio files do, in any case.
+bool has_audio_suffix(const std::string& path);
+
 // A value is a file, a folder, a pattern of the shell such as 'clips/*.wav' where there is no such file, a
 // manifest (labels.h: path, [label], [name], [split], [group], [start end] in seconds), a token store, or "-"
 // for standard input. A folder stands for the files in it and its subfolders that have a suffix of audio, in

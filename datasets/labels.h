@@ -14,7 +14,7 @@ namespace adder {
 enum class SplitPart : uint8_t { none, train, valid, test };
 
 struct LabelRow {
-    std::string name;
+    std::string name;                   // printable, as records are called
     std::string label;                  // "" only in a manifest that need not have labels
     std::string group;                  // examples of one group belong to one part; "" without groups
     SplitPart split = SplitPart::none;  // none without a column `split`

@@ -12,13 +12,14 @@
 
 namespace adder {
 
-// What the files are called in "file:name": by as much of the end of their path as tells them apart.
+// What the files are called in "file:name": by as much of the end of their path as tells them apart, printable.
 std::vector<std::string> file_labels(std::span<const std::string> files);
 
-// Renames records whose name occurs in more than one file to "file:name".
-void qualify_names(std::span<TokenRecord> records, std::span<const std::string> files);
+// What the records are called from here on, in tables, HDF5 files and messages: printable (file names may hold tabs and
+// line breaks), and "file:name" where a name occurs in more than one file.
+void settle_names(std::span<TokenRecord> records, std::span<const std::string> files);
 
-// The name within its file: what stands behind the "file:" of qualify_names. `labels` are file_labels of the
+// The name within its file: what stands behind the "file:" of settle_names. `labels` are file_labels of the
 // files.
 std::string_view bare_name(const TokenRecord& record, std::span<const std::string> labels);
 

@@ -19,7 +19,7 @@ struct Origin {
 };
 
 struct TokenRecord {
-    std::string name;
+    std::string name;  // once loaded without control characters (settle_names)
     std::vector<uint8_t> symbols = {};
     uint16_t class_token = kNoToken;  // stands before the first token of whatever is cut from the record
     std::string label = {}, group = {};  // "" where the input has none; a group is never divided by a split

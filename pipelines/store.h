@@ -24,6 +24,7 @@
 //   split/record         i64            of the inputs, from 0
 //   split/begin, end     i64            symbols [begin, end) of it
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -50,8 +51,10 @@ struct StoreOptions {
     std::string domain;
     nlohmann::json settings;                 // Domain::symbol_settings
     const PackedAlphabet* packed = nullptr;  // two bits a symbol; null = a byte each
+    const std::atomic<bool>* stop = nullptr;
 };
-// Writes what a domain loaded. Memory beside the records is constant. Errors as Hdf5Writer.
+// Writes what a domain loaded. Memory beside the records is constant. Errors as Hdf5Writer; throws Interrupted,
+// and leaves nothing, when `stop` is set.
 void write_store(const std::string& path, const Dataset& data, const StoreOptions& options);
 
 // What a store says of itself. Errors: no HDF5 file, no token store, a newer version, damage.

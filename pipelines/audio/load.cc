@@ -91,7 +91,7 @@ class Reading {
                 if (!is_split) parts.split.train.push_back({static_cast<int64_t>(r), 0, n});
             }
         }
-        qualify_names(std::span(data.records).subspan(first_record), data.files);
+        settle_names(std::span(data.records).subspan(first_record), data.files);
         say_all(o, data, first_record);
     }
 

@@ -325,7 +325,7 @@ void read(const std::vector<std::string>& inputs, const char* role, Loading& loa
         data.unread.insert(data.unread.end(), reading.unread.begin(), reading.unread.end());
         total += reading.counts;
     }
-    qualify_names(std::span(data.records).subspan(first_record), data.files);
+    settle_names(std::span(data.records).subspan(first_record), data.files);
     report_bases(role, total, loading.options.dna, data);
 }
 

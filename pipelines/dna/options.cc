@@ -20,7 +20,9 @@ void DnaOptions::add_model_to(OptionList& list) {
 void DnaOptions::add_reading_to(OptionList& list) {
     list.add({.name = "min-length", .value = &min_length, .unit = "BP", .help = "leave out shorter records",
               .range = at_least(1)});
-    list.add({.name = "min-quality", .value = &min_quality, .unit = "Q", .help = "leave out reads of lower mean quality",
+    list.add({.name = "min-quality", .value = &min_quality, .unit = "Q",
+              .help = "leave out reads of lower mean quality: that of the mean error probability of their bases, which is at "
+                      "most the mean of their qualities",
               .range = between(0, 93)});
     list.add({.name = "min-base-quality", .value = &min_base_quality, .unit = "Q",
               .help = "read bases of lower quality as N", .range = between(0, 93)});

@@ -107,6 +107,10 @@ for signal in TERM KILL; do
         untouched "$W"
     fi
 done
+# What the killed one left goes when the next one writes there.
+[ -n "$(find "$W" -name '.adder-tmp-*')" ] || wrong "expected what a killed run leaves"
+succeeds "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/next.h5"
+untouched "$W"
 "$ADDER" embed --help >"$W/out" 2>"$W/err"
 rc=$?
 says 'adder embed --checkpoint run'

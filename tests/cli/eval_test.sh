@@ -43,6 +43,17 @@ succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$golden/sequence.f
 says 'bits per base'
 succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/second.fa" --per-record "$W/alone.tsv"
 close "$(awk 'NR == 3 { print $3 }' "$W/all.tsv")" "$(awk 'NR == 2 { print $3 }' "$W/alone.tsv")" 1e-4
+# A record is one row, however many of its parts are scored, and whatever its name holds.
+{ echo '>long'; zcat "$phage" | sed -n 2,30p; } >"$W/long.fa"
+printf 'long\t0\t300\tvalid\nlong\t500\t700\ttest\nlong\t900\t1000\tvalid\n' >"$W/parts.bed"
+succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/long.fa" --split-bed "$W/parts.bed" --json --per-record "$W/parts.tsv"
+[ "$(wc -l <"$W/parts.tsv")" -eq 2 ] || wrong "expected one row of one record"
+[ "$(json tokens)" = 398 ] && [ "$(awk 'NR == 2 { print $2 }' "$W/parts.tsv")" = 398 ] || wrong "two parts have 299 and 99 targets"
+close "$(awk 'NR == 2 { print $3 / $2 }' "$W/parts.tsv")" "$(json nats_per_token)" 1e-5
+printf 'name,sequence\n"a\tb\nc",ACGTACGT\n"""d",ACGT\n' >"$W/names.csv"
+succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/names.csv" --per-record "$W/names.tsv"
+[ "$(cut -f 1 "$W/names.tsv" | tr '\n' '|')" = 'name|a\tb\nc|"""d"|' ] && [ "$(awk -F'\t' 'NF != 3' "$W/names.tsv")" = '' ] ||
+    wrong "names in $(cat "$W/names.tsv")"
 # What is there stays, and - is no file.
 cp "$W/all.tsv" "$W/before"
 table=("$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/second.fa")

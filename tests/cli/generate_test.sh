@@ -81,6 +81,13 @@ refused 1 'one.fa: --out would replace what --prompt names' "${one[@]}" --prompt
 same "$W/one.fa" "$W/before"
 refused 1 'cuda' "$ADDER" generate --checkpoint "$W/none" --tokens 9 --out "$W/x.fa" --device cuda
 
+# A folder is no file, and a header is one line.
+refused 1 'new/: is the name of a folder; hint: give the name of a file' "${one[@]}" --out "$W/new/"
+line=$W/$(printf 'a\nb')
+cp -r "$W/mamba1" "$line"
+succeeds "$ADDER" generate --checkpoint "$line" --tokens 60 --out "$W/line.fa"
+[ "$(wc -l <"$W/line.fa")" -eq 2 ] || wrong "the name of a checkpoint broke the header"
+
 # A signal in the middle: nothing is written.
 "$ADDER" generate --checkpoint "$W/mamba2" --tokens 5000000 --out "$W/x.fa" >"$W/out" 2>"$W/err" &
 job=$!

@@ -106,4 +106,22 @@ done
 refused 1 'b.h5: was prepared with --min-length 1, not 50' \
     "$ADDER" train "${settings[@]}" --input "$W/b.h5" --min-length 50 --out "$W/new"
 untouched "$W"
+
+# A signal while the store is written: one line, nothing left behind.
+{ echo '>long'; for _ in $(seq 800); do gzip -dc "$phage" | sed 1d; done; } >"$W/long.fa"
+for signal in INT HUP; do
+    # A shell's background jobs ignore SIGINT unless job control is on.
+    set -m
+    "$ADDER" prepare --domain dna --input "$W/long.fa" --out "$W/stopped.h5" >"$W/out" 2>"$W/err" &
+    job=$!
+    set +m
+    until [ -n "$(find "$W" -maxdepth 1 -name '.adder-tmp-*' -size +0)" ] || ! kill -0 "$job" 2>/dev/null; do :; done
+    kill -s "$signal" "$job"
+    wait "$job"
+    rc=$?
+    [ "$rc" -eq 1 ] || wrong "expected exit 1 after SIG$signal"
+    logs '^adder: prepare: stopped by a signal before the end; nothing was written$'
+    [ ! -e "$W/stopped.h5" ] || wrong "a stopped preparation left a store"
+    untouched "$W"
+done
 finish

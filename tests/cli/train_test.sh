@@ -116,9 +116,9 @@ succeeds "$ADDER" "${long[@]}" --out "$W/c" --save-every 1 --resume
 equal_runs "$W/whole" "$W/c" 200
 untouched "$W/c"
 
-# SIGTERM and SIGINT in the middle: exit 0, and the weights of --stop-after at that step. Where the signal met the
+# SIGTERM, SIGINT and SIGHUP in the middle: exit 0, and the weights of --stop-after at that step. Where the signal met the
 # evaluation of that step, going on makes up for it: then all the rest is the same too.
-for signal in TERM INT; do
+for signal in TERM INT HUP; do
     run=$W/signal$signal
     # A shell's background jobs ignore SIGINT unless job control is on.
     set -m

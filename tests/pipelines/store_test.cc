@@ -6,6 +6,7 @@
 #include <array>
 #include <tuple>
 
+#include "core/interrupted.h"
 #include "core/rng.h"
 #include "io/hdf5.h"
 #include "tests/io/scratch.h"
@@ -91,6 +92,21 @@ TEST(Store, what_is_stored_is_read) {
             EXPECT_EQ(info.digest, data.digest);
             EXPECT_EQ(store_info(w.path("s.h5")).n_records, n);
         }
+    }
+}
+
+TEST(Store, one_that_is_stopped_leaves_nothing) {
+    Scratch w;
+    const Dataset data = some_data(40, 1);
+    for (StoreOptions options : {kBytes, kTwoBits}) {
+        std::atomic<bool> stop{true};
+        options.stop = &stop;
+        EXPECT_THROW(write_store(w.path("s.h5"), data, options), Interrupted);
+        EXPECT_EQ(w.n_files(), 0);
+        stop = false;
+        write_store(w.path("s.h5"), data, options);
+        EXPECT_EQ(w.n_files(), 1);
+        std::filesystem::remove(w.path("s.h5"));
     }
 }
 
