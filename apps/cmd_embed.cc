@@ -7,6 +7,7 @@
 #include "apps/command_line.h"
 #include "apps/embed_options.h"
 #include "apps/embedding.h"
+#include "apps/labelled_data.h"
 #include "apps/output_file.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
@@ -38,13 +39,11 @@ struct Named {
 };
 
 Named whole_inputs(const Dataset& data) {
+    require_tokens(data);
     Named all;
     for (size_t i = 0; i < data.records.size(); ++i) {
         const TokenRecord& r = data.records[i];
         const int64_t n = data.tokenizer->n_tokens(static_cast<int64_t>(r.symbols.size()));
-        if (n == 0)
-            fail("embed: {}: too short for one token of {} symbols; hint: leave it out", r.name,
-                 data.tokenizer->width());
         all.segments.push_back({static_cast<int64_t>(i), 0, n});
         all.names.push_back(r.name);
     }

@@ -29,9 +29,12 @@ Json count_of(double weight) {
 }
 
 std::string as_text(const Json& result, const std::string& token) {
-    std::string text = fmt::format("{:.6f} bits per {} ({:.6f} nats) over {} {}s\n",
+    const bool is_weighted = result.contains("mask_weight");
+    const std::string weighted =
+        is_weighted ? fmt::format(", weighted: lower case counts {}", result["mask_weight"].get<double>()) : "";
+    std::string text = fmt::format("{:.6f} bits per {} ({:.6f} nats) over {} {}s{}\n",
                                    result["bits_per_token"].get<double>(), token, result["nats_per_token"].get<double>(),
-                                   result["tokens"].dump(), token);
+                                   result["tokens"].dump(), token, weighted);
     if (result.contains("bits_per_sample"))
         text += fmt::format("{:.6f} bits per sample\n", result["bits_per_sample"].get<double>());
     if (result.contains("baselines"))
@@ -72,7 +75,8 @@ void run_eval(App& app, const std::vector<std::string>& args) {
 
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
     loaded.require_language_model();
-    const DataOptions reading = loaded.reading(o.data);
+    DataOptions reading = loaded.reading(o.data);
+    if (o.mask_weight) reading.dna.mask_weight = *o.mask_weight;
     check_scopes(list, line.chosen, reading.in_use());
     const Dataset data = load_evaluation(loaded, reading, line.given, app.console);
     check_was_not_read(o.per_record, data.files);
@@ -102,9 +106,10 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     const double nats = sums.loss / sums.weight;
     Json result = {{"nats_per_token", nats}, {"bits_per_token", nats / std::numbers::ln2},
                    {"tokens", count_of(sums.weight)}};
+    if (reading.dna.mask_weight != 1) result["mask_weight"] = reading.dna.mask_weight;
     if (const int64_t n = data.tokenizer->tokens_per_sample(); n > 0)
         result["bits_per_sample"] = static_cast<double>(n) * nats / std::numbers::ln2;
-    const std::vector<Baseline> baselines = loaded.domain.evaluate(data, segments, o.baseline_orders());
+    const std::vector<Baseline> baselines = loaded.domain.evaluate(data, segments, o.baseline_orders(), *loaded.tokenizer);
     for (const Baseline& b : baselines) result["baselines"][b.name] = b.bits_per_token;
     if (baselines.size() > 1)
         result["best_baseline"] = std::min_element(baselines.begin(), baselines.end(), [](const Baseline& a, const Baseline& b) {

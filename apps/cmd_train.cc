@@ -95,7 +95,7 @@ class TrainCommand {
     }
 
     bool finished(const TrainerState& state) const {
-        return !folder_.checkpoint().empty() && state.step >= o_.optimizer.steps &&
+        return is_step_checkpoint(folder_.checkpoint()) && state.step >= o_.optimizer.steps &&
                (data_.valid.empty() || state.evaluated_step == state.step);
     }
 

@@ -147,7 +147,7 @@ class Finetuning {
     }
 
     bool finished(const TrainerState& state) const {
-        return !folder_.checkpoint().empty() && state.step >= *o_.steps &&
+        return is_step_checkpoint(folder_.checkpoint()) && state.step >= *o_.steps &&
                (d_.valid.empty() || state.evaluated_step == state.step) && concluded(state);
     }
 

@@ -48,6 +48,21 @@ void check_given(const Option& own, const cli::ModelOptions& theirs, const Model
          own.name, was.dump(), from, to_json(own).dump(), reason);
 }
 
+// Weights belong to the tokens of the checkpoint: another tokenizer would give their ids another meaning.
+void check_tokenizer(const cli::TrainOptions& o, OptionList& list, const std::set<std::string>& given,
+                     const DataOptions& theirs, const std::string& from) {
+    if (theirs.domain != "dna") return;
+    DataOptions own = theirs;
+    if (given.count("tokenizer")) own.dna.tokenizer = o.data.dna.tokenizer;
+    if (given.count("kmer")) own.dna.kmer = o.data.dna.kmer;
+    const Domain& domain = find_domain(theirs.domain);
+    const auto was = domain.make_tokenizer(theirs), now = domain.make_tokenizer(own);
+    if (was->width() == now->width()) return;  // 1-mers are bases
+    const bool kmer = own.dna.tokenizer == theirs.dna.tokenizer;
+    fail("--{}: the tokens of {} are {}s, got {}; hint: leave it out, --init takes the tokenizer of the checkpoint",
+         kmer ? "kmer" : "tokenizer", from, was->token(), to_json(*list.find(kmer ? "kmer" : "tokenizer")).dump());
+}
+
 }  // namespace
 
 void apply_initial_model(cli::TrainOptions& o, OptionList& list, const std::set<std::string>& given) {
@@ -60,6 +75,7 @@ void apply_initial_model(cli::TrainOptions& o, OptionList& list, const std::set<
     DataOptions data = data_options_of(from);
     if (!o.data.domain.empty() && o.data.domain != data.domain)
         fail("--init {}: a model of {}, not of {}", from, data.domain, o.data.domain);
+    check_tokenizer(o, list, given, data, from);
     cli::ModelOptions theirs = options_of(config);
     OptionList taken, model;
     theirs.add_to(model);
@@ -83,8 +99,8 @@ void check_initial_model(const std::string& checkpoint, const ModelConfig& confi
         for (const auto& [key, value] : side->items())
             if (const auto other = side == &was ? now : was; !other.contains(key) || other.at(key) != value)
                 fail(
-                    "--init {}: {} is {} there, {} here; hint: --tokenizer and the options of the model "
-                    "decide it",
+                    "--init {}: {} is {} there, {} here; hint: the tokens of the data and the options of the "
+                    "model decide it",
                     checkpoint, key.substr(1), was.value(key, nlohmann::json()).dump(),
                     now.value(key, nlohmann::json()).dump());
 }

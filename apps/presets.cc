@@ -60,7 +60,8 @@ void apply_defaults(cli::TrainOptions& o, OptionList& list, const std::set<std::
                 set_from_json(own, nullptr, o.preset);
         for (const auto& [option, value] : options.items()) set.insert(option);
     }
-    if (!o.data.domain.empty()) apply_json(list, find_domain(o.data.domain).defaults(), set, "defaults");
+    const Domain& domain = o.data.domain.empty() ? *domains().front() : find_domain(o.data.domain);
+    apply_json(list, domain.defaults(), set, "defaults");
 }
 
 }  // namespace adder

@@ -94,7 +94,7 @@ class ParameterCount : public ParamVisitor {
 };
 
 void count_parameters(ReportEntry& e) {
-    if (list_checkpoints(e.folder, CheckpointKind::step).empty())
+    if (last_checkpoint(e.folder).empty())
         return e.problems.push_back("no complete checkpoint, so the number of parameters is not known");
     try {
         LanguageModel model(load_config(find_checkpoint(e.folder, false)));

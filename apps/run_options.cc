@@ -27,6 +27,10 @@ OptionList EvalOptions::list() {
            .derived = "valid, or all where nothing is split"});
     l.add({.name = "baselines", .value = &baselines, .unit = "K,K-K",
            .help = "also score context models of these orders (0 to 12), such as 1-12, learned from the train part"});
+    l.add({.name = "mask-weight", .value = &mask_weight, .unit = "W",
+           .help = "how much a lower-case (soft-masked) base counts, in the model's bits and the baselines' alike; 1 scores "
+                   "all bases alike. 'tokens' is the sum of what was counted, whole only where W is 0 or 1",
+           .range = between(0, 1), .derived = "that of the run", .scopes = {{"domain", {"dna"}}}});
     l.add({.name = "per-record", .value = &per_record, .unit = "FILE.tsv",
            .help = "write name, tokens and nats of every record, of all its parts that are scored together; a tab, line "
                    "break or other control character in a name is written \\t, \\n, \\x1b", .is_path = true});

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "model/config.h"
 #include "model/registry.h"
+#include "pipelines/domain.h"
 
 namespace adder::cli {
 
@@ -24,6 +25,14 @@ LengthStage parse_stage(std::string_view text) {
     if (!colon || length.ec != std::errc() || length.ptr != end || stage.L < 1)
         throw UsageError(fmt::format("--length-warmup: expected UNTIL:L, such as 100:512, got '{}'", text));
     return stage;
+}
+
+// What a domain sets by itself: "1024 for dna, 8192 for audio".
+std::string by_domain(const char* option) {
+    std::string text;
+    for (const Domain* d : domains())
+        text += fmt::format("{}{} for {}", text.empty() ? "" : ", ", d->defaults().at(option).dump(), d->name);
+    return text;
 }
 
 // The mixers that have heads, or those that have none.
@@ -145,9 +154,9 @@ InUse ModelOptions::in_use() const {
 
 void TileOptions::add_to(OptionList& list) {
     list.add({.name = "length", .value = &length, .unit = "L", .help = "tokens a sequence",
-              .range = between(1, kLongest)});
+              .range = between(1, kLongest), .derived = by_domain("length")});
     list.add({.name = "batch", .value = &batch, .unit = "B", .help = "sequences a micro-batch",
-              .range = between(1, 1 << 20)});
+              .range = between(1, 1 << 20), .derived = by_domain("batch")});
     list.add({.name = "accumulation", .value = &accumulation, .unit = "N", .help = "micro-batches a step",
               .range = between(1, 1 << 20)});
     list.add({.name = "length-warmup", .value = &length_warmup, .unit = "UNTIL:L,...",

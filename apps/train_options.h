@@ -43,7 +43,8 @@ struct ModelOptions {
 
 // Sequences a step and how they are cut.
 struct TileOptions {
-    int64_t length = 4096, batch = 2, accumulation = 1;
+    int64_t length = 1, batch = 1;  // of a run those of its domain, unless they are given
+    int64_t accumulation = 1;
     std::string length_warmup;
     std::optional<int64_t> tile, keep;
     std::optional<Bytes> memory;

@@ -56,10 +56,6 @@ const char* remedy_for(int reason) {
     }
 }
 
-[[noreturn]] void fail_system(const char* what, const std::string& path, int reason) {
-    fail("[{}] {}: {}; hint: {}", what, path, std::strerror(reason), remedy_for(reason));
-}
-
 std::string folder_of(const std::string& path) {
     const fs::path parent = fs::path(path).parent_path();
     return parent.empty() ? "." : parent.string();
@@ -119,6 +115,10 @@ void sync_path(const char* what, const std::string& path, int flags) {
 }
 
 }  // namespace
+
+void fail_system(const char* what, const std::string& path, int reason) {
+    fail("[{}] {}: {}; hint: {}", what, path, std::strerror(reason), remedy_for(reason));
+}
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);

@@ -10,6 +10,9 @@
 
 namespace adder {
 
+// Throws the Error of a system call that failed with this errno: "[what] path: No space left on device; hint: ...".
+[[noreturn]] void fail_system(const char* what, const std::string& path, int reason);
+
 // A file mapped for reading. Move-only; the mapping lives as long as the object.
 // Errors: missing, unreadable, a folder or a device. An empty file is legal: no bytes.
 class MappedFile {

@@ -187,26 +187,44 @@ std::string damage_of(const std::string& checkpoint, bool trainer) {
     return "";
 }
 
-// The newest of `found` that is not damaged; "" without one.
-std::string newest_whole(std::vector<CheckpointEntry> found, bool trainer) {
-    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.step > b.step; });
-    for (const CheckpointEntry& c : found)
-        if (damage_of(c.path, trainer).empty()) return c.path;
+// Complete checkpoints of both kinds, oldest first; of one step its own after the best.
+std::vector<CheckpointEntry> all_checkpoints(const std::string& run_folder) {
+    std::vector<CheckpointEntry> found = list_checkpoints(run_folder, CheckpointKind::best);
+    for (CheckpointEntry& c : list_checkpoints(run_folder, CheckpointKind::step)) found.push_back(std::move(c));
+    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.step < b.step; });
+    return found;
+}
+
+// The newest of `found`, oldest first, that is not damaged; "" without one.
+std::string newest_whole(const std::vector<CheckpointEntry>& found, bool trainer) {
+    for (auto c = found.rbegin(); c != found.rend(); ++c)
+        if (damage_of(c->path, trainer).empty()) return c->path;
     return "";
 }
 
 [[noreturn]] void refuse(const std::string& checkpoint, const std::string& reason) {
     const std::string run = (fs::path(checkpoint) / "..").lexically_normal().string();
-    std::vector<CheckpointEntry> found = list_checkpoints(run, CheckpointKind::step);
-    for (CheckpointEntry& best : list_checkpoints(run, CheckpointKind::best)) found.push_back(std::move(best));
-    const std::string other = newest_whole(std::move(found), false);
+    const std::string other = newest_whole(all_checkpoints(run), false);
     fail("{}{}", reason, other.empty() ? "" : fmt::format("; {} can be used instead", other));
 }
 
 }  // namespace
 
+std::string last_checkpoint(const std::string& run_folder) {
+    const auto found = all_checkpoints(run_folder);
+    return found.empty() ? "" : found.back().path;
+}
+
+bool is_step_checkpoint(const std::string& checkpoint) {
+    return step_of(fs::path(checkpoint).filename().string(), CheckpointKind::step) >= 0;
+}
+
 std::string find_resumable(const std::string& run_folder) {
-    const auto found = list_checkpoints(run_folder, CheckpointKind::step);
+    auto found = all_checkpoints(run_folder);
+    std::erase_if(found, [](const CheckpointEntry& c) {
+        std::error_code ignored;
+        return !is_step_checkpoint(c.path) && !fs::exists(c.path + "/trainer.safetensors", ignored);
+    });
     if (found.empty()) return "";
     const std::string& last = found.back().path;
     const std::string damage = damage_of(last, true);
@@ -225,13 +243,15 @@ std::string find_checkpoint(const std::string& path, bool best) {
     // Others' checkpoints have no DONE and no trainer state; ours without it is cut short.
     if (is_one && fs::exists(fs::path(path) / "run.json", error) && !complete(path))
         refuse(path, fmt::format("{}: the checkpoint is incomplete (no DONE file); hint: use another one of the run", path));
-    const auto found = list_checkpoints(path, best ? CheckpointKind::best : CheckpointKind::step);
+    const auto found = best ? list_checkpoints(path, CheckpointKind::best) : all_checkpoints(path);
     if (is_one || !found.empty()) {
         const std::string checkpoint = is_one ? path : found.back().path;
         if (const std::string damage = damage_of(checkpoint, false); !damage.empty()) refuse(checkpoint, damage);
         return checkpoint;
     }
     if (best) fail("{}: no best checkpoint: the run had nothing held out; hint: leave --best away", path);
+    if (fs::exists(fs::path(path) / "run.json", error))
+        fail("{}: the run has no complete checkpoint yet; hint: let it go on, with --resume where it was stopped", path);
     fail("{}: holds no complete checkpoint; hint: --checkpoint takes the --out folder of `adder train`", path);
 }
 

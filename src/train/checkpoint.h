@@ -45,10 +45,14 @@ struct CheckpointEntry {
 };
 // Complete checkpoints of a run folder, oldest first.
 std::vector<CheckpointEntry> list_checkpoints(const std::string& run_folder, CheckpointKind kind);
+// The newest complete checkpoint of a run folder, whichever kind it is of; of one step its own. "" = there is none.
+std::string last_checkpoint(const std::string& run_folder);
+// Whether a path is of the checkpoint that a run writes of a step, and not of the best.
+bool is_step_checkpoint(const std::string& checkpoint);
 // `path` is a checkpoint folder or a run folder; gives the checkpoint folder (the last, or the best). Throws Error
 // saying what is there instead; where that is a damaged checkpoint it names another one of the run that can be used.
 std::string find_checkpoint(const std::string& path, bool best);
-// The last checkpoint of a run, to go on from; "" = there is none. Throws Error where that is damaged: names the one
+// The last checkpoint of a run that has a trainer's state, to go on from; "" = there is none. Throws Error where that is damaged: names the one
 // before it that is not.
 std::string find_resumable(const std::string& run_folder);
 void remove_checkpoint(const std::string& folder);

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "apps/presets.h"
 #include "apps/run_options.h"
 #include "apps/train_options.h"
 #include "core/error.h"
@@ -62,6 +63,21 @@ TEST(CommandLine, defaults_are_those_of_the_documented_recipe) {
         {"lr-final", 0.1}, {"length-warmup", nullptr}, {"accumulation", 1}, {"valid-fraction", 0.0}, {"gap", 0},
         {"device", "cpu"}, {"save-every", nullptr}, {"tile", nullptr}, {"memory", nullptr}};
     for (const auto& [name, value] : expected.items()) EXPECT_EQ(json.at(name), value) << name;
+}
+
+TEST(CommandLine, help_says_what_each_domain_sets) {
+    TrainOptions o;
+    const std::string help = help_text(kText, o.list());
+    for (const char* option : {"length", "batch"}) {
+        for (const char* domain : {"dna", "audio"}) {
+            TrainOptions set;
+            OptionList list = set.list();
+            parse_command_line(kText, {"--domain", domain}, list);
+            apply_defaults(set, list, {"domain"});
+            const std::string value = to_json(*list.find(option)).dump();
+            EXPECT_THAT(help, testing::ContainsRegex(fmt::format("--{} [^]]*[ ]{} for {}[],]", option, value, domain)));
+        }
+    }
 }
 
 TEST(CommandLine, unknown_options_name_the_nearest) {

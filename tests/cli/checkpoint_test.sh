@@ -83,7 +83,7 @@ refused 1 'half/step-00000006: the checkpoint is incomplete' "$ADDER" info --che
 
 # A run goes on from the last complete checkpoint; a damaged one is named.
 succeeds "${train[@]}" --steps 8 --stop-after 6 --save-every 3 --out "$W/again"
-rm "$W/again/step-00000006/DONE"
+rm -r "$W/again/step-00000006/DONE" "$W/again"/best-*
 succeeds "$ADDER" train --out "$W/again" --resume
 logs 'going on after step 3'
 logs 'finished 8 steps'

@@ -189,6 +189,9 @@ succeeds "$ADDER" finetune --checkpoint "$W/kmer" --input "$W/short.fa" --labels
     --valid-fraction 0 --steps 2 --out "$W/fine-kmer"
 succeeds "$ADDER" predict --checkpoint "$W/fine-kmer" --input "$W/short.fa" --min-length 3 --out -
 [ "$(wc -l <"$W/out")" -eq 4 ] || wrong "expected three predictions"
+fails_after_log 1 '1 of 4 records are too short for one 3-mer: b; hint: leave them out, --min-length 3 does' \
+    "$ADDER" embed --checkpoint "$W/kmer" --input "$W/short.fa" --out "$W/short.h5"
+succeeds "$ADDER" embed --checkpoint "$W/kmer" --input "$W/short.fa" --min-length 3 --out "$W/short.h5"
 fails_after_log 1 'record r0 has no label; hint: --labels' \
     "$ADDER" finetune --checkpoint "$W/base" --input "$W/r.fa" --out "$W/no"
 refused 2 '--steps and --epochs exclude each other' "$ADDER" "${tune[@]}" --out "$W/no" --steps 3 --epochs 2

@@ -51,7 +51,10 @@ says 'mamba1 d_model 24 layers 1 d_state 4'
 from=(train "${data[@]}" --init "$W/base" --out "$W/refused")
 refused 1 '--d-model: is 24 in .*base/step-00000003, got 32; hint: leave it out' "$ADDER" "${from[@]}" --d-model 32 --layers 2
 refused 1 '--mixer: is "mamba1" in' "$ADDER" "${from[@]}" --mixer mamba2
-fails_after_log 1 '--init .*: vocab_size is [0-9]+ there, [0-9]+ here; hint: --tokenizer' "$ADDER" "${from[@]}" --kmer 3
+refused 1 '--kmer: the tokens of .*base/step-00000003 are 2-mers, got 3; hint: leave it out, --init takes' \
+    "$ADDER" "${from[@]}" --kmer 3
+refused 1 '--tokenizer: the tokens of .*base/step-00000003 are 2-mers, got "char"; hint: leave it out, --init takes' \
+    "$ADDER" "${from[@]}" --tokenizer char
 refused 1 'a model of dna, not of audio' "$ADDER" train --domain audio --input "$phage" --init "$W/base" --out "$W/refused"
 [ -e "$W/refused" ] && wrong "a refused run left its folder"
 
@@ -170,6 +173,30 @@ fails_after_log 1 "$W/moved: the data changed: its digest was [0-9a-f]{64}, is [
     "$ADDER" train --out "$W/moved" --resume
 rm "$W/data.fa"
 refused 1 "$W/data.fa: No such file" "$ADDER" train --out "$W/moved" --resume
+
+# Killed after an evaluation and before a checkpoint of a step: the best is the last one, and as good as that.
+succeeds "$ADDER" "${short[@]}" --out "$W/killed" --stop-after 10
+best=$(ls -d "$W/killed"/best-*)
+rm -r "$W/killed"/step-*
+succeeds "$ADDER" info --checkpoint "$W/killed" --json
+[ "$(json checkpoint)" = "$best" ] || wrong "expected $best"
+[ "$(json finished)" = false ] || wrong "the run has not finished"
+succeeds "$ADDER" eval --checkpoint "$W/killed" --input "$phage"
+succeeds "$ADDER" train --out "$W/killed" --resume
+logs "going on after step $((10#${best##*-})) of $best"
+equal_runs "$W/a" "$W/killed" 12
+# The same after the last evaluation: what is missing is the checkpoint of the last step.
+cp -r "$W/killed" "$W/last"
+rm -r "$W/last"/step-*
+[ -d "$W/last/best-00000012" ] || wrong "expected the last evaluation to be the best"
+succeeds "$ADDER" info --checkpoint "$W/last" --json
+[ "$(json finished)" = false ] || wrong "the checkpoint of the last step is missing"
+succeeds "$ADDER" train --out "$W/last" --resume
+equal_runs "$W/a" "$W/last" 12
+succeeds "$ADDER" info --checkpoint "$W/last" --json
+[ "$(json finished)" = true ] || wrong "the run has finished"
+rm -r "$W/last"/step-* "$W/last"/best-*
+refused 1 "$W/last: the run has no complete checkpoint yet; hint: .*--resume" "$ADDER" info --checkpoint "$W/last"
 
 # Nothing to go on from.
 succeeds "$ADDER" "${short[@]}" --out "$W/new" --resume

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <limits>
+#include <map>
 
 #include "io/file.h"
 #include "io/safetensors.h"
@@ -132,6 +133,81 @@ TEST(Loop, an_evaluation_that_was_interrupted_is_made_up_for) {
         EXPECT_EQ(read_file(find_checkpoint(folder, false) + "/trainer.safetensors"),
                   read_file(find_checkpoint(scratch.path("whole"), false) + "/trainer.safetensors"));
     }
+}
+
+// All of a run's checkpoints: name and content of each file.
+std::map<std::string, std::string> files_of(const std::string& folder) {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : fs::recursive_directory_iterator(folder))
+        if (entry.is_regular_file()) files[fs::relative(entry.path(), folder)] = read_file(entry.path());
+    return files;
+}
+
+// Killed where the best of an evaluation was saved and the step, if it is saved at all, was not.
+TEST(Loop, a_run_that_left_its_best_checkpoint_last_goes_on_from_it_bit_for_bit) {
+    for (const int64_t at : {2, 4, 8}) {
+        Scratch scratch;
+        const auto begin = [&](ToyLoop& loop) {
+            loop.options.eval_every = 2;
+            loop.options.save_every = 4;
+            // Always better, so that the last one is the best.
+            loop.hooks.evaluate = [&](bool) {
+                const double loss = 2 - static_cast<double>(loop.state.step) / 10;
+                return HeldOut{{loss * 7, 7}, {loss * 7, 7}};
+            };
+        };
+        ToyLoop whole(scratch.path("whole"));
+        begin(whole);
+        EXPECT_EQ(whole.run(), LoopEnd::finished);
+
+        ToyLoop killed(scratch.path("killed"));
+        begin(killed);
+        int64_t saves = 0;
+        killed.hooks.on_save = [&] {
+            // The best of step 2; the best of step 4, then its own; the best of 6; the best of 8, then its own.
+            const std::map<int64_t, int64_t> last = {{2, 1}, {4, 2}, {8, 5}};
+            if (++saves > last.at(at)) fail("killed");
+        };
+        if (at == 2) killed.hooks.on_step = [](const StepRow& r) { if (r.step == 3) fail("killed"); };
+        EXPECT_EQ(error_of([&] { killed.run(); }), "killed");
+        const std::string best = scratch.path("killed/") + checkpoint_name(CheckpointKind::best, at);
+        EXPECT_EQ(last_checkpoint(scratch.path("killed")), best);
+        EXPECT_EQ(find_checkpoint(scratch.path("killed"), false), best);
+        EXPECT_EQ(find_resumable(scratch.path("killed")), best);
+
+        ToyLoop rest(scratch.path("killed"), true);
+        begin(rest);
+        EXPECT_EQ(rest.state.step, at);
+        EXPECT_EQ(rest.run(), LoopEnd::finished);
+        EXPECT_EQ(rest.losses, std::vector<double>(whole.losses.begin() + at, whole.losses.end()));
+        EXPECT_EQ(files_of(scratch.path("killed")), files_of(scratch.path("whole"))) << at;
+    }
+}
+
+TEST(Loop, a_run_stopped_at_once_after_its_best_saves_the_step) {
+    Scratch scratch;
+    ToyLoop first(scratch.path("run"));
+    first.options.eval_every = 4;
+    first.hooks.on_step = [](const StepRow& r) { if (r.step == 5) fail("killed"); };
+    EXPECT_EQ(error_of([&] { first.run(); }), "killed");
+    ToyLoop second(scratch.path("run"), true);
+    second.options.stop_after = 4;
+    EXPECT_EQ(second.run(), LoopEnd::stopped);
+    EXPECT_EQ(last_checkpoint(scratch.path("run")), scratch.path("run/step-00000004"));
+}
+
+// Who keeps the best for its weights may have thrown its moments away.
+TEST(Checkpoint, a_best_without_a_trainers_state_is_not_gone_on_from) {
+    Scratch scratch;
+    ToyLoop loop(scratch.path("run"));
+    loop.options.steps = 2;
+    loop.options.stop_after = 2;
+    loop.run();
+    fs::copy(scratch.path("run/step-00000002"), scratch.path("run/best-00000005"), fs::copy_options::recursive);
+    EXPECT_EQ(find_resumable(scratch.path("run")), scratch.path("run/best-00000005"));
+    fs::remove(scratch.path("run/best-00000005/trainer.safetensors"));
+    EXPECT_EQ(find_resumable(scratch.path("run")), scratch.path("run/step-00000002"));
+    EXPECT_EQ(find_checkpoint(scratch.path("run"), false), scratch.path("run/best-00000005"));
 }
 
 TEST(Loop, keeps_the_last_two_checkpoints_and_the_best) {
