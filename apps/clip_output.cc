@@ -4,7 +4,6 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <charconv>

@@ -53,7 +53,7 @@ uint16_t class_token(const std::string& name, const LoadedModel& loaded) {
 int64_t sample_count(const cli::GenerateOptions& o, const Request& r) {
     if (o.seconds) {
         const double n = std::round(*o.seconds * static_cast<double>(r.rate_hz));
-        if (!(n >= 1 && n < 0x1p53))
+        if (!(n >= 1 && n <= kMostPositions))
             fail("--seconds {}: that are {:.0f} samples at {} Hz", *o.seconds, n, r.rate_hz);
         return static_cast<int64_t>(n);
     }
@@ -88,6 +88,9 @@ Request make_request(const cli::GenerateOptions& o, const LoadedModel& loaded) {
         r.openings.back().insert(r.openings.back().end(), begin.begin(), begin.end());
     }
     if (o.classes.empty()) r.openings.push_back(begin);
+    if (static_cast<double>(r.n_records()) * static_cast<double>(r.n_samples) > 0x1p62)
+        throw UsageError(fmt::format("{} records of {} samples are more than can be counted; hint: a smaller --num",
+                                     r.n_records(), r.n_samples));
     return r;
 }
 

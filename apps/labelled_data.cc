@@ -9,6 +9,7 @@
 #include "apps/setup.h"
 #include "datasets/labels.h"
 #include "io/sha256.h"
+#include "pipelines/held_out.h"
 #include "pipelines/record_names.h"
 #include "train/folds.h"
 
@@ -174,6 +175,10 @@ LabelledData load_labelled(const Domain& domain, const DataOptions& options, con
         (part == SplitPart::train ? d.data.train : part == SplitPart::valid ? d.data.valid : d.data.test).push_back(whole[i]);
     }
     d.data.split_digest = digest_of(facts, d.data);
+    check_parts(d.data, domain.signal ? "seconds" : "bases");
+    if (const std::string shared = shared_records(d.data);
+        !shared.empty() && std::ranges::count(d.data.warnings, shared) == 0)
+        console.line("warning: " + shared);
     require_learnable(d);
     console.line(fmt::format("{} classes; records: train {}, valid {}, test {}", d.classes.size(), d.train.size(),
                              d.valid.size(), d.test.size()));

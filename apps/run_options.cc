@@ -92,7 +92,7 @@ OptionList GenerateOptions::list() {
     checkpoint.add_to(l, true);
     l.add({.name = "tokens", .value = &tokens, .unit = "N",
            .help = "length of a record, the prompt included: bases, k-mers of a model of k-mers, or tokens of audio",
-           .range = at_least(1), .derived = "from --seconds"});
+           .range = between(1, kMostPositions), .derived = "from --seconds"});
     l.add({.name = "seconds", .value = &seconds, .unit = "X", .help = "length of a record of audio, the prompt included",
            .range = above(0), .derived = "from --tokens", .scopes = {of_audio}});
     l.add({.name = "num", .value = &num, .unit = "K", .help = "records, of every --class where there are several",

@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "core/json_text.h"
+#include "datasets/inputs.h"
 #include "io/file.h"
 #include "io/hdf5.h"
 
@@ -203,8 +204,7 @@ class Listing {
     }
 
     void add_file(const std::string& path, const std::string& name, const std::string& label, bool named) {
-        if (!seen_.insert(canonical_file(path)).second)
-            fail("[input] {}: given twice; hint: name each input once", path);
+        given_.add(path);
         add_item({.path = path, .name = name, .label = label, .named = named});
     }
 
@@ -240,6 +240,7 @@ class Listing {
     }
 
     void add_store(const std::string& path) {
+        given_.add(path);
         add_item({.path = path, .name = path, .named = true, .store = true});
     }
 
@@ -253,6 +254,7 @@ class Listing {
                     "[input] {}: a sequence, expected the path of an audio file; hint: --domain dna reads "
                     "sequences",
                     place);
+            given_.add(row.path, row.start, row.end, place);
             AudioItem item{.path = row.path,
                            .name = row.name,
                            .label = row.label,
@@ -277,7 +279,8 @@ class Listing {
     int64_t n_folders_;
     AudioListing out_;
     bool of_manifest_ = false;
-    std::set<std::string> seen_, names_;
+    GivenFiles given_;
+    std::set<std::string> names_;
     std::vector<std::string> unmatched_;
 };
 

@@ -49,8 +49,8 @@ bool has_audio_suffix(const std::string& path);
 //
 // `pattern` (may be null) is matched with the file's name without suffix or, where it has a '/', with the end
 // of its path without suffix; its fields `label` and `group` are what they say. Errors: a path that is
-// missing, a folder without audio or that cannot be listed, a shell pattern that fits nothing, the same file
-// twice, a manifest of sequences, a file that does not fit the pattern.
+// missing, a folder without audio or that cannot be listed, a shell pattern that fits nothing, the same file, or
+// the same part of one, twice, a manifest of sequences, a file that does not fit the pattern.
 AudioListing audio_inputs(std::span<const std::string> values, const FilePattern* pattern);
 
 }  // namespace adder

@@ -169,7 +169,7 @@ Manifest read_manifest(const std::string& path, bool need_labels, const std::str
     if (need_labels) table.require("label");
     const Columns columns(table, group_column);
     const int64_t start = table.find("start"), end = table.find("end");
-    Manifest manifest{path, {}, columns.label >= 0, columns.split >= 0, columns.group >= 0};
+    Manifest manifest{path, {}, columns.split >= 0, columns.group >= 0};
     Names names;
     Groups groups;
     for (int64_t row = 0; row < table.n_rows(); ++row) {

@@ -45,7 +45,7 @@ struct ManifestRow : LabelRow {
 struct Manifest {
     std::string path;
     std::vector<ManifestRow> rows;
-    bool has_label = false, has_split = false, has_group = false;
+    bool has_split = false, has_group = false;
 };
 
 bool looks_like_manifest(const std::string& path);

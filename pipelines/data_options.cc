@@ -54,7 +54,8 @@ void DataOptions::add_split_to(OptionList& list) {
     list.add({.name = "test-fraction", .value = &test_fraction, .unit = "F",
               .help = "keep as much for testing, of a contig behind what is held out", .range = kFraction});
     list.add({.name = "gap", .value = &gap, .unit = "BP",
-              .help = "bases, or samples of audio, before each of these fractions that belong to no part", .range = at_least(0)});
+              .help = "bases, or samples of audio, before each of these fractions that belong to no part",
+              .range = between(0, kMostPositions)});
 }
 
 void DataOptions::add_model_to(OptionList& list) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <unordered_set>
 
 #include "core/error.h"
 #include "core/printable.h"
@@ -71,6 +70,14 @@ std::vector<std::string> qualified_names(std::span<const TokenRecord> records, s
     for (const TokenRecord& r : records)
         names.push_back(fmt::format("{}:{}", labels[static_cast<size_t>(r.file)], bare_name(r, labels)));
     return names;
+}
+
+WantedNames::WantedNames(const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+        names_.insert(name);
+        for (size_t colon = name.find(':'); colon != name.npos; colon = name.find(':', colon + 1))
+            names_.insert(name.substr(colon + 1));
+    }
 }
 
 RecordNames::RecordNames(std::span<const TokenRecord> records, std::span<const std::string> files) : records_(records) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "pipelines/records.h"
@@ -24,6 +25,18 @@ std::string_view bare_name(const TokenRecord& record, std::span<const std::strin
 
 // "file:name" of every record, also of those that are told apart by their names.
 std::vector<std::string> qualified_names(std::span<const TokenRecord> records, std::span<const std::string> files);
+
+// The only records that are asked for, by name or "file:name"; without names all are.
+class WantedNames {
+  public:
+    explicit WantedNames(const std::vector<std::string>& names);
+    bool all() const { return names_.empty(); }
+    // `name` is the record's within its file.
+    bool has(const std::string& name) const { return all() || names_.count(name) > 0; }
+
+  private:
+    std::unordered_set<std::string> names_;  // and what stands behind each ':' of them
+};
 
 // Finds records by name or by "file:name". Both spans outlive it.
 class RecordNames {

@@ -1,7 +1,6 @@
 #include "pipelines/audio/classes.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "core/error.h"

@@ -32,19 +32,19 @@ struct Context {
     }
 };
 
-std::vector<std::vector<uint32_t>> no_counts(int longest) {
-    std::vector<std::vector<uint32_t>> counts;
+std::vector<CountTable> no_counts(int longest) {
+    std::vector<CountTable> counts;
     for (int k = 0; k <= longest; ++k) counts.emplace_back(size_t{4} << (2 * k));
     return counts;
 }
 
 // What was counted under k + 1 bases belongs to the last k of them too.
-void add_longer_contexts(std::vector<std::vector<uint32_t>>& counts) {
+void add_longer_contexts(std::vector<CountTable>& counts) {
     for (size_t k = counts.size(); k-- > 1;) {
-        std::vector<uint32_t>& shorter = counts[k - 1];
-        const uint32_t* longer = counts[k].data();
-        for (size_t first = 0; first < 4; ++first, longer += shorter.size())
-            for (size_t i = 0; i < shorter.size(); ++i) shorter[i] += longer[i];
+        CountTable& shorter = counts[k - 1];
+        const CountTable& longer = counts[k];
+        for (size_t first = 0; first < 4; ++first)
+            for (size_t i = 0; i < shorter.size(); ++i) shorter.add(i, longer[first * shorter.size() + i]);
     }
 }
 
@@ -72,16 +72,18 @@ void ContextModel::count(const Symbols& symbols) {
     for (const uint8_t symbol : symbols) {
         Counts* const counts = symbol & kLower ? of_lower : &upper_;
         if (is_base(symbol) && counts)
-            ++(*counts)[static_cast<size_t>(context.known)][row_of(context.digits, context.known) + (symbol & 3u)];
+            (*counts)[static_cast<size_t>(context.known)].add(row_of(context.digits, context.known) + (symbol & 3u));
         context.push(symbol, longest());
     }
 }
 
 std::array<double, 4> ContextModel::row(int k, size_t at) const {
-    const uint32_t* n = upper_[static_cast<size_t>(k)].data() + at;
-    std::array<double, 4> counts{static_cast<double>(n[0]), static_cast<double>(n[1]), static_cast<double>(n[2]),
-                                 static_cast<double>(n[3])};
-    for (size_t i = 0; i < 4 && !lower_.empty(); ++i) counts[i] += lower_weight_ * lower_[static_cast<size_t>(k)][at + i];
+    const auto order = static_cast<size_t>(k);
+    std::array<double, 4> counts;
+    for (size_t i = 0; i < 4; ++i) {
+        counts[i] = static_cast<double>(upper_[order][at + i]);
+        if (!lower_.empty()) counts[i] += lower_weight_ * static_cast<double>(lower_[order][at + i]);
+    }
     return counts;
 }
 

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "pipelines/count_table.h"
 #include "pipelines/tokenizer.h"
 
 namespace adder::dna {
@@ -37,7 +38,7 @@ class ContextModel {
     void score(std::span<const uint8_t> symbols, const Tokenizer& tokenizer, std::span<BitCount> totals) const;
 
   private:
-    using Counts = std::vector<std::vector<uint32_t>>;  // [k][context of k bases * 4 + base]
+    using Counts = std::vector<CountTable>;  // [k][context of k bases * 4 + base]
 
     template <class Symbols>
     void count(const Symbols& symbols);

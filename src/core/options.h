@@ -36,6 +36,10 @@ constexpr Range at_least(double low) { return {.low = low}; }
 constexpr Range above(double low) { return {.low = low, .low_excluded = true}; }
 constexpr Range between(double low, double high) { return {.low = low, .high = high}; }
 
+// The most tokens, bases or samples that an option may ask for: beyond all data, and a million times as many
+// can still be counted in 64 bits.
+constexpr double kMostPositions = 0x1p42;
+
 // Where the value lives. An empty string, vector or optional means "not given".
 using OptionValue = std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*,
                                  std::optional<int64_t>*, std::optional<double>*, std::optional<Bytes>*>;

@@ -145,6 +145,8 @@ refused 1 'valid-where take=9: no record fits' "$ADDER" prepare --domain audio -
 refused 2 "valid-where: there is no field 'take'" "$ADDER" prepare --domain audio --input "$digits" --valid-where take=0 --out "$W/new.h5"
 refused 2 'pattern: .*a brace without its pair' "$ADDER" prepare --domain audio --input "$digits" --pattern '{label' --out "$W/new.h5"
 refused 2 'codec: expected one of mulaw, linear8, pcm16' "$ADDER" train "${model[@]}" --input "$digits" --codec mp3 --out "$W/new"
+refused 2 'gap: expected a whole number from 0 to 4398046511104,' \
+    "$ADDER" train "${model[@]}" --input "$digits" --valid-fraction 0.1 --gap 9223372036854775807 --out "$W/new"
 refused 2 'rate: expected a whole number from 1000 to 768000' "$ADDER" train "${model[@]}" --input "$digits" --rate 0 --out "$W/new"
 refused 2 'kmer: of --domain dna, not of audio' "$ADDER" train "${model[@]}" --input "$digits" --kmer 3 --out "$W/new"
 refused 2 'codec: of --domain audio, not of dna' "$ADDER" plan --codec mulaw

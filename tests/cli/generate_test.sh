@@ -66,6 +66,8 @@ succeeds "$ADDER" generate --checkpoint "$W/mamba1" --tokens 4000 --temperature 
 sequences "$W/n.fa" | grep -qE '^[ACGTN]*N[ACGTN]*$' || wrong "expected some N with --allow-n"
 refused 2 '--tokens' "$ADDER" generate --checkpoint "$W/mamba1" --out "$W/x.fa"
 refused 2 '--tokens' "$ADDER" generate --checkpoint "$W/mamba1" --tokens 0 --out "$W/x.fa"
+refused 2 'tokens: expected .* to 4398046511104,' \
+    "$ADDER" generate --checkpoint "$W/mamba1" --tokens 9223372036854775807 --out "$W/x.fa"
 refused 2 '--seconds: of --domain audio, not of dna' "$ADDER" generate --checkpoint "$W/mamba1" --seconds 1 --out "$W/x.fa"
 refused 2 '--top-p' "$ADDER" generate --checkpoint "$W/mamba1" --tokens 9 --top-p 2 --out "$W/x.fa"
 refused 2 '--temperature' "$ADDER" generate --checkpoint "$W/mamba1" --tokens 9 --temperature -1 --out "$W/x.fa"

@@ -182,6 +182,8 @@ succeeds "$ADDER" report "$W/flat" --out "$W/report.html"
 # The command line, and what is there already.
 refused 2 'tokens.*seconds' "$ADDER" generate --checkpoint "$W/flat" --out "$W/x.wav"
 refused 2 'tokens.*seconds' "${any[@]}" --tokens 9 --out "$W/x.wav"
+refused 2 'records of 4398046511104 samples are more than can be counted; hint: ' \
+    "$ADDER" generate --checkpoint "$W/flat" --tokens 4398046511104 --num 1048577 --out -
 refused 2 '--seconds' "$ADDER" generate --checkpoint "$W/flat" --seconds 0 --out "$W/x.wav"
 refused 2 'a file of one record' "${any[@]}" --num 2 --out "$W/x.wav"
 refused 2 '--allow-n' "${any[@]}" --allow-n --out "$W/x.wav"

@@ -201,6 +201,14 @@ TEST(RecordNames, names_that_occur_in_several_files_are_qualified_and_found_eith
     EXPECT_THAT(error_of([&] { index.find("chr9", "x"); }), HasSubstr("no record chr9; the records are a.fa:chr1, chr2"));
 }
 
+TEST(RecordNames, records_are_asked_for_by_name_or_behind_their_file) {
+    const WantedNames all({}), some({"x", "a.fa:y", "chr1:10-20"});
+    EXPECT_TRUE(all.all() && all.has("anything"));
+    EXPECT_FALSE(some.all());
+    for (const char* name : {"x", "y", "a.fa:y", "chr1:10-20", "10-20"}) EXPECT_TRUE(some.has(name)) << name;
+    for (const char* name : {"", "a.fa", "chr1", "fa:y", "z"}) EXPECT_FALSE(some.has(name)) << name;
+}
+
 TEST(RecordNames, a_name_stays_on_one_line_and_in_one_column) {
     const std::vector<std::string> files{"x/a\tb.wav", "y/c.wav"};
     std::vector<TokenRecord> records{record("a\tb", 1, 0), record("c\nd\r\x1b", 1, 1), record("a\tb", 1, 1)};
