@@ -80,7 +80,8 @@ class TrainCommand {
         if (o_.resume) say(fmt::format("{}: no complete checkpoint, starting at step 0", folder_.path()));
         if (!o_.model.init.empty()) {
             const std::string from = find_checkpoint(o_.model.init, false);
-            check_initial_model(from, model.config());
+            const std::string warning = check_initial_model(from, model.config(), data_);
+            if (!warning.empty()) say(warning);
             load_parameters(from, model, params);
             say("initial weights from " + from);
         } else {

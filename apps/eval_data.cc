@@ -101,7 +101,9 @@ Dataset load_evaluation(const LoadedModel& loaded, const DataOptions& reading,
     // The same files are probably the same data; where they are not it is read again.
     bool take = can_take && !once && canonical(reading.input) == canonical(run.options.input);
     Dataset data = loaded.domain.load(take ? of_run : as_given);
-    if (can_take && run.is_of(data) != take) {
+    // A store or a manifest that brings parts keeps them.
+    const bool has_parts = !take && !once && (!data.split_digest.empty() || data.n_held_out > 0);
+    if (can_take && !has_parts && run.is_of(data) != take) {
         take = !take;
         if (!once) {
             data = {};
@@ -112,6 +114,8 @@ Dataset load_evaluation(const LoadedModel& loaded, const DataOptions& reading,
     const bool other = run.is_of(data) && reading.valid.empty() && data.split_digest != run.split_digest;
     if (take)
         console.line("the data of the run, in the parts of the run: " + text_of_split(of_run));
+    else if (has_parts && run.is_of(data) && data.split_digest == run.split_digest)
+        console.line("the data of the run, in the parts of the run");
     else if (other && (reading.splits() || !run.split_digest.empty()))
         console.line(
             "warning: this is the data of the run, which was not trained on the same part of it: what is "

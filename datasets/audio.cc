@@ -60,6 +60,7 @@ struct AudioReader::Impl {
     AudioInfo info = {};
     int format = 0;
     int64_t at = 0;  // frames read
+    int64_t most_frames = INT64_MAX;  // what the decoder gives behind them is padding
     const AudioInput* input = nullptr;
     bool is_whole = false;  // nothing is wrong with a compressed stream
     std::vector<float> ignored = {};
@@ -93,12 +94,12 @@ struct AudioReader::Impl {
                 "[audio] {}: frame {} ({:.3f} s): {}; hint: the file is damaged, decode it again from its "
                 "source",
                 name, at + got, seconds(at + got), reason_of(file.get()));
-        if (got < wanted && info.frames >= 0 && exact() && at + got < info.frames)
-            fail("[audio] {}: ends after {} of {} frames; hint: the file was cut, copy it again", name,
-                 at + got, info.frames);
         // libsndfile takes a frame that it cannot decode for the end, too.
         if (got < wanted && (format & SF_FORMAT_TYPEMASK) == SF_FORMAT_FLAC)
             refuse(damage_of_flac(*input, DecoderEnd{at + got, ::lseek(fd, 0, SEEK_CUR)}));
+        if (got < wanted && info.frames >= 0 && exact() && at + got < info.frames)
+            fail("[audio] {}: ends after {} of {} frames; hint: the file was cut, copy it again", name,
+                 at + got, info.frames);
     }
 };
 
@@ -143,11 +144,12 @@ AudioReader::AudioReader(const AudioInput& input) : impl_(std::make_unique<Impl>
     check_rate(static_cast<double>(r.info.rate_hz));
     const std::string missing = missing_samples(input);
     if (!missing.empty()) fail("[audio] {}: {}; hint: the file was cut, copy it again", r.name, missing);
-    if (const int64_t n = r.info.frames == 0 ? unannounced_bytes(input) : 0; n > 0)
+    if (const auto found = unannounced_samples(input))
         fail(
-            "[audio] {}: the header says 0 bytes of samples, {} follow; hint: the recorder was stopped; "
+            "[audio] {}: the header says {} bytes of samples, {} follow; hint: the recorder was stopped; "
             "sox --ignore-length FILE NEW.wav",
-            r.name, n);
+            r.name, found->promised, found->there);
+    if (const auto n = padded_samples(input, r.info.frames)) r.info.frames = r.most_frames = *n;
     if (r.info.frames == 0) fail("[audio] {}: holds no frames; hint: leave it out", r.name);
 }
 
@@ -161,8 +163,9 @@ const AudioInfo& AudioReader::info() const {
 int64_t AudioReader::read(std::span<float> samples) {
     Impl& r = *impl_;
     r.check_stream();
-    const int64_t channels = r.info.channels, wanted = static_cast<int64_t>(samples.size()) / channels;
-    CHECK(wanted * channels == static_cast<int64_t>(samples.size()));
+    const int64_t channels = r.info.channels, room = static_cast<int64_t>(samples.size()) / channels;
+    CHECK(room * channels == static_cast<int64_t>(samples.size()));
+    const int64_t wanted = std::min(room, r.most_frames - r.at);
     int64_t got = 0;
     // Decoders may give less at a time than is asked.
     while (got < wanted) {

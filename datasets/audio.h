@@ -54,8 +54,8 @@ struct AudioInfo {
     AudioTags tags = {};
 };
 
-// WAV (PCM of 8 to 32 bits, float, A-law, mu-law, ADPCM; extensible, RF64), FLAC, Ogg with Vorbis, Opus or
-// FLAC, MP3 and AIFF, told apart by content. A frame is one sample of every channel.
+// WAV (PCM of 8 to 32 bits, float, A-law, mu-law, ADPCM, GSM; extensible, RF64), AIFF, FLAC, Ogg with Vorbis
+// or Opus, and MP3, told apart by content. A frame is one sample of every channel.
 class AudioReader {
   public:
     // `input` must outlive the reader. Errors: another format (named where it is a common one), a damaged

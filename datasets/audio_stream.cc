@@ -354,6 +354,7 @@ Damage damage_of_flac(const AudioInput& input, std::optional<DecoderEnd> end) {
     };
     const int64_t begin = std::max<int64_t>(0, input.bytes() - kTail);
     const std::string tail = like.size() < 4 ? "" : input.peek(begin, kTail);
+    const bool falls_short = end && end->samples < promised;
     std::set<int64_t> ends;  // where frames of the tail end, in samples
     for (size_t at = tail.find('\xFF'); at != tail.npos; at = tail.find('\xFF', at + 1)) {
         const auto frame = flac_frame_at(std::string_view(tail).substr(at, 16));
@@ -366,6 +367,12 @@ Damage damage_of_flac(const AudioInput& input, std::optional<DecoderEnd> end) {
                                        begin + static_cast<int64_t>(at), last));
         ends.insert(last);
     }
+    if (falls_short && !ends.count(promised))
+        return Unreadable{fmt::format("ends after {} of {} frames", end->samples, promised),
+                          "the file was cut, copy it again"};
+    if (falls_short)
+        return Unreadable{fmt::format("{} of {} frames can be decoded", end->samples, promised),
+                          "the file is damaged, copy it again"};
     if (end && input.bytes() - end->bytes > kTagBytes)
         return goes_on(fmt::format("but {} bytes follow", input.bytes() - end->bytes));
     return std::nullopt;

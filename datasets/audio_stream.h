@@ -30,7 +30,8 @@ struct DecoderEnd {
 
 // Of a FLAC file that goes on where its decoder ends (RFC 9639, section 9.1): behind the samples that its
 // header promises or, without a promise, behind those of `end`, none = it is not there yet. Of the last 64 KiB
-// a frame reaches beyond, or behind `end` are more bytes than tags have.
+// a frame reaches beyond, or behind `end` are more bytes than tags have. Or of one whose decoder ends before
+// what is promised: it was cut, or is damaged where its last frame is there.
 Damage damage_of_flac(const AudioInput& input, std::optional<DecoderEnd> end);
 
 }  // namespace adder

@@ -125,8 +125,9 @@ void GivenFiles::add(const std::string& path, std::optional<double> start, std::
         places_.try_emplace({canonical_file(path), start.value_or(0), end.value_or(whole_end)}, place);
     if (fresh) return;
     const auto by = [](const std::string& row) { return row.empty() ? std::string("by itself") : "in " + row; };
-    const std::string twice = place.empty() && at->second.empty() ? "" : fmt::format(", {} and {}", by(at->second), by(place));
-    fail("[input] {}: given twice{}; hint: name each input once", path, twice);
+    const bool by_rows = !place.empty() || !at->second.empty();
+    fail("[input] {}: given twice{}; hint: name each input once", path,
+         by_rows ? fmt::format(", {} and {}", by(at->second), by(place)) : "");
 }
 
 std::vector<std::string> sequence_inputs(std::span<const std::string> values,

@@ -95,7 +95,8 @@ void check_parts(const Dataset& data, const char* unit) {
     for (const Place& p : places) {
         for (const Place* other : furthest) {
             if (!other || other->part == p.part || other->sequence != p.sequence || other->end <= p.begin) continue;
-            const auto& [first, second] = std::minmax(p, *other, [](const Place& a, const Place& b) { return a.part < b.part; });
+            const auto& [first, second] =
+                std::minmax(p, *other, [](const Place& a, const Place& b) { return a.part < b.part; });
             fail("[split] {}: {} {} to {} of one sequence are both {} (record {}) and {} (record {}); hint: what "
                  "overlaps belongs to one part",
                  data.files[static_cast<size_t>(p.record->file)], unit, p.begin, std::min(p.end, other->end),

@@ -173,10 +173,13 @@ json read_meta(const Hdf5Reader& in) {
     return meta;
 }
 
-StoreInfo info_of(const std::string& path, const json& meta) {
+StoreInfo info_of(const std::string& path, const json& meta, std::string_view domain) {
     try {
         StoreInfo info;
         meta.at("domain").get_to(info.domain);
+        if (info.domain != domain)
+            fail("[store] {}: holds records of domain {}, expected {}; hint: give sources or a store of {}", path,
+                 info.domain, domain, domain);
         info.settings = meta.at("settings");
         meta.at("sources").get_to(info.sources);
         meta.at("classes").get_to(info.classes);
@@ -271,19 +274,16 @@ void check_digest(const std::string& path, const char* what, std::span<const Tok
 
 }  // namespace
 
-StoreInfo store_info(const std::string& path) {
+StoreInfo store_info(const std::string& path, std::string_view domain) {
     const Hdf5Reader in(path);
-    return info_of(path, read_meta(in));
+    return info_of(path, read_meta(in), domain);
 }
 
 StoreInfo read_store(const std::string& path, std::string_view domain, std::vector<TokenRecord>& records,
                      StoredParts& parts) {
     const Hdf5Reader in(path);
     const json meta = read_meta(in);
-    StoreInfo info = info_of(path, meta);
-    if (info.domain != domain)
-        fail("[store] {}: holds records of domain {}, expected {}; hint: give --domain {}", path, info.domain, domain,
-             info.domain);
+    StoreInfo info = info_of(path, meta, domain);
     Description d = read_description(in, info);
     try {
         SymbolStream symbols(in, meta.at("packing"), info.n_symbols);

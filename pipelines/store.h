@@ -57,8 +57,8 @@ struct StoreOptions {
 // and leaves nothing, when `stop` is set.
 void write_store(const std::string& path, const Dataset& data, const StoreOptions& options);
 
-// What a store says of itself. Errors: no HDF5 file, no token store, a newer version, damage.
-StoreInfo store_info(const std::string& path);
+// What a store says of itself. Errors: no HDF5 file, no token store, a newer version, another domain, damage.
+StoreInfo store_info(const std::string& path, std::string_view domain);
 
 // What stores bring beside the records of the inputs.
 struct StoredParts {
@@ -69,8 +69,8 @@ struct StoredParts {
 };
 
 // Appends the records of a store's inputs to `records` and the rest to `parts`, and checks their digests. A record's
-// `file` is its index into the store's sources. Memory beside the records is constant. Errors: those of store_info, a store of
-// another domain, records that are not what the digest says.
+// `file` is its index into the store's sources. Memory beside the records is constant. Errors: those of store_info,
+// records that are not what the digest says.
 StoreInfo read_store(const std::string& path, std::string_view domain, std::vector<TokenRecord>& records,
                      StoredParts& parts);
 

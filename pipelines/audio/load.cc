@@ -137,7 +137,7 @@ class Reading {
     // Headers first: rates have to be known before anything is resampled.
     void look_at(const AudioItem& item) {
         if (item.store) {
-            stores_.emplace_back(item.path, store_info(item.path).settings);
+            stores_.emplace_back(item.path, store_info(item.path, "audio").settings);
             return;
         }
         try {
@@ -318,6 +318,7 @@ Dataset load(const DataOptions& given) {
     data.test = std::move(split.test);
     check_parts(data, "seconds");
     if (std::string shared = shared_records(data); !shared.empty()) data.warnings.push_back(std::move(shared));
+    if (options.classes.empty()) check_classes(data);
     report_parts(split, data.tokenizer->tokens_per_sample(), data);
     return data;
 }

@@ -140,7 +140,9 @@ class Encoder {
                 SignalCounts& counts) {
         record.symbols = buffer_.take();
         const int64_t n = static_cast<int64_t>(record.symbols.size()) / symbols_per_sample(codec_);
-        const auto seconds = [rate](int64_t samples) { return static_cast<double>(samples) / static_cast<double>(rate); };
+        const auto seconds = [rate](int64_t samples) {
+            return static_cast<double>(samples) / static_cast<double>(rate);
+        };
         record.origin.begin = range.start_s.value_or(0) + seconds(t_.begin);
         record.origin.end = range.end_s && n == at_ ? *range.end_s : record.origin.begin + seconds(n);
         ++counts.records;

@@ -84,6 +84,15 @@ succeeds "$ADDER" embed --checkpoint "$W/whole" --input "$W/a.fa" --input "$W/b.
 same "$W/ab.embedding.h5" "$W/both.h5.embedding.h5"
 succeeds "$ADDER" eval --checkpoint "$W/whole" --input "$W/both.h5" --json
 same "$W/out" "$W/b.fa.eval"
+# A run of the source, or of a store without a split, takes the parts of one with the same split, which may be another.
+succeeds "$ADDER" eval --checkpoint "$W/whole" --input "$W/ab.h5" --json
+cp "$W/out" "$W/ab.eval"
+succeeds "$ADDER" eval --checkpoint "$W/whole" --input "$W/split.h5" --json
+logs 'the data of the run, in the parts of the run$'
+same "$W/out" "$W/ab.eval"
+succeeds "$ADDER" prepare --domain dna --input "$W/a.fa" --input "$W/b.fa" --valid-fraction 0.3 --out "$W/other.h5"
+succeeds "$ADDER" eval --checkpoint "$W/whole" --input "$W/other.h5"
+logs '^warning: this is the data of the run, which was not trained on the same part of it'
 succeeds "$ADDER" train --out "$W/whole" --resume --steps 5
 cp "$W/a.fa" "$W/c.fa"
 printf '>five\nACGT\n' >>"$W/c.fa"

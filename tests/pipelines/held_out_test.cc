@@ -98,7 +98,8 @@ TEST(HeldOut, a_file_or_the_same_part_of_it_is_given_once) {
     EXPECT_THAT(error_for(options_for("dna", {m})),
                 AllOf(HasSubstr("given twice"), HasSubstr("m.tsv, line 2"), HasSubstr("m.tsv, line 3")));
     const std::string one = w.put("one.tsv", "path\tname\ng.fa\ta\n");
-    EXPECT_THAT(error_for(options_for("dna", {g, one})), HasSubstr("given twice, by itself and in " + one + ", line 2"));
+    EXPECT_THAT(error_for(options_for("dna", {g, one})),
+                HasSubstr("given twice, by itself and in " + one + ", line 2"));
     const std::string wav = write_wav(w.path("a.wav"), tone(800));
     for (const char* rows : {"a.wav\tu\t0\t0.05\na.wav\tv\t0\t0.05\n", "a.wav\tu\t\t\na.wav\tv\t\t\n"})
         EXPECT_THAT(error_for(options_for("audio", {w.put("a.tsv", std::string("path\tgroup\tstart\tend\n") + rows)})),
@@ -143,10 +144,11 @@ TEST(HeldOut, silence_that_is_trimmed_moves_no_border) {
     const std::vector<float> loud = tone(4000);
     std::copy(loud.begin(), loud.end(), x.begin() + 2000);
     write_wav(w.path("a.wav"), x);
-    DataOptions o = options_for("audio", {w.put("m.tsv", "path\tsplit\tstart\tend\na.wav\ttrain\t0\t0.5\na.wav\tvalid\t0.5\t\n")});
+    const std::string head = "path\tsplit\tstart\tend\na.wav\ttrain\t0\t0.5\n";
+    DataOptions o = options_for("audio", {w.put("m.tsv", head + "a.wav\tvalid\t0.5\t\n")});
     o.audio.trim = 40;
     EXPECT_EQ(error_for(o), "");
-    o.input = {w.put("m.tsv", "path\tsplit\tstart\tend\na.wav\ttrain\t0\t0.5\na.wav\tvalid\t0.4\t\n")};
+    o.input = {w.put("m.tsv", head + "a.wav\tvalid\t0.4\t\n")};
     EXPECT_THAT(error_for(o), HasSubstr("seconds 0.4 to 0.5"));
 }
 
@@ -164,7 +166,8 @@ TEST(HeldOut, copies_that_are_both_trained_on_and_held_out_are_told_whoever_spli
     EXPECT_THAT(warnings_for(o), IsEmpty());
 
     std::filesystem::create_directories(w.path("clips"));
-    for (const char* name : {"u_1", "u_2", "v_1"}) write_wav(w.path(fmt::format("clips/{}.wav", name)), tone(50, 1, name[2] * 9));
+    for (const char* name : {"u_1", "u_2", "v_1"})  // v_1 is a copy of u_1
+        write_wav(w.path(fmt::format("clips/{}.wav", name)), tone(50, 1, name[2] * 9));
     DataOptions a = options_for("audio", {w.path("clips")});
     a.audio.pattern = "{group}_{take}";
     a.audio.valid_where = "group=v";

@@ -91,7 +91,7 @@ TEST(Store, what_is_stored_is_read) {
             EXPECT_EQ(info.report, data.report);
             EXPECT_EQ(info.settings, options->settings);
             EXPECT_EQ(info.digest, data.digest);
-            EXPECT_EQ(store_info(w.path("s.h5")).n_records, n);
+            EXPECT_EQ(store_info(w.path("s.h5"), "tones").n_records, n);
         }
     }
 }
@@ -158,21 +158,21 @@ TEST(Store, what_is_no_store_of_the_domain_is_named) {
         out.dataset("embedding", {DType::f32, 3});
         out.commit();
     }
-    EXPECT_THAT(error_of([&] { store_info(path); }), HasSubstr("s.h5: is an HDF5 file but no token store"));
+    EXPECT_THAT(error_of([&] { store_info(path, "tones"); }), HasSubstr("s.h5: is an HDF5 file but no token store"));
     {
         Hdf5Writer out(path);
         out.attribute("/", "format", "adder token store");
         out.attribute("/", "version", int64_t{2});
         out.commit();
     }
-    EXPECT_THAT(error_of([&] { store_info(path); }), HasSubstr("s.h5: has format version 2, this adder reads up to 1"));
+    EXPECT_THAT(error_of([&] { store_info(path, "tones"); }), HasSubstr("s.h5: has format version 2, this adder reads up to 1"));
     {
         Hdf5Writer out(path);
         out.attribute("/", "format", "adder token store");
         out.attribute("/", "version", int64_t{1});
         out.commit();
     }
-    EXPECT_THAT(error_of([&] { store_info(path); }), HasSubstr("there is no dataset meta"));
+    EXPECT_THAT(error_of([&] { store_info(path, "tones"); }), HasSubstr("there is no dataset meta"));
     write_store(path, some_data(3, 1), kBytes);
     EXPECT_THAT(error_of([&] { read_store(path, "dna", records, parts); }),
                 HasSubstr("records of domain tones, expected dna"));
