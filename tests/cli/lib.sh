@@ -72,9 +72,11 @@ close() {
 # wait_until COMMAND...: until it succeeds or the background process $job has ended.
 wait_until() { until "$@" || ! kill -0 "$job" 2>/dev/null; do sleep 0.02; done; }
 
-# Of $job: it has its own handler of SIGTERM, so that a signal from now on meets a program that can clean up.
+# Of $job: it has its own handler of SIGTERM, so that a signal from now on meets a program that can clean up. Before it is
+# executed it is a shell, which has handlers too.
 catches_signals() {
     local mask
+    [ "/proc/$job/exe" -ef /proc/$$/exe ] && return 1
     mask=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$job/status" 2>/dev/null)
     [ $((16#${mask:-0} >> 14 & 1)) -eq 1 ]
 }
