@@ -1,9 +1,9 @@
 #include "apps/clip_output.h"
 
 #include <fmt/format.h>
+#include <strings.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <charconv>
@@ -12,6 +12,7 @@
 
 #include "apps/listen_page.h"
 #include "core/error.h"
+#include "datasets/audio_inputs.h"
 
 namespace adder {
 
@@ -29,6 +30,17 @@ void write_to_stdout(std::span<const int16_t> samples) {
         data += n;
         left -= static_cast<size_t>(n);
     }
+}
+
+// What a name says is no folder, and yet nothing that is written here. A folder can be called so with '/' at the end.
+void refuse_other_audio(const std::string& out) {
+    const std::string suffix = fs::path(out).extension().string();
+    bool is_other = has_audio_suffix(out);
+    for (const char* other : {".m4a", ".mp4", ".aac", ".wma", ".webm", ".raw", ".pcm"})
+        is_other = is_other || ::strcasecmp(suffix.c_str(), other) == 0;
+    if (is_other)
+        throw UsageError(
+            fmt::format("--out {}: {} is not written; hint: a name that ends in .wav or .flac, or a folder", out, suffix));
 }
 
 // listen.html, and 0000.wav, 0000.png and so on of the clips that it says are its own.
@@ -65,7 +77,8 @@ void check_replaceable(const std::string& folder) {
 
 ClipOutput::ClipOutput(const ClipPlace& place) : place_(place), streams_(place.out == "-") {
     const std::string& out = place.out;
-    const bool is_file = out.ends_with(".wav") || out.ends_with(".flac");
+    const bool is_file = written_type(out).has_value();
+    if (!is_file) refuse_other_audio(out);
     if (is_file && place.n_records > 1)
         throw UsageError(
             fmt::format("--out {}: a file of one record, --num and --class ask for {}; hint: a folder, "
@@ -87,8 +100,9 @@ ClipOutput::ClipOutput(const ClipPlace& place) : place_(place), streams_(place.o
     std::vector<std::string> taken{out};
     if (is_file && place.spectrogram) taken.push_back(fs::path(out).replace_extension(".png").string());
     std::error_code ignored;
+    // An empty folder is as good as none.
     for (const std::string& path : taken)
-        if (!place.overwrite && fs::exists(path, ignored))
+        if (!place.overwrite && fs::exists(path, ignored) && !(path == out && is_empty_folder(out)))
             fail("{}: exists; hint: another --out, or --overwrite", path);
     if (is_file) {
         file_.emplace(out);
@@ -101,7 +115,7 @@ ClipOutput::ClipOutput(const ClipPlace& place) : place_(place), streams_(place.o
 ClipOutput::~ClipOutput() = default;
 
 AudioFileType ClipOutput::type() const {
-    return place_.out.ends_with(".flac") ? AudioFileType::flac : AudioFileType::wav;
+    return written_type(place_.out).value_or(AudioFileType::wav);
 }
 
 std::string ClipOutput::player() const {

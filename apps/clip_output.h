@@ -18,7 +18,7 @@
 namespace adder {
 
 struct ClipPlace {
-    std::string out;  // as --out of `generate`: "-", a name that ends in .wav or .flac, or a folder
+    std::string out;  // as --out of `generate`: "-", a name that ends in .wav or .flac in any case, or a folder
     bool overwrite = false;
     bool spectrogram = false;  // there will be a picture beside each file
     int64_t rate_hz = 0, n_records = 0;
@@ -30,7 +30,7 @@ class ClipOutput {
   public:
     // Errors: what is there already and may not be replaced (of folders whatever is no page and clips of an
     // earlier run), a terminal, records or a rate that the format cannot hold; UsageError for one file of
-    // several records.
+    // several records, and for a suffix of other audio.
     explicit ClipOutput(const ClipPlace& place);
     ~ClipOutput();
 

@@ -7,14 +7,15 @@
 #include "apps/command_line.h"
 #include "apps/embed_options.h"
 #include "apps/embedding.h"
+#include "apps/labelled_data.h"
 #include "apps/output_file.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
 #include "core/ceil_div.h"
+#include "core/error.h"
 #include "datasets/intervals.h"
 #include "io/file.h"
 #include "io/sha256.h"
-#include "model/tile_engine.h"
 #include "pipelines/record_names.h"
 
 namespace adder {
@@ -38,13 +39,11 @@ struct Named {
 };
 
 Named whole_inputs(const Dataset& data) {
+    require_tokens(data);
     Named all;
     for (size_t i = 0; i < data.records.size(); ++i) {
         const TokenRecord& r = data.records[i];
         const int64_t n = data.tokenizer->n_tokens(static_cast<int64_t>(r.symbols.size()));
-        if (n == 0)
-            fail("embed: {}: too short for one token of {} symbols; hint: leave it out", r.name,
-                 data.tokenizer->width());
         all.segments.push_back({static_cast<int64_t>(i), 0, n});
         all.names.push_back(r.name);
     }
@@ -54,7 +53,7 @@ Named whole_inputs(const Dataset& data) {
 Named regions_of(const BedFile& bed, const Dataset& data) {
     std::vector<int64_t> lengths;
     for (const TokenRecord& r : data.records) lengths.push_back(static_cast<int64_t>(r.symbols.size()));
-    const std::vector<int64_t> records = locate(bed, qualified_names(data.records, data.files), lengths);
+    const std::vector<int64_t> records = locate(bed, qualified_names(data.records, data.files), lengths, data.unread);
     const int64_t width = data.tokenizer->width();
     Named all;
     for (size_t i = 0; i < bed.intervals.size(); ++i) {
@@ -131,7 +130,7 @@ void run_embed(App& app, const std::vector<std::string>& args) {
         fail("--rc: {} has no other strand; hint: leave --rc out", loaded.domain.name);
     BedFile bed;
     DataOptions reading = loaded.reading(o.data);
-    reading.check_domain(line.given);
+    check_scopes(list, line.chosen, reading.in_use());
     reading.needs_classes = false;
     if (!o.regions.empty()) {
         bed = read_bed(o.regions);
@@ -141,7 +140,7 @@ void run_embed(App& app, const std::vector<std::string>& args) {
         reading.only.assign(contigs.begin(), contigs.end());
     }
     const Dataset data = loaded.domain.load(reading);
-    report(app.console, data);
+    report(app.console, data, list);
 
     const Named named = o.regions.empty() ? whole_inputs(data) : regions_of(bed, data);
     EmbedTargets targets{data.records, named.segments, named.on_reverse, o.regions.empty()};

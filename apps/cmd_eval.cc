@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numbers>
 #include <nlohmann/json.hpp>
 
@@ -12,6 +13,7 @@
 #include "apps/scoring.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
+#include "core/json_text.h"
 #include "io/file.h"
 
 namespace adder {
@@ -28,9 +30,12 @@ Json count_of(double weight) {
 }
 
 std::string as_text(const Json& result, const std::string& token) {
-    std::string text = fmt::format("{:.6f} bits per {} ({:.6f} nats) over {} {}s\n",
+    const bool is_weighted = result.contains("mask_weight");
+    const std::string weighted =
+        is_weighted ? fmt::format(", weighted: lower case counts {}", result["mask_weight"].get<double>()) : "";
+    std::string text = fmt::format("{:.6f} bits per {} ({:.6f} nats) over {} {}s{}\n",
                                    result["bits_per_token"].get<double>(), token, result["nats_per_token"].get<double>(),
-                                   result["tokens"].dump(), token);
+                                   result["tokens"].dump(), token, weighted);
     if (result.contains("bits_per_sample"))
         text += fmt::format("{:.6f} bits per sample\n", result["bits_per_sample"].get<double>());
     if (result.contains("baselines"))
@@ -39,6 +44,21 @@ std::string as_text(const Json& result, const std::string& token) {
     if (result.contains("best_baseline"))
         text += fmt::format("the best of these context models: {}\n", result["best_baseline"].get<std::string>());
     return text;
+}
+
+// A row of every record with a segment, in order; `sums`: of every segment.
+std::string table_of(const Dataset& data, std::span<const Segment> segments, std::span<const LossSums> sums) {
+    std::map<int64_t, LossSums> of_record;
+    for (size_t i = 0; i < segments.size(); ++i) {
+        LossSums& all = of_record[segments[i].record];
+        all.loss += sums[i].loss;
+        all.weight += sums[i].weight;
+    }
+    std::string table = "name\ttokens\tnats\n";
+    for (const auto& [record, all] : of_record)
+        table += fmt::format("{}\t{}\t{}\n", table_field(data.records[static_cast<size_t>(record)].name), all.weight,
+                             all.loss);
+    return table;
 }
 
 }  // namespace
@@ -56,16 +76,15 @@ void run_eval(App& app, const std::vector<std::string>& args) {
 
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
     loaded.require_language_model();
-    const DataOptions reading = loaded.reading(o.data);
-    reading.check_domain(line.given);
-    const Dataset data = load_evaluation(loaded, reading, line.given, app.console);
-    check_was_not_read(o.per_record, data.files);
+    DataOptions reading = loaded.reading(o.data);
+    if (o.mask_weight) reading.dna.mask_weight = *o.mask_weight;
+    check_scopes(list, line.chosen, reading.in_use());
+    const Dataset data = load_evaluation(loaded, reading, list, line.given, app.console);
     const std::vector<Segment> segments = evaluated_part(data, o.part);
     if (!o.baselines.empty() && data.valid.empty() && data.test.empty())
         fail("--baselines: the input is not split; hint: a split such as --valid-fraction, they learn from the other part");
 
     const StopSignals signals;
-    std::string table = "name\ttokens\tnats\n";
     const int64_t tile = std::min(o.tile.value_or(score_tile(compute.device, loaded.model.config())),
                                   std::max<int64_t>(n_symbols(segments), 1));
     // A tile that was asked for stays.
@@ -73,34 +92,30 @@ void run_eval(App& app, const std::vector<std::string>& args) {
         return std::make_unique<SegmentScorer>(loaded.model, compute, *data.tokenizer, T);
     });
     LossSums sums;
+    std::vector<LossSums> of_segment(segments.size());
     try {
         sums = scorer->score(
-            data.records, segments,
-            [&](size_t i, const LossSums& own) {
-                const std::string& name = data.records[static_cast<size_t>(segments[i].record)].name;
-                if (!o.per_record.empty())
-                    table += fmt::format("{}\t{}\t{}\n", name, own.weight, own.loss);
-            },
-            &signals.flag());
+            data.records, segments, [&](size_t i, const LossSums& own) { of_segment[i] = own; }, &signals.flag());
     } catch (const Interrupted&) {
         fail("eval: stopped by a signal before the end; nothing was written");
     }
     if (sums.weight == 0)
         fail("eval: nothing to score: no {} that counts has another one before it", data.tokenizer->token());
-    if (!o.per_record.empty()) write_file(o.per_record, table);
+    if (!o.per_record.empty()) write_file(o.per_record, table_of(data, segments, of_segment));
 
     const double nats = sums.loss / sums.weight;
     Json result = {{"nats_per_token", nats}, {"bits_per_token", nats / std::numbers::ln2},
                    {"tokens", count_of(sums.weight)}};
+    if (reading.dna.mask_weight != 1) result["mask_weight"] = reading.dna.mask_weight;
     if (const int64_t n = data.tokenizer->tokens_per_sample(); n > 0)
         result["bits_per_sample"] = static_cast<double>(n) * nats / std::numbers::ln2;
-    const std::vector<Baseline> baselines = loaded.domain.evaluate(data, segments, o.baseline_orders());
+    const std::vector<Baseline> baselines = loaded.domain.evaluate(data, segments, o.baseline_orders(), *loaded.tokenizer);
     for (const Baseline& b : baselines) result["baselines"][b.name] = b.bits_per_token;
     if (baselines.size() > 1)
         result["best_baseline"] = std::min_element(baselines.begin(), baselines.end(), [](const Baseline& a, const Baseline& b) {
                                       return a.bits_per_token < b.bits_per_token;
                                   })->name;
-    app.results = o.json ? result.dump() + "\n" : as_text(result, data.tokenizer->token());
+    app.results = o.json ? json_text(result) + "\n" : as_text(result, data.tokenizer->token());
 }
 
 }  // namespace adder

@@ -33,7 +33,7 @@ void run_finetune(App& app, const std::vector<std::string>& args) {
     if (!folder.stored().is_null())
         restore_options(list, own_options(folder.stored().at("options"), list), line.given, folder.path() + "/run.json");
     require_all(list);
-    finetune(app, o, list, folder, machine);
+    finetune(app, o, list, line.chosen, folder, machine);
 }
 
 }  // namespace adder

@@ -9,6 +9,7 @@
 #include "apps/scoring.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
+#include "core/printable.h"
 #include "io/file.h"
 #include "model/generate.h"
 
@@ -28,15 +29,10 @@ std::string header(const cli::GenerateOptions& o, int64_t record, size_t prompt_
     if (o.top_k) text += fmt::format(" top_k={}", *o.top_k);
     if (o.top_p) text += fmt::format(" top_p={}", *o.top_p);
     if (o.allow_n) text += " allow_n";
-    return text + fmt::format(" prompt={} checkpoint={}", prompt_tokens, o.checkpoint.checkpoint);
+    return text + fmt::format(" prompt={} checkpoint={}", prompt_tokens, printable(o.checkpoint.checkpoint));
 }
 
 void generate_text(App& app, const cli::GenerateOptions& o, LoadedModel& loaded, const Compute& compute) {
-    const char* domain = loaded.domain.name;
-    if (o.seconds) throw UsageError(fmt::format("--seconds: of audio, not of {}; hint: --tokens", domain));
-    if (!o.classes.empty()) throw UsageError(fmt::format("--class: of audio, not of {}", domain));
-    if (!o.beside.empty()) throw UsageError(fmt::format("--beside: of audio, not of {}", domain));
-    if (o.spectrogram) throw UsageError(fmt::format("--spectrogram: of audio, not of {}", domain));
     std::vector<uint16_t> prompt;
     if (!o.prompt.empty()) prompt = loaded.domain.read_prompt(o.prompt, loaded.data);
 
@@ -82,7 +78,7 @@ void run_generate(App& app, const std::vector<std::string>& args) {
     require_all(list);
     o.check();
     // A folder of clips has further rules of its own.
-    if (std::error_code ignored; std::filesystem::is_directory(o.out, ignored))
+    if (std::error_code ignored; o.out.ends_with('/') || std::filesystem::is_directory(o.out, ignored))
         check_output_folder(list, "out", o.overwrite);
     else
         check_output_or_stdout(list, "out", o.overwrite);
@@ -91,6 +87,7 @@ void run_generate(App& app, const std::vector<std::string>& args) {
 
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
     loaded.require_language_model();
+    check_scopes(list, line.chosen, loaded.data.in_use());
     if (loaded.domain.signal) return generate_audio(app, o, loaded, compute);
     generate_text(app, o, loaded, compute);
 }

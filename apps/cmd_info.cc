@@ -9,6 +9,7 @@
 #include "apps/command_line.h"
 #include "apps/machine.h"
 #include "apps/run_options.h"
+#include "core/json_text.h"
 #include "kernels/common/isa.h"
 #include "model/model.h"
 #include "train/checkpoint.h"
@@ -68,14 +69,16 @@ class ShapeList : public ParamVisitor {
 };
 
 // What only adder's own checkpoints hold. `run` is run.json of the run where that is known, for its --steps may have
-// grown since the checkpoint was written.
-void add_training(Json& json, const std::string& checkpoint, const nlohmann::json& run) {
+// grown since the checkpoint was written; `is_last`: the checkpoint is the last one of the run, which the one of its last
+// step has to be when it has finished.
+void add_training(Json& json, const std::string& checkpoint, const nlohmann::json& run, bool is_last) {
     const TrainerState state = load_trainer_state(checkpoint);
     const auto steps = run.at("options").at("steps").get<int64_t>();
     const bool held_out = run.at("data").at("valid_tokens").get<int64_t>() > 0;
     json["step"] = state.step;
     json["steps"] = steps;
-    json["finished"] = state.step >= steps && (!held_out || state.evaluated_step == state.step);
+    json["finished"] = state.step >= steps && (!held_out || state.evaluated_step == state.step) &&
+                       (!is_last || is_step_checkpoint(checkpoint));
     json["tokens"] = state.tokens;
     json["batches"] = state.consumed_batches;
     if (state.best_step >= 0)
@@ -100,7 +103,7 @@ Json describe_checkpoint(const cli::CheckpointOptions& o) {
         const bool is_run = checkpoint != o.checkpoint && std::filesystem::exists(o.checkpoint + "/run.json", ignored);
         const std::string from = is_run ? o.checkpoint : checkpoint;
         try {
-            add_training(json, checkpoint, load_run(from));
+            add_training(json, checkpoint, load_run(from), is_run && !o.best);
         } catch (const nlohmann::json::exception& e) {
             fail("{}/run.json: not what `adder train` writes: {}", from, e.what());
         }
@@ -131,7 +134,7 @@ void run_info(App& app, const std::vector<std::string>& args) {
     if (line.print_config) return void(app.results = config_text(list));
     if (o.checkpoint.best && o.checkpoint.checkpoint.empty()) throw UsageError("--best: needs --checkpoint");
     const Json json = o.checkpoint.checkpoint.empty() ? describe_program() : describe_checkpoint(o.checkpoint);
-    app.results = o.json ? json.dump() + '\n' : as_lines(json);
+    app.results = o.json ? json_text(json) + '\n' : as_lines(json);
 }
 
 }  // namespace adder

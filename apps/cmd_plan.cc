@@ -85,6 +85,7 @@ void run_plan(App& app, const std::vector<std::string>& args) {
     apply_initial_model(o, list, line.given);
     const Domain& domain = find_domain(o.data.domain);
     o.resolve();
+    o.check_scopes(list, line.chosen);
     if (line.print_config) o.machine.show();
     if (line.print_config) return void(app.results = config_text(list));
     Machine machine(o.machine, app.console);

@@ -13,7 +13,6 @@
 #include "apps/setup.h"
 #include "apps/signals.h"
 #include "io/file.h"
-#include "model/tile_engine.h"
 
 namespace adder {
 
@@ -25,13 +24,13 @@ constexpr CommandText kText = {"predict", kPredictSummary,
 // `logs` (n,C): logarithms of probabilities.
 std::string table_of(const Dataset& data, const std::vector<std::string>& classes, const std::vector<double>& logs) {
     std::string table = "name\tlabel";
-    for (const std::string& name : classes) table += "\t" + name;
+    for (const std::string& name : classes) table += "\t" + table_field(name);
     table += "\n";
     for (size_t i = 0; i < data.records.size(); ++i) {
         const auto row = std::span(logs).subspan(i * classes.size(), classes.size());
         const auto best = static_cast<size_t>(std::max_element(row.begin(), row.end()) - row.begin());
-        table += data.records[i].name + "\t" + classes[best];
-        for (const double x : row) table += fmt::format("\t{:.6g}", std::exp(x));
+        table += table_field(data.records[i].name) + "\t" + table_field(classes[best]);
+        for (const double x : row) table += fmt::format("\t{}", std::exp(x));
         table += "\n";
     }
     return table;
@@ -51,10 +50,10 @@ void run_predict(App& app, const std::vector<std::string>& args) {
     LoadedModel loaded(o.checkpoint.checkpoint, o.checkpoint.best, compute);
     loaded.require_classifier();
     DataOptions reading = loaded.reading(o.data);
+    check_scopes(list, line.chosen, reading.in_use());
     reading.needs_classes = false;
     const Dataset data = loaded.domain.load(reading);
-    report(app.console, data);
-    check_was_not_read(o.out, data.files);
+    report(app.console, data, list);
     require_tokens(data);
     const StopSignals signals;
     RecordClassifier classifier(loaded.model, compute, *loaded.tokenizer,

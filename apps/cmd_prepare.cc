@@ -7,7 +7,10 @@
 #include "apps/output_file.h"
 #include "apps/run_options.h"
 #include "apps/setup.h"
+#include "apps/signals.h"
 #include "core/bytes_text.h"
+#include "core/interrupted.h"
+#include "core/json_text.h"
 #include "pipelines/store.h"
 #include "pipelines/record_names.h"
 
@@ -57,17 +60,22 @@ void run_prepare(App& app, const std::vector<std::string>& args) {
     if (line.print_config) return void(app.results = config_text(list));
     require_all(list);
     o.data.check();
-    o.data.check_domain(line.given);
+    check_scopes(list, line.chosen, o.data.in_use());
     make_paths_absolute(list);  // as train has them: they may become part of names
     const Domain& domain = find_domain(o.data.domain);
     check_output(list, "out", o.overwrite);
     const Dataset data = domain.load(o.data);
     // What the inputs decided, such as a sample rate, belongs to the store.
     apply_json(list, data.resolved, {}, "the input");
-    report(app.console, data);
-    write_store(o.out, data, {domain.name, domain.symbol_settings(o.data), domain.packed});
+    report(app.console, data, list);
+    const StopSignals signals;
+    try {
+        write_store(o.out, data, {domain.name, domain.symbol_settings(o.data), domain.packed, &signals.flag()});
+    } catch (const Interrupted&) {
+        fail("prepare: stopped by a signal before the end; nothing was written");
+    }
     const Json result = summary(data, o.out);
-    app.results = o.json ? result.dump() + "\n" : as_text(result, !data.split_digest.empty() || !data.valid.empty());
+    app.results = o.json ? json_text(result) + "\n" : as_text(result, !data.split_digest.empty() || !data.valid.empty());
 }
 
 }  // namespace adder

@@ -12,6 +12,7 @@
 #include "apps/probe_inputs.h"
 #include "apps/probe_options.h"
 #include "apps/probe_table.h"
+#include "core/json_text.h"
 #include "io/file.h"
 #include "train/folds.h"
 
@@ -125,7 +126,7 @@ void run_probe(App& app, const std::vector<std::string>& args) {
     const LabelledFeatures embedding = read_embeddings(o.embeddings, table);
     std::vector<LabelledFeatures> others, kmers;
     for (const auto& [name, path] : compared) others.push_back(read_embeddings(path, table));
-    if (!o.sequences.empty()) kmers = read_kmers({o.sequences, o.regions}, table, static_cast<int>(o.most_k));
+    if (!o.sequences.empty()) kmers = read_kmers({o.sequences, o.regions, &list}, table, static_cast<int>(o.most_k));
 
     const auto row_of = [&](const std::string& name, std::span<const LabelledFeatures> sets) {
         std::vector<FeatureRows> candidates;
@@ -146,7 +147,7 @@ void run_probe(App& app, const std::vector<std::string>& args) {
     }
     if (!o.confusion.empty())
         write_file(o.confusion, confusion_svg(result.classes, result.embedding.metrics.confusion));
-    app.results = o.json ? result.json().dump() + "\n" : result.text();
+    app.results = o.json ? json_text(result.json()) + "\n" : result.text();
 }
 
 }  // namespace adder

@@ -9,7 +9,9 @@
 #include "apps/output_file.h"
 #include "apps/report_page.h"
 #include "apps/report_results.h"
+#include "apps/run_folder.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "io/file.h"
 
 namespace adder {
@@ -32,9 +34,9 @@ struct ReportOptions {
                .value = &runs,
                .unit = "PATH",
                .help =
-                   "the folder of a run, in which eval.json, probe.json, generated.fa and listen.html "
-                   "are found too; a JSON "
-                   "file of eval, probe or finetune; a FASTA file; or a WAV or FLAC file; may be repeated",
+                   "the folder of a run, in which eval.json, probe.json, generated.fa and every folder of clips "
+                   "that generate wrote (--out RUN/clips) are found too; such a folder alone; a JSON file of "
+                   "eval, probe or finetune; a FASTA file; or a WAV or FLAC file; may be repeated",
                .required = true,
                .is_path = true,
                .positional = true});
@@ -48,6 +50,17 @@ struct ReportOptions {
         return l;
     }
 };
+
+// What the page is made of.
+std::vector<std::string> files_of(const ReportEntry& entry) {
+    std::vector<std::string> files;
+    for (const RunFile& file : run_files()) files.push_back(entry.name + "/" + file.name);
+    for (const ClipFolder& folder : entry.clips) {
+        files.push_back(folder.page);
+        files.insert(files.end(), folder.clips.begin(), folder.clips.end());
+    }
+    return files;
+}
 
 }  // namespace
 
@@ -66,8 +79,9 @@ void run_report(App& app, const std::vector<std::string>& args) {
         entries.push_back(read_entry(path));
         for (const std::string& problem : entries.back().problems)
             app.console.line(fmt::format("warning: {}: {}", entries.back().name, problem));
+        check_was_not_read(list, files_of(entries.back()));
     }
-    const std::string results = o.json_out.empty() ? "" : results_json(entries).dump() + "\n";
+    const std::string results = o.json_out.empty() ? "" : json_text(results_json(entries)) + "\n";
     const bool to_stdout = o.out == "-";
     std::string page =
         report_page(entries, to_stdout ? "" : std::filesystem::path(o.out).parent_path().string());

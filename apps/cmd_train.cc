@@ -15,6 +15,7 @@
 #include "pipelines/windows.h"
 #include "train/loop.h"
 #include "train/profile.h"
+#include "train/schedule.h"
 
 namespace adder {
 
@@ -36,7 +37,7 @@ class TrainCommand {
           domain_(find_domain(o_.data.domain)) {}
 
     void run() {
-        data_ = load_training_data(o_.data, domain_, app_.console);
+        data_ = load_training_data(o_.data, domain_, app_.console, list_);
         // What the inputs decided belongs to the run.
         apply_json(list_, data_.resolved, {}, "the input");
         folder_.check_data(data_);
@@ -79,7 +80,8 @@ class TrainCommand {
         if (o_.resume) say(fmt::format("{}: no complete checkpoint, starting at step 0", folder_.path()));
         if (!o_.model.init.empty()) {
             const std::string from = find_checkpoint(o_.model.init, false);
-            check_initial_model(from, model.config());
+            const std::string warning = check_initial_model(from, model.config(), data_);
+            if (!warning.empty()) say(warning);
             load_parameters(from, model, params);
             say("initial weights from " + from);
         } else {
@@ -95,7 +97,7 @@ class TrainCommand {
     }
 
     bool finished(const TrainerState& state) const {
-        return !folder_.checkpoint().empty() && state.step >= o_.optimizer.steps &&
+        return is_step_checkpoint(folder_.checkpoint()) && state.step >= o_.optimizer.steps &&
                (data_.valid.empty() || state.evaluated_step == state.step);
     }
 
@@ -168,6 +170,7 @@ void run_train(App& app, const std::vector<std::string>& args) {
     apply_defaults(o, list, line.given);
     if (!o.resume) apply_initial_model(o, list, line.given);
     o.resolve();
+    if (!o.resume) o.check_scopes(list, line.chosen);
     if (line.print_config) o.machine.show();
     if (line.print_config) return void(app.results = config_text(list));
     if (o.profile && (o.resume || o.overwrite || !o.out.empty()))
@@ -182,7 +185,7 @@ void run_train(App& app, const std::vector<std::string>& args) {
     if (!folder.stored().is_null())
         restore_options(list, folder.stored().at("options"), line.given, folder.path() + "/run.json");
     require_all(list);
-    o.data.check_domain(line.given);
+    o.check_scopes(list, line.chosen);
     TrainCommand(app, o, list, folder, machine).run();
 }
 

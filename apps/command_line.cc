@@ -73,7 +73,7 @@ po::parsed_options cut(const std::vector<std::string>& args, const po::options_d
     }
 }
 
-void read_config(const std::string& path, OptionList& options, std::set<std::string>& given) {
+void read_config(const std::string& path, OptionList& options, CommandLine& line) {
     errno = 0;
     std::ifstream file(path);
     if (!file) fail("--config {}: {}", path, std::strerror(errno));
@@ -85,10 +85,14 @@ void read_config(const std::string& path, OptionList& options, std::set<std::str
     } catch (const std::ios_base::failure&) {  // a folder opens, and fails when it is read
         fail("--config {}: cannot read it", path);
     }
-    apply_json(options, json, given, path);
-    // null stands for "not given", as --print-config writes it.
-    for (const auto& item : json.items())
-        if (!item.value().is_null()) given.insert(item.key());
+    const nlohmann::ordered_json defaults = to_json(options);
+    apply_json(options, json, line.given, path);
+    for (const auto& item : json.items()) {
+        const std::string& name = item.key();
+        // null stands for "not given", as --print-config writes it.
+        if (item.value().is_null() || !line.given.insert(name).second) continue;
+        if (to_json(*options.find(name)) != defaults.at(name)) line.chosen.insert(name);
+    }
 }
 
 std::string default_of(const Option& o) {
@@ -174,7 +178,8 @@ CommandLine parse_command_line(const CommandText& command, const std::vector<std
     line.help = common_values.help;
     line.print_config = common_values.print_config;
     for (const std::string& name : common.names()) line.given.erase(name);
-    if (!line.help && !common_values.config.empty()) read_config(common_values.config, options, line.given);
+    line.chosen = line.given;
+    if (!line.help && !common_values.config.empty()) read_config(common_values.config, options, line);
     return line;
 }
 

@@ -18,6 +18,8 @@ struct CommandLine {
     bool help = false;          // the caller prints `help_text` and returns
     bool print_config = false;  // the caller resolves derived options, prints `config_text` and returns
     std::set<std::string> given;  // options set by the command line or by --config FILE
+    // Of these, what somebody decided: not what --config says as it is by default, as --print-config writes all of them.
+    std::set<std::string> chosen;
 };
 
 // Sets `options` from `args` and, where `args` are silent, from the JSON object in --config FILE. Adds --config,

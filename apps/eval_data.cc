@@ -88,23 +88,34 @@ std::string text_of_split(DataOptions options) {
 }  // namespace
 
 Dataset load_evaluation(const LoadedModel& loaded, const DataOptions& reading,
-                        const std::set<std::string>& given, Console& console) {
+                        const OptionList& command, const std::set<std::string>& given, Console& console) {
     const RunData run(loaded.checkpoint);
     const DataOptions of_run = with_split_of(run, reading, given);
+    DataOptions as_given = reading;
     const bool once = std::count(reading.input.begin(), reading.input.end(), "-") > 0;
-    const bool can_take = !once && !reading.splits() && reading.valid.empty() && run.options.splits();
-    // The same files are probably the same data; where they are not it is read again.
-    bool take = can_take && canonical(reading.input) == canonical(run.options.input);
-    Dataset data = loaded.domain.load(take ? of_run : reading);
-    if (can_take && run.is_of(data) != take) {
-        take = !take;
-        data = {};
-        data = loaded.domain.load(take ? of_run : reading);
+    const bool can_take = !reading.splits() && reading.valid.empty() && run.options.splits();
+    if (once && can_take) {  // the digest decides while it is read
+        as_given.known_digest = run.digest;
+        as_given.known_split = std::make_shared<DataOptions>(of_run);
     }
-    report(console, data);
+    // The same files are probably the same data; where they are not it is read again.
+    bool take = can_take && !once && canonical(reading.input) == canonical(run.options.input);
+    Dataset data = loaded.domain.load(take ? of_run : as_given);
+    // A store or a manifest that brings parts keeps them.
+    const bool has_parts = !take && !once && (!data.split_digest.empty() || data.n_held_out > 0);
+    if (can_take && !has_parts && run.is_of(data) != take) {
+        take = !take;
+        if (!once) {
+            data = {};
+            data = loaded.domain.load(take ? of_run : as_given);
+        }
+    }
+    report(console, data, command);
     const bool other = run.is_of(data) && reading.valid.empty() && data.split_digest != run.split_digest;
     if (take)
         console.line("the data of the run, in the parts of the run: " + text_of_split(of_run));
+    else if (has_parts && run.is_of(data) && data.split_digest == run.split_digest)
+        console.line("the data of the run, in the parts of the run");
     else if (other && (reading.splits() || !run.split_digest.empty()))
         console.line(
             "warning: this is the data of the run, which was not trained on the same part of it: what is "

@@ -11,10 +11,11 @@
 namespace adder {
 
 // Reads and reports the input. Of the data of the checkpoint's run (by its digest) it takes that run's split
-// where no option in `given` names one, and says so; where it is split otherwise it warns. Errors: those of
+// where no option in `given` names one, and says so; where it is split otherwise, as by a store that brings
+// its parts, it warns. Errors: those of
 // reading.
 Dataset load_evaluation(const LoadedModel& loaded, const DataOptions& reading,
-                        const std::set<std::string>& given, Console& console);
+                        const OptionList& command, const std::set<std::string>& given, Console& console);
 
 // The segments of `part`, train, valid, test or all; "" = valid, or all where nothing is split. Throws Error
 // for a part of what is not split, and for one that is empty.

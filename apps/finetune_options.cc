@@ -22,7 +22,7 @@ void FinetuneOptions::add_training_to(OptionList& l) {
            .range = between(1, 1 << 20)});
     l.add({.name = "rc-augment", .value = &rc_augment, .unit = "P",
            .help = "probability that training reads a record on the other strand; not for labels that depend on it",
-           .range = between(0, 1)});
+           .range = between(0, 1), .scopes = {{"domain", {"dna"}}}});
     l.add({.name = "class-weights", .value = &class_weights, .unit = "none|balanced",
            .help = "how often a record counts: once, or so that all classes count the same together"});
     l.add({.name = "select", .value = &select, .unit = "macro-f1|mcc",

@@ -12,6 +12,7 @@
 #include "apps/scoring.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
+#include "core/json_text.h"
 #include "train/schedule.h"
 
 namespace adder {
@@ -29,9 +30,13 @@ class Finetuning {
                                               : folder.checkpoint()),
           model_data_(data_options_of(source_)), domain_(find_domain(model_data_.domain)) {}
 
+    void check_scopes(const std::set<std::string>& chosen) const {
+        adder::check_scopes(list_, chosen, model_data_.in_use());
+    }
+
     void run() {
         d_ = load_labelled(domain_, with_model_options(o_.data, model_data_, source_),
-                           {o_.labels, o_.group, o_.valid_fraction, seed()}, app_.console);
+                           {o_.labels, o_.group, o_.valid_fraction, seed()}, app_.console, list_);
         folder_.check_data(d_.data);
         if (d_.valid.empty() && d_.test.empty())
             say("warning: nothing is held out, as there are too few records of a class: no accuracy is measured");
@@ -42,9 +47,7 @@ class Finetuning {
                               {o_.batch, o_.accumulation, seed(), o_.rc_augment, model.backbone().stride()});
         if (!o_.steps) o_.steps = sampler.steps_of(*o_.epochs);
         if (!o_.eval_every) o_.eval_every = sampler.steps_of(1);
-        const cli::TileOptions tiles = tile_options(sampler);
-        const int64_t recorded = folder_.stored().is_null() ? 0 : folder_.stored().value("tile", int64_t{0});
-        const MemoryPlan plan = resumed_plans(model, compute_, tiles, recorded).front();
+        const auto [plan, tokens] = plan_with_evaluation(model, tile_options(sampler));
         say(plan_text(model, {plan}, o_.accumulation));
         require_room(model, compute_, {plan});
         ParamStore params([&](ParamVisitor& v) { model.visit(v); }, compute_.storage, true, compute_.device);
@@ -55,7 +58,6 @@ class Finetuning {
             return;
         }
         const StopSignals signals;
-        const int64_t tokens = std::max<int64_t>(1024, std::min(plan.tiles.B * plan.tiles.T / 4, score_tile(compute_.device, model.config())));
         RecordClassifier classifier(model, compute_, *d_.data.tokenizer, tokens);
         if (train(model, params, trainer, state, plan, sampler, classifier, signals) != LoopEnd::finished) return;
         try {
@@ -99,6 +101,30 @@ class Finetuning {
         return tiles;
     }
 
+    // Training, and the tokens that evaluations compute at a time: the more the faster, as long as tiles stay as long.
+    std::pair<MemoryPlan, int64_t> plan_with_evaluation(LanguageModel& model, cli::TileOptions tiles) const {
+        constexpr int64_t kFewest = 1024;
+        const int64_t recorded = folder_.stored().is_null() ? 0 : folder_.stored().value("tile", int64_t{0});
+        std::vector<int64_t> which;
+        for (const auto* part : {&d_.valid, &d_.test})
+            for (const LabelledRecord& r : *part) which.push_back(r.record);
+        const auto with = [&](int64_t tokens) {
+            tiles.evaluation_bytes = RecordClassifier::planned_bytes(model, compute_, *d_.data.tokenizer, tokens,
+                                                                     d_.data.records, which);
+            return resumed_plans(model, compute_, tiles, recorded).front();
+        };
+        const MemoryPlan least = with(kFewest);
+        const int64_t most = score_tile(compute_.device, model.config());
+        for (int64_t tokens = std::min(least.tiles.B * least.tiles.T / 4, most); tokens > kFewest; tokens /= 2) {
+            try {
+                if (const MemoryPlan plan = with(tokens); plan.tiles.T == least.tiles.T) return {plan, tokens};
+            } catch (const OutOfMemory&) {
+                continue;  // fewer may fit
+            }
+        }
+        return {least, kFewest};
+    }
+
     OptimizerOptions optimizer_options() const {
         OptimizerOptions a;
         a.weight_decay = o_.weight_decay;
@@ -122,7 +148,7 @@ class Finetuning {
     }
 
     bool finished(const TrainerState& state) const {
-        return !folder_.checkpoint().empty() && state.step >= *o_.steps &&
+        return is_step_checkpoint(folder_.checkpoint()) && state.step >= *o_.steps &&
                (d_.valid.empty() || state.evaluated_step == state.step) && concluded(state);
     }
 
@@ -209,8 +235,8 @@ class Finetuning {
                                        json["on"].get<std::string>(), json["step"].get<int64_t>());
         }
         json["steps"] = state.step;
-        write_file(folder_.path() + kResultFile, json.dump() + "\n");
-        if (o_.json) app_.results = json.dump() + "\n";
+        write_file(folder_.path() + kResultFile, json_text(json) + "\n");
+        if (o_.json) app_.results = json_text(json) + "\n";
     }
 
     App& app_;
@@ -227,8 +253,11 @@ class Finetuning {
 
 }  // namespace
 
-void finetune(App& app, cli::FinetuneOptions& options, OptionList& list, RunFolder& folder, Machine& machine) {
-    Finetuning(app, options, list, folder, machine).run();
+void finetune(App& app, cli::FinetuneOptions& options, OptionList& list, const std::set<std::string>& chosen,
+              RunFolder& folder, Machine& machine) {
+    Finetuning f(app, options, list, folder, machine);
+    f.check_scopes(chosen);
+    f.run();
 }
 
 }  // namespace adder

@@ -12,6 +12,7 @@
 #include "apps/scoring.h"
 #include "apps/signals.h"
 #include "core/error.h"
+#include "core/interrupted.h"
 
 namespace adder {
 
@@ -25,6 +26,7 @@ struct Request {
     int64_t num = 0;                              // records of every class
     int64_t offset = 0;                           // tokens before those of the first sample
     int64_t tokens_per_sample = 1, rate_hz = 0, n_samples = 0, prompt_samples = 0;
+    const std::atomic<bool>* stop = nullptr;
 
     int64_t n_records() const { return num * std::ssize(openings); }
     int64_t n_tokens() const { return offset + n_samples * tokens_per_sample; }
@@ -51,7 +53,7 @@ uint16_t class_token(const std::string& name, const LoadedModel& loaded) {
 int64_t sample_count(const cli::GenerateOptions& o, const Request& r) {
     if (o.seconds) {
         const double n = std::round(*o.seconds * static_cast<double>(r.rate_hz));
-        if (!(n >= 1 && n < 0x1p53))
+        if (!(n >= 1 && n <= kMostPositions))
             fail("--seconds {}: that are {:.0f} samples at {} Hz", *o.seconds, n, r.rate_hz);
         return static_cast<int64_t>(n);
     }
@@ -86,6 +88,9 @@ Request make_request(const cli::GenerateOptions& o, const LoadedModel& loaded) {
         r.openings.back().insert(r.openings.back().end(), begin.begin(), begin.end());
     }
     if (o.classes.empty()) r.openings.push_back(begin);
+    if (static_cast<double>(r.n_records()) * static_cast<double>(r.n_samples) > 0x1p62)
+        throw UsageError(fmt::format("{} records of {} samples are more than can be counted; hint: a smaller --num",
+                                     r.n_records(), r.n_samples));
     return r;
 }
 
@@ -128,6 +133,7 @@ double seconds_since(std::chrono::steady_clock::time_point t) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
 }
 
+// Throws Interrupted when the request's flag is set.
 void make_clips(App& app, const cli::GenerateOptions& o, const Request& request, LoadedModel& loaded,
                 const Compute& compute, ClipOutput& output) {
     GenerateOptions g;
@@ -140,7 +146,6 @@ void make_clips(App& app, const cli::GenerateOptions& o, const Request& request,
                       std::max<int64_t>(1, std::ssize(request.openings[0])));
     g.sampler = sampler_options(o, loaded, request.offset);
 
-    const StopSignals signals;
     const auto begin = std::chrono::steady_clock::now();
     Clips clips(request, loaded, output);
     const int64_t all = request.n_records() * request.n_samples;
@@ -149,13 +154,7 @@ void make_clips(App& app, const cli::GenerateOptions& o, const Request& request,
         clips.add(k, first, tokens);
         app.console.work(clips.done() / request.tokens_per_sample, all, "sample", seconds_since(begin));
     };
-    try {
-        generate_pieces(loaded.model, compute, g, prompt_of, sink, &signals.flag());
-    } catch (const Interrupted&) {
-        app.console.finish_line();
-        fail("generate: stopped by a signal before the end; {}",
-             output.streams() ? "the stream is not complete" : "nothing was written");
-    }
+    generate_pieces(loaded.model, compute, g, prompt_of, sink, request.stop);
     app.console.finish_line();
     const double s = seconds_since(begin);
     const int64_t samples = request.n_records() * (request.n_samples - request.prompt_samples);
@@ -194,6 +193,14 @@ ListeningPage page_of(const cli::GenerateOptions& o, const Request& r, const Loa
     return page;
 }
 
+void say_left_out(Console& console, const std::vector<std::string>& files) {
+    constexpr size_t kShown = 100;
+    for (size_t i = 0; i < std::min(files.size(), kShown); ++i)
+        console.line("warning: --beside: left out: " + files[i]);
+    if (files.size() > kShown)
+        console.line(fmt::format("warning: --beside: left out: {} more files", files.size() - kShown));
+}
+
 // A clip that is taken out of its folder still says how it was made; nothing in it depends on the other
 // records.
 AudioTags tags_of(const ListeningPage& page, int64_t record) {
@@ -218,17 +225,20 @@ SamplerOptions sampler_options(const cli::GenerateOptions& o, const LoadedModel&
 }
 
 void generate_audio(App& app, const cli::GenerateOptions& o, LoadedModel& loaded, const Compute& compute) {
-    if (o.allow_n) throw UsageError("--allow-n: of DNA, not of audio");
-    const Request request = make_request(o, loaded);
+    Request request = make_request(o, loaded);
     if (o.spectrogram && o.out == "-") throw UsageError("--spectrogram: needs files, not --out -");
     ListeningPage page = page_of(o, request, loaded);
     ClipPlace place{o.out,           o.overwrite,         o.spectrogram,
                     request.rate_hz, request.n_records(), request.n_samples};
     place.tags = [&page](int64_t record) { return tags_of(page, record); };
+    const StopSignals signals;  // before there is a folder that has to go
+    request.stop = &signals.flag();
     ClipOutput output(place);
     if (!o.beside.empty()) {
         if (!output.is_folder()) throw UsageError("--beside: needs a folder of clips as --out");
-        page.beside = clips_beside({o.beside, o.pattern, o.classes, o.num});
+        BesideClips beside = clips_beside({o.beside, o.pattern, o.classes, o.num, o.out});
+        page.beside = std::move(beside.clips);
+        say_left_out(app.console, beside.left_out);
         page.group = fmt::format("generated into {}", o.out);
     }
     if (o.classes.empty() && !loaded.data.classes.empty())
@@ -238,10 +248,17 @@ void generate_audio(App& app, const cli::GenerateOptions& o, LoadedModel& loaded
         app.console.line(
             fmt::format("raw PCM of 16 bits, mono, {} Hz on standard output; to hear it, append:  | {}",
                         request.rate_hz, output.player()));
-    make_clips(app, o, request, loaded, compute, output);
-    if (o.spectrogram) add_spectrograms(output, request.n_records(), request.n_samples);
-    if (output.is_folder()) add_listening_page(output, page);
-    output.commit();
+    try {
+        make_clips(app, o, request, loaded, compute, output);
+        if (o.spectrogram) add_spectrograms(output, request.n_records(), request.n_samples, *request.stop);
+        if (output.is_folder()) add_listening_page(output, page);
+        if (signals.flag()) throw Interrupted{};
+        output.commit();
+    } catch (const Interrupted&) {
+        app.console.finish_line();
+        fail("generate: stopped by a signal before the end; {}",
+             output.streams() ? "the stream is not complete" : "nothing was written");
+    }
 }
 
 }  // namespace adder

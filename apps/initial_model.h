@@ -5,15 +5,18 @@
 
 #include "apps/train_options.h"
 #include "model/config.h"
+#include "pipelines/domain.h"
 
 namespace adder {
 
 // Sets the options of the model, and those that decide its tokens, as in the checkpoint of --init (where
-// there is one), except those in `given`. Throws Error for a classifier, another domain, and the first given
-// option of the model that says otherwise.
+// there is one), except those in `given`. Throws Error for a classifier, another domain, other
+// tokens, and the first given option of the model that says otherwise.
 void apply_initial_model(cli::TrainOptions& options, OptionList& list, const std::set<std::string>& given);
 
-// Throws Error naming the first field in which the model of `checkpoint` is another one than `config`.
-void check_initial_model(const std::string& checkpoint, const ModelConfig& config);
+// Throws Error where the classes of `checkpoint` are others than those of the data, and naming the first field
+// in which its model is another one than `config`. Returns a warning where its sounds had another sample rate
+// than the data, else "".
+std::string check_initial_model(const std::string& checkpoint, const ModelConfig& config, const Dataset& data);
 
 }  // namespace adder

@@ -9,6 +9,7 @@
 #include "apps/setup.h"
 #include "datasets/labels.h"
 #include "io/sha256.h"
+#include "pipelines/held_out.h"
 #include "pipelines/record_names.h"
 #include "train/folds.h"
 
@@ -142,12 +143,13 @@ void require_tokens(const Dataset& data) {
              data.records.size(), data.tokenizer->token(), names, n > 3 ? ", ..." : "", data.tokenizer->width());
 }
 
-LabelledData load_labelled(const Domain& domain, const DataOptions& options, const LabelledOptions& o, Console& console) {
+LabelledData load_labelled(const Domain& domain, const DataOptions& options, const LabelledOptions& o, Console& console,
+                           const OptionList& command) {
     LabelledData d;
     DataOptions reading = options;
     reading.needs_classes = false;  // a label here is what is to be found out
     d.data = domain.load(reading);
-    report(console, d.data);
+    report(console, d.data, command);
     require_tokens(d.data);
     Facts facts = o.labels.empty() ? facts_of_input(d.data) : facts_of_table(o, d.data);
     d.classes = classes_of(facts.labels);
@@ -173,6 +175,10 @@ LabelledData load_labelled(const Domain& domain, const DataOptions& options, con
         (part == SplitPart::train ? d.data.train : part == SplitPart::valid ? d.data.valid : d.data.test).push_back(whole[i]);
     }
     d.data.split_digest = digest_of(facts, d.data);
+    check_parts(d.data, domain.signal ? "seconds" : "bases");
+    if (const std::string shared = shared_records(d.data);
+        !shared.empty() && std::ranges::count(d.data.warnings, shared) == 0)
+        console.line("warning: " + shared);
     require_learnable(d);
     console.line(fmt::format("{} classes; records: train {}, valid {}, test {}", d.classes.size(), d.train.size(),
                              d.valid.size(), d.test.size()));

@@ -28,7 +28,7 @@ struct LabelledData {
 // of the inputs: records and labels that do not match, a record without a label or without a token, fewer than two classes,
 // a class that no training record has.
 LabelledData load_labelled(const Domain& domain, const DataOptions& options, const LabelledOptions& labelled,
-                           Console& console);
+                           Console& console, const OptionList& command);
 
 // Throws one Error that names records in which there is no token.
 void require_tokens(const Dataset& data);

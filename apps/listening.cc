@@ -10,8 +10,10 @@
 #include <optional>
 #include <set>
 
+#include "apps/output_file.h"
 #include "apps/spectrogram.h"
 #include "core/error.h"
+#include "core/interrupted.h"
 #include "datasets/audio_inputs.h"
 #include "datasets/audio_signal.h"
 
@@ -47,18 +49,17 @@ std::string last_part(const std::string& path) {
     return (p.has_filename() ? p : p.parent_path()).filename().string();
 }
 
-// The clips of one input, by the place of their label in request.labels; `most` in all.
-std::vector<Clip> clips_of(const std::string& input, const BesideRequest& request, const FilePattern* pattern,
-                           int64_t most) {
+// Appends the clips of one input, by the place of their label in request.labels; `most` in all.
+void add_clips_of(const std::string& input, const BesideRequest& request, const FilePattern* pattern, int64_t most,
+                  BesideClips& to) {
     std::map<int64_t, std::vector<Clip>> of_label;
     std::set<std::string> labels;
     const auto same_name = [&](const std::string& other) { return last_part(other) == last_part(input); };
     const std::string group =
         std::count_if(request.inputs.begin(), request.inputs.end(), same_name) > 1 ? input : last_part(input);
-    for (const AudioItem& item :
-         audio_inputs(std::array{input}, generated_clips(input) ? nullptr : pattern).items) {
-        if (item.store || item.start_s || item.end_s)
-            fail("--beside {}: {} is no whole audio file; hint: name files or folders", input, item.name);
+    const AudioListing listing = audio_inputs(std::array{input}, generated_clips(input) ? nullptr : pattern);
+    std::vector<std::string> left_out = listing.unreadable;
+    const auto take = [&](const AudioItem& item) {
         const AudioInput file(item.path);
         AudioReader reader(file);
         std::string label;
@@ -67,21 +68,35 @@ std::vector<Clip> clips_of(const std::string& input, const BesideRequest& reques
             labels.insert(label = tags.comment.starts_with(kGeneratedComment) ? tags.title : item.label);
         const auto at =
             std::find(request.labels.begin(), request.labels.end(), label) - request.labels.begin();
-        if (!request.labels.empty() && at == std::ssize(request.labels)) continue;
-        std::vector<Clip>& clips = of_label[at];
-        if (std::ssize(clips) == request.num) continue;
-        clips.push_back(read_clip(reader, item.name, most));
-        clips.back().label = label;
-        clips.back().group = group;
+        if (!request.labels.empty() && at == std::ssize(request.labels)) return;
+        if (of_label.contains(at) && std::ssize(of_label[at]) == request.num) return;
+        Clip clip = read_clip(reader, item.name, most);
+        clip.label = label;
+        clip.group = group;
+        of_label[at].push_back(std::move(clip));
+    };
+    for (const AudioItem& item : listing.items) {
+        if (item.store || item.start_s || item.end_s)
+            fail("--beside {}: {} is no whole audio file; hint: name files or folders", input, item.name);
+        if (lies_in(item.path, request.out))
+            fail("{}: --overwrite of --out would remove what --beside {} stands for; hint: another --out", item.path, input);
+        try {
+            take(item);
+        } catch (const Error& e) {
+            if (item.named) throw;
+            left_out.push_back(e.what());
+        }
     }
+    if (of_label.empty() && labels.empty() && !left_out.empty())
+        fail("--beside {}: no clip can be read: {} failed, the first: {}", input, left_out.size(), left_out[0]);
     if (of_label.empty())
         fail("--beside {}: no clip is labelled {}, only '{}'; hint: --pattern says where labels stand", input,
              fmt::join(request.labels, ", "), fmt::join(labels, "', '"));
-    std::vector<Clip> all;
+    int64_t n = 0;
     for (auto& [label, clips] : of_label)
         for (Clip& clip : clips)
-            if (std::ssize(all) < most) all.push_back(std::move(clip));
-    return all;
+            if (n++ < most) to.clips.push_back(std::move(clip));
+    std::ranges::move(left_out, std::back_inserter(to.left_out));
 }
 
 }  // namespace
@@ -103,23 +118,22 @@ void add_listening_page(ClipOutput& output, const ListeningPage& page) {
     output.add_page(listen_page(listen));
 }
 
-std::vector<Clip> clips_beside(const BesideRequest& request) {
+BesideClips clips_beside(const BesideRequest& request) {
     std::optional<FilePattern> pattern;
     if (!request.pattern.empty()) pattern.emplace(request.pattern);
     // Half of the page is for what is generated.
     const int64_t most =
         std::max<int64_t>(1, kMostClips / 2 / std::max<int64_t>(1, std::ssize(request.inputs)));
-    std::vector<Clip> all;
-    for (const std::string& input : request.inputs) {
-        std::vector<Clip> clips = clips_of(input, request, pattern ? &*pattern : nullptr, most);
-        std::move(clips.begin(), clips.end(), std::back_inserter(all));
-    }
+    BesideClips all;
+    for (const std::string& input : request.inputs)
+        add_clips_of(input, request, pattern ? &*pattern : nullptr, most, all);
     return all;
 }
 
-void add_spectrograms(ClipOutput& output, int64_t n_records, int64_t n_samples) {
+void add_spectrograms(ClipOutput& output, int64_t n_records, int64_t n_samples, const std::atomic<bool>& stop) {
     constexpr int64_t kWidth = 1024, kHeight = Spectrogram::kBins;
     for (int64_t k = 0; k < n_records; ++k) {
+        if (stop) throw Interrupted{};
         Spectrogram spectrogram(n_samples, kWidth, kHeight);
         const AudioInput input(output.path_of(k));
         AudioReader reader(input);

@@ -1,5 +1,6 @@
 // What is put beside generated clips: a page to hear and compare them, and pictures.
 #pragma once
+#include <atomic>
 #include <functional>
 #include <string>
 #include <utility>
@@ -34,14 +35,21 @@ struct BesideRequest {
     std::string pattern;              // as --pattern; may be empty
     std::vector<std::string> labels;  // only clips of these; none = all, whatever their label
     int64_t num = 0;                  // at most, of every label and input
+    std::string out;                  // the folder that will be written: none of the recordings may lie there
+};
+
+struct BesideClips {
+    std::vector<Clip> clips;
+    std::vector<std::string> left_out;  // what of folders and lists cannot be read, and why
 };
 
 // Recordings, or clips that another model generated, to stand beside them on the page: mono, at their own
 // rate, in the order of `labels`. What a clip is labelled with, a generated one says itself; of others it is
-// what audio_inputs says. Errors: those of audio_inputs and AudioReader, an input without a clip of `labels`.
-std::vector<Clip> clips_beside(const BesideRequest& request);
+// what audio_inputs says. Errors: those of audio_inputs, those of AudioReader of a file that is named itself,
+// an input of which nothing can be read, or without a clip of `labels`, or with one in `out`.
+BesideClips clips_beside(const BesideRequest& request);
 
-// A PNG beside each file.
-void add_spectrograms(ClipOutput& output, int64_t n_records, int64_t n_samples);
+// A PNG beside each file. Throws Interrupted when `stop` is set.
+void add_spectrograms(ClipOutput& output, int64_t n_records, int64_t n_samples, const std::atomic<bool>& stop);
 
 }  // namespace adder

@@ -12,9 +12,9 @@
 #include "apps/app.h"
 #include "apps/build_info.h"
 #include "core/error.h"
+#include "core/interrupted.h"
 #include "core/log.h"
 #include "core/options.h"
-#include "model/tile_engine.h"
 
 namespace adder {
 namespace {

@@ -1,6 +1,5 @@
 #include "apps/model_bench.h"
 
-#include <optional>
 
 #include "apps/bench_parts.h"
 #include "core/error.h"

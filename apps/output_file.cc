@@ -13,6 +13,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// The options of all commands that name what they write.
+constexpr const char* kOutputs[] = {"out", "per-record", "confusion", "json-out"};
+
+bool overwrites(const OptionList& options) {
+    for (const Option& o : options.all())
+        if (o.name == "overwrite") return *std::get<bool*>(o.value);
+    return false;
+}
+
 std::vector<std::string> values_of(const Option& o) {
     if (auto* const* one = std::get_if<std::string*>(&o.value)) return {**one};
     if (auto* const* many = std::get_if<std::vector<std::string>*>(&o.value)) return **many;
@@ -62,31 +71,53 @@ void check_is_not_of_run(std::string_view name, const std::string& path) {
 
 void check_output_folder(OptionList& options, std::string_view name, bool overwrite) {
     const std::string& path = path_of(options, name);
+    remove_abandoned(path);
     std::error_code error;
     if (!overwrite || !fs::is_directory(path, error)) return;
-    const fs::path out = canonical_file(path);
     for (const Option& o : options.all()) {
         if (o.name == name || !may_name_a_file(o)) continue;
         for (const std::string& other : values_of(o)) {
             if (other.empty() || other == "-" || (!o.is_path && !fs::is_regular_file(other, error))) continue;
-            const fs::path inside = canonical_file(other);
-            if (std::mismatch(out.begin(), out.end(), inside.begin(), inside.end()).first == out.end())
+            if (lies_in(other, path))
                 fail("{}: --overwrite of --{} would remove what --{} names; hint: another --{}", other, name, o.name,
                      name);
         }
     }
 }
 
-void check_was_not_read(const std::string& out, std::span<const std::string> files) {
+std::string table_field(const std::string& text) {
+    if (!text.starts_with('"')) return text;
+    std::string field = "\"";
+    for (const char c : text) field += c == '"' ? "\"\"" : std::string(1, c);
+    return field + '"';
+}
+
+bool lies_in(const std::string& path, const std::string& folder) {
+    const fs::path out = canonical_file(folder), inside = canonical_file(path);
+    return std::mismatch(out.begin(), out.end(), inside.begin(), inside.end()).first == out.end();
+}
+
+void check_was_not_read(const OptionList& options, std::span<const std::string> files) {
     std::error_code ignored;
-    for (const std::string& file : files)
-        if (fs::equivalent(file, out, ignored))
-            fail("{}: --out would replace what was read; hint: another --out", out);
+    for (const Option& o : options.all()) {
+        if (std::find(std::begin(kOutputs), std::end(kOutputs), o.name) == std::end(kOutputs)) continue;
+        const std::string& out = *std::get<std::string*>(o.value);
+        if (out.empty() || out == "-") continue;
+        const bool is_folder = fs::is_directory(out, ignored);
+        for (const std::string& file : files) {
+            if (fs::equivalent(file, out, ignored))
+                fail("{}: --{} would replace what was read; hint: another --{}", out, o.name, o.name);
+            if (is_folder && overwrites(options) && lies_in(file, out) &&
+                goes_with_run(fs::path(canonical_file(file)).lexically_relative(canonical_file(out)).begin()->string()))
+                fail("{}: --overwrite of --{} would remove what was read; hint: another --{}", file, o.name, o.name);
+        }
+    }
 }
 
 void check_output_or_stdout(OptionList& options, std::string_view name, bool overwrite) {
     const std::string& path = path_of(options, name);
     if (path.empty() || path == "-") return;
+    remove_abandoned(path);
     std::error_code ignored;
     // Folders and devices are AtomicFile's to refuse.
     if (fs::is_regular_file(path, ignored)) {

@@ -21,7 +21,15 @@ void check_output_or_stdout(OptionList& options, std::string_view name, bool ove
 // another option names.
 void check_output_folder(OptionList& options, std::string_view name, bool overwrite);
 
-// Throws Error where the file `out` is one of those that were read, whatever list named it.
-void check_was_not_read(const std::string& out, std::span<const std::string> files);
+// Throws Error where one of the options that name outputs would replace a file that was read, or --overwrite of a run's
+// folder remove one: whatever folder, pattern, table or link led to it.
+void check_was_not_read(const OptionList& options, std::span<const std::string> files);
+
+// Whether `path` is `folder` or something below it, by whatever name.
+bool lies_in(const std::string& path, const std::string& folder);
+
+// Text without tabs and line breaks as a field of a table: in quotes where it begins with one, since readers of
+// tables, Table too, take that for the beginning of a quoted field (RFC 4180).
+std::string table_field(const std::string& text);
 
 }  // namespace adder

@@ -3,7 +3,6 @@
 #include <zlib.h>
 
 #include <string>
-#include <string_view>
 
 #include "core/error.h"
 

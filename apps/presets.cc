@@ -53,11 +53,15 @@ void apply_defaults(cli::TrainOptions& o, OptionList& list, const std::set<std::
         nlohmann::json options = preset(o.preset);
         if (given.count("domain") && o.data.domain != options["domain"])
             throw UsageError(fmt::format("--preset {}: of --domain audio, not of {}", o.preset, o.data.domain));
-        if (given.count("backbone") && o.model.backbone == "flat") options.erase("pool");
         apply_json(list, options, given, "--preset " + o.preset);
+        // A part that was replaced takes along what means something in it alone.
+        for (const auto& [option, value] : options.items())
+            if (const Option& own = *list.find(option); !given.count(option) && !applies(own, o.model.in_use()))
+                set_from_json(own, nullptr, o.preset);
         for (const auto& [option, value] : options.items()) set.insert(option);
     }
-    if (!o.data.domain.empty()) apply_json(list, find_domain(o.data.domain).defaults(), set, "defaults");
+    const Domain& domain = o.data.domain.empty() ? *domains().front() : find_domain(o.data.domain);
+    apply_json(list, domain.defaults(), set, "defaults");
 }
 
 }  // namespace adder

@@ -7,8 +7,8 @@
 
 namespace adder {
 
-// Sets what the preset says, where one is named, and then what the domain sets otherwise than the program,
-// except options in `given`. Errors: an unknown preset or domain.
+// Sets what the preset says, where one is named, and then what the domain sets (the first
+// one where none is named yet), except options in `given`. Errors: an unknown preset or domain.
 void apply_defaults(cli::TrainOptions& options, OptionList& list, const std::set<std::string>& given);
 
 }  // namespace adder

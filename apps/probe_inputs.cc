@@ -6,6 +6,7 @@
 #include <cmath>
 #include <unordered_map>
 
+#include "apps/output_file.h"
 #include "core/error.h"
 #include "datasets/intervals.h"
 #include "io/hdf5.h"
@@ -49,6 +50,7 @@ void for_sequences(const ProbeSequences& sequences, F f) {
     options.domain = "dna";
     options.input = sequences.input;
     const Dataset data = find_domain(options.domain).load(options);
+    if (sequences.command) check_was_not_read(*sequences.command, data.inputs);
     if (sequences.regions.empty()) {
         for (const TokenRecord& r : data.records) f(r.name, std::span(r.symbols));
         return;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/options.h"
 #include "datasets/labels.h"
 #include "train/logistic.h"
 
@@ -26,6 +27,7 @@ LabelledFeatures read_embeddings(const std::string& path, const LabelTable& labe
 struct ProbeSequences {
     std::vector<std::string> input;
     std::string regions;  // a BED file; "": whole records
+    const OptionList* command = nullptr;  // whose outputs may be none of the files that are read
 };
 
 // For k = 1 .. most_k the k-mer frequencies of the sequences that have the names of the labels: names are given as

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "core/ceil_div.h"
 #include "model/tile_engine.h"
@@ -59,11 +60,12 @@ int64_t RecordClassifier::padded_length(int64_t tokens) const {
     return ceil_div(tokens, step) * step;
 }
 
-std::vector<double> RecordClassifier::classify(std::span<const TokenRecord> records, std::span<const int64_t> which,
-                                               const std::atomic<bool>* stop) {
-    const auto C = static_cast<size_t>(model_.member_head()->classes());
-    std::vector<double> all(which.size() * C);
-    std::vector<int64_t> order(which.size()), padded(which.size());
+RecordClassifier::Groups RecordClassifier::groups_of(std::span<const TokenRecord> records,
+                                                     std::span<const int64_t> which) const {
+    Groups groups;
+    std::vector<int64_t> padded(which.size());
+    std::vector<int64_t>& order = groups.order;
+    order.resize(which.size());
     std::iota(order.begin(), order.end(), int64_t{0});
     for (size_t i = 0; i < which.size(); ++i) {
         const TokenRecord& r = records[static_cast<size_t>(which[i])];
@@ -79,48 +81,91 @@ std::vector<double> RecordClassifier::classify(std::span<const TokenRecord> reco
         const auto most = static_cast<size_t>(std::clamp<int64_t>(tokens_ / tile, 1, kMostRows));
         for (end = first + 1; end < order.size() && end - first < most; ++end)
             if (padded[static_cast<size_t>(order[end])] != n) break;
-        run_group({std::span(order).subspan(first, end - first), n, tile}, records, which, all, stop);
+        groups.all.push_back({std::span(order).subspan(first, end - first), n, tile});
     }
+    return groups;
+}
+
+std::vector<double> RecordClassifier::classify(std::span<const TokenRecord> records, std::span<const int64_t> which,
+                                               const std::atomic<bool>* stop) {
+    std::vector<double> all(which.size() * static_cast<size_t>(model_.member_head()->classes()));
+    const Groups groups = groups_of(records, which);
+    for (const Group& g : groups.all) run_group(g, records, which, all, stop);
     return all;
 }
 
-// Memory for so many rows and tokens, planned before it is there.
+int64_t RecordClassifier::planned_bytes(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer,
+                                        int64_t tokens, std::span<const TokenRecord> records,
+                                        std::span<const int64_t> which) {
+    BindShapes shapes(compute);
+    model.visit(shapes);
+    const RecordClassifier classifier(model, compute, tokenizer, tokens);
+    const Groups groups = classifier.groups_of(records, which);
+    std::set<std::pair<int64_t, int64_t>> sizes;
+    for (const Group& g : groups.all) sizes.emplace(std::ssize(g.rows), g.tile);
+    int64_t most = 0;
+    for (const auto& [rows, T] : sizes) most = std::max(most, classifier.bytes_of(rows, T));
+    return most;
+}
+
+// Of a dry run.
+int64_t RecordClassifier::scratch_bytes(int64_t rows, int64_t T) const {
+    const Device device = compute_.device;
+    const int64_t M = model_.config().d_model, C = model_.member_head()->classes();
+    const auto unbound = [&](DType dtype, const Shape& shape) { return TensorRef(nullptr, dtype, shape, device); };
+    const DType accum = compute_.accum();
+    const auto slots = unbound_state(model_.state_spec(rows), compute_);
+    Arena count(device, "scratch");
+    Ctx ctx = compute_.context(count, true);
+    compute_tile(ctx, unbound(DType::u16, {rows, T}), slots, unbound(accum, {rows, T, M}),
+                 device == Device::cpu ? kPlanningPosition : 0);
+    model_.member_head()->logits_step(ctx, unbound(accum, {rows, 1, M}), unbound(accum, {rows, 1, C}));
+    return count.peak_bytes();
+}
+
+int64_t RecordClassifier::bytes_of(int64_t rows, int64_t T) const {
+    const int64_t M = model_.config().d_model, C = model_.member_head()->classes();
+    return state_bytes(model_.state_spec(rows), compute_.accum(), compute_.device) +
+           rows * (T * M + M + C) * size_of(compute_.accum()) + rows * T * size_of(DType::u16) + scratch_bytes(rows, T);
+}
+
+int64_t RecordClassifier::bytes() const {
+    if (rows_ == 0) return 0;
+    const TensorRef ids = compute_.device == Device::cuda ? tokens_there_.ref() : ids_.ref();
+    return state_.bytes() + z_.ref().bytes() + ends_.ref().bytes() + logits_.ref().bytes() + ids.bytes() +
+           scratch_.capacity_bytes();
+}
+
+// Memory for so many rows and tokens, planned before it is there. What was there goes first, so that never both are.
 void RecordClassifier::reserve(int64_t rows, int64_t T) {
+    if (rows == rows_ && T == T_) return;
     const int64_t M = model_.config().d_model, C = model_.member_head()->classes();
     const Device device = compute_.device;
-    if (rows != rows_) {
-        if (ctx_.gpu) ctx_.gpu->synchronize();
-        state_ = {};
-        state_ = StateStore(model_.state_spec(rows), compute_.accum(), 1, device, "the states of records");
-        ends_ = Tensor(compute_.accum(), {rows, 1, M}, device, "pools of records");
-        logits_ = Tensor(compute_.accum(), {rows, 1, C}, device, "logits");
-    }
-    if (rows == rows_ && T == T_) return;
     if (ctx_.gpu) ctx_.gpu->synchronize();
-    rows_ = rows;
-    T_ = T;
-    z_ = {};
+    state_ = {};
+    for (Tensor* t : {&z_, &ends_, &logits_, &ids_, &tokens_there_}) *t = {};
+    scratch_.unbind();
+    rows_ = 0;
+    state_ = StateStore(model_.state_spec(rows), compute_.accum(), 1, device, "the states of records");
+    ends_ = Tensor(compute_.accum(), {rows, 1, M}, device, "pools of records");
+    logits_ = Tensor(compute_.accum(), {rows, 1, C}, device, "logits");
     z_ = Tensor(compute_.accum(), {rows, T, M}, device, "running pools");
     ids_ = Tensor(DType::u16, {rows, T});
     if (device == Device::cuda) tokens_there_ = Tensor(DType::u16, {rows, T}, device, "a tile's tokens");
-    Arena count(device, "scratch");
-    const Ctx run = ctx_;
-    ctx_ = compute_.context(count, true);
-    compute_tile(TensorRef(nullptr, DType::u16, {rows, T}, device), state_[0], device == Device::cpu ? kPlanningPosition : 0);
-    model_.member_head()->logits_step(ctx_, ends_, logits_);
-    ctx_ = run;
-    scratch_.bind(count.peak_bytes());
+    scratch_.bind(scratch_bytes(rows, T));
+    rows_ = rows;
+    T_ = T;
 }
 
-void RecordClassifier::compute_tile(const TensorRef& ids, const State& state, int64_t t0) {
-    ArenaScope scope(*ctx_.scratch);
+void RecordClassifier::compute_tile(Ctx& ctx, const TensorRef& ids, State state, const TensorRef& z, int64_t t0) const {
+    ArenaScope scope(*ctx.scratch);
     const Shape shape{ids.size(0), ids.size(1), model_.config().d_model};
     const Tile tile{{ids.size(0), ids.size(1)}, t0, {}};
-    const TensorRef x = ctx_.scratch->alloc(compute_.storage, shape), y = ctx_.scratch->alloc(compute_.storage, shape);
+    const TensorRef x = ctx.scratch->alloc(compute_.storage, shape), y = ctx.scratch->alloc(compute_.storage, shape);
     const State body = model_.backbone_part(state), pool = model_.head_part(state);
-    model_.embed(ctx_, ids, x);
-    model_.backbone().forward(ctx_, tile, x, y, body, body, nullptr);
-    model_.member_head()->pool(ctx_, tile, y, z_, {pool, pool, {}});
+    model_.embed(ctx, ids, x);
+    model_.backbone().forward(ctx, tile, x, y, body, body, nullptr);
+    model_.member_head()->pool(ctx, tile, y, z, {pool, pool, {}});
 }
 
 void RecordClassifier::run_group(const Group& g, std::span<const TokenRecord> records, std::span<const int64_t> which,
@@ -144,7 +189,7 @@ void RecordClassifier::run_group(const Group& g, std::span<const TokenRecord> re
         // Ops on a GPU get positions inside the tile. Its memory is written by the host only after it was read: copies of
         // memory that is not page-locked wait.
         if (ctx_.gpu) copy(ids_, tokens_there_);
-        compute_tile(ctx_.gpu ? tokens_there_ : ids_, state_[0], ctx_.gpu ? 0 : t0);
+        compute_tile(ctx_, ctx_.gpu ? tokens_there_ : ids_, state_[0], z_, ctx_.gpu ? 0 : t0);
         for (int64_t b = 0; b < rows; ++b) {
             const int64_t end = tokenizer_.n_tokens(static_cast<int64_t>(symbols(b).size())) - 1 - t0;
             if (end >= 0 && end < g.tile) copy(ctx_, row_of(z_, b * g.tile + end), row_of(ends_, b));

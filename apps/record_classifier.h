@@ -21,6 +21,12 @@ class RecordClassifier {
     // `tokens`: computed at a time, rows together.
     RecordClassifier(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer, int64_t tokens);
 
+    // Bytes of the device that classifying these records takes at most, beside the parameters, which need no memory yet.
+    static int64_t planned_bytes(LanguageModel& model, const Compute& compute, const Tokenizer& tokenizer, int64_t tokens,
+                                 std::span<const TokenRecord> records, std::span<const int64_t> which);
+    // That it holds now.
+    int64_t bytes() const;
+
     // Logarithms of the probabilities of the records of these indices, (n,C) row by row. Every record has a token. Throws
     // Interrupted when `stop` (optional) is set.
     std::vector<double> classify(std::span<const TokenRecord> records, std::span<const int64_t> which,
@@ -32,12 +38,19 @@ class RecordClassifier {
         std::span<const int64_t> rows;  // places in `which`
         int64_t padded, tile;
     };
+    struct Groups {
+        std::vector<int64_t> order;  // where their rows are
+        std::vector<Group> all;
+    };
     int64_t longest_tile() const;
     int64_t padded_length(int64_t tokens) const;
+    Groups groups_of(std::span<const TokenRecord> records, std::span<const int64_t> which) const;
     void run_group(const Group& group, std::span<const TokenRecord> records, std::span<const int64_t> which,
                    std::span<double> to, const std::atomic<bool>* stop);
+    int64_t scratch_bytes(int64_t rows, int64_t T) const;
+    int64_t bytes_of(int64_t rows, int64_t T) const;
     void reserve(int64_t rows, int64_t T);
-    void compute_tile(const TensorRef& ids, const State& state, int64_t t0);
+    void compute_tile(Ctx& ctx, const TensorRef& ids, State state, const TensorRef& z, int64_t t0) const;
 
     LanguageModel& model_;
     Compute compute_;

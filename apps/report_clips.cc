@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Of each entry: room for several on a page.
+// Of each entry, of all its folders together: room for several on a page.
 constexpr size_t kShownClips = 6;
 constexpr int64_t kShownSeconds = 4;
 // Real speech needs hours on a GPU; what less than this gives, nobody should take for a defect.
@@ -54,6 +54,28 @@ std::string player(const std::string& path, const std::string& id) {
     return html + clip_player(id, playable(samples, rate_hz), samples, rate_hz) + "</figure>\n";
 }
 
+// `most`: clips that are shown; `id` begins the names of players.
+std::string folder_part(const ClipFolder& f, size_t most, const std::string& id, const std::string& folder) {
+    std::string html;
+    if (!f.page.empty())
+        html += fmt::format(
+            "<p><a href=\"{}\">Listen to all clips of {}</a>: players, waveforms, spectrograms, blind "
+            "comparison.</p>\n",
+            html_text(link_to(f.page, folder)), html_text(fs::path(f.page).parent_path().filename().string()));
+    html += "<div class=\"clips\">\n";
+    for (size_t i = 0; i < std::min(f.clips.size(), most); ++i) {
+        try {
+            html += player(f.clips[i], fmt::format("{}-{}", id, i));
+        } catch (const Error& error) {
+            html += fmt::format("<p class=\"problem\">{}</p>\n", html_text(error.what()));
+        }
+    }
+    html += "</div>\n";
+    if (f.clips.size() > most)
+        html += fmt::format("<p class=\"soft\">The first {} of {} clips.</p>\n", most, f.clips.size());
+    return html;
+}
+
 std::string entry_part(const ReportEntry& e, size_t number, const std::string& folder) {
     std::string html = fmt::format("<h3>{}</h3>\n", html_text(e.name));
     const double seconds = e.steps.seconds.empty() ? NAN : e.steps.seconds.back();
@@ -61,22 +83,9 @@ std::string entry_part(const ReportEntry& e, size_t number, const std::string& f
         html +=
             fmt::format("<p>After {} of training this is babble: the sound of a voice, and no words.</p>\n",
                         duration_text(seconds));
-    if (!e.listen_page.empty())
-        html += fmt::format(
-            "<p><a href=\"{}\">Listen to all clips</a>: players, waveforms, spectrograms, blind "
-            "comparison.</p>\n",
-            html_text(link_to(e.listen_page, folder)));
-    html += "<div class=\"clips\">\n";
-    for (size_t i = 0; i < std::min(e.clips.size(), kShownClips); ++i) {
-        try {
-            html += player(e.clips[i], fmt::format("clip-{}-{}", number, i));
-        } catch (const Error& error) {
-            html += fmt::format("<p class=\"problem\">{}</p>\n", html_text(error.what()));
-        }
-    }
-    html += "</div>\n";
-    if (e.clips.size() > kShownClips)
-        html += fmt::format("<p class=\"soft\">The first {} of {} clips.</p>\n", kShownClips, e.clips.size());
+    const size_t most = std::max<size_t>(1, kShownClips / e.clips.size());
+    for (size_t i = 0; i < e.clips.size(); ++i)
+        html += folder_part(e.clips[i], most, fmt::format("clip-{}-{}", number, i), folder);
     return html;
 }
 
@@ -85,8 +94,7 @@ std::string entry_part(const ReportEntry& e, size_t number, const std::string& f
 std::string clip_section(std::span<const ReportEntry> entries, const std::string& folder) {
     std::string html;
     for (size_t i = 0; i < entries.size(); ++i)
-        if (!entries[i].listen_page.empty() || !entries[i].clips.empty())
-            html += entry_part(entries[i], i, folder);
+        if (!entries[i].clips.empty()) html += entry_part(entries[i], i, folder);
     return html.empty() ? html : "<section>\n<h2>Generated audio</h2>\n" + html + "</section>\n";
 }
 

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <limits>
 
+#include "apps/listen_page.h"
+#include "apps/run_folder.h"
 #include "core/error.h"
 #include "datasets/audio.h"
 #include "datasets/fasta.h"
@@ -92,7 +94,7 @@ class ParameterCount : public ParamVisitor {
 };
 
 void count_parameters(ReportEntry& e) {
-    if (list_checkpoints(e.folder, CheckpointKind::step).empty())
+    if (last_checkpoint(e.folder).empty())
         return e.problems.push_back("no complete checkpoint, so the number of parameters is not known");
     try {
         LanguageModel model(load_config(find_checkpoint(e.folder, false)));
@@ -161,17 +163,29 @@ void take_json(ReportEntry& e, const std::string& path, std::optional<Kind> expe
     }
 }
 
-bool is_clip(const fs::path& path) {
-    return path.extension() == ".wav" || path.extension() == ".flac";
+// The folder itself, or those directly in it, as far as generate wrote them.
+std::vector<ClipFolder> clip_folders(const std::string& folder) {
+    std::vector<std::string> folders{folder};
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(folder, ignored))
+        if (entry.is_directory(ignored)) folders.push_back(entry.path().string());
+    std::sort(folders.begin(), folders.end());
+    std::vector<ClipFolder> found;
+    for (const std::string& f : folders) {
+        if (!generated_clips(f)) continue;
+        ClipFolder& to = found.emplace_back(ClipFolder{f + "/" + kListenPage, {}});
+        for (const auto& entry : fs::directory_iterator(f, ignored))
+            if (written_type(entry.path().string())) to.clips.push_back(entry.path().string());
+        std::sort(to.clips.begin(), to.clips.end());
+    }
+    return found;
 }
 
 void read_folder(ReportEntry& e) {
     const auto file = [&](const char* name) { return e.folder + "/" + name; };
-    bool any = false;
-    for (const char* name : {"run.json", "metrics.jsonl", "classification.json", "eval.json", "probe.json",
-                             "generated.fa", "listen.html", "generated/listen.html"})
-        any = any || exists(file(name));
-    if (!any)
+    const auto is_there = [&](const RunFile& f) { return exists(file(f.name)); };
+    e.clips = clip_folders(e.folder);
+    if (const auto files = run_files(); e.clips.empty() && std::none_of(files.begin(), files.end(), is_there))
         fail(
             "{}: holds nothing of a run; hint: give the --out folder of train or finetune, or JSON and FASTA "
             "files",
@@ -193,13 +207,6 @@ void read_folder(ReportEntry& e) {
     if (exists(file("confusion.svg")) && !e.classification.contains("confusion"))
         e.confusion_picture = file("confusion.svg");
     if (exists(file("generated.fa"))) e.samples = file("generated.fa");
-    for (const char* name : {"listen.html", "generated/listen.html"})
-        if (e.listen_page.empty() && exists(file(name))) e.listen_page = file(name);
-    if (e.listen_page.empty()) return;
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(fs::path(e.listen_page).parent_path(), ignored))
-        if (is_clip(entry.path())) e.clips.push_back(entry.path().string());
-    std::sort(e.clips.begin(), e.clips.end());
 }
 
 }  // namespace
@@ -251,10 +258,10 @@ ReportEntry read_entry(const std::string& path) {
         take_json(e, path, std::nullopt);
         return e;
     }
-    if (is_clip(path)) {
+    if (written_type(path)) {
         const AudioInput input(path);
         AudioReader reader(input);  // another format, damage
-        e.clips = {path};
+        e.clips = {{"", {path}}};
         return e;
     }
     FastaRecord record;

@@ -21,13 +21,15 @@ struct HeldOutColumns {
     std::vector<double> accuracy, macro_f1, mcc;      // of a classifier
 };
 
-// What stands in a folder under these names, each of them optional:
-//   run.json metrics.jsonl               by train and finetune
-//   classification.json confusion.svg    by finetune
-//   eval.json                            adder eval --json > DIR/eval.json
-//   probe.json                           adder probe --json > DIR/probe.json
-//   generated.fa                         adder generate --out DIR/generated.fa
-//   listen.html or generated/listen.html, and WAV and FLAC files beside it: adder generate, of audio
+// What generate made of audio.
+struct ClipFolder {
+    std::string page;                // path of its listen.html; empty for a single file
+    std::vector<std::string> clips;  // paths of the audio files
+};
+
+// What stands in a folder under the names of run_files (run_folder.h), each of them optional, and
+// FOLDER/listen.html with the WAV and FLAC files beside it: adder generate --out DIR/FOLDER, of audio; any FOLDER, or
+// DIR itself.
 struct ReportEntry {
     std::string name;    // the argument, without a final '/'
     std::string folder;  // empty for a single file
@@ -38,8 +40,7 @@ struct ReportEntry {
     OrderedJson evaluation, probe, classification;  // null where there is none
     std::string confusion_picture;      // path of confusion.svg, where classification.json does not say it
     std::string samples;                // path of a FASTA file
-    std::string listen_page;            // path of listen.html
-    std::vector<std::string> clips;     // paths of the audio files beside it, or of a single one
+    std::vector<ClipFolder> clips;      // in the order of their names
     std::vector<std::string> problems;  // lines: what is missing or damaged
 
     bool is_run() const { return !folder.empty(); }

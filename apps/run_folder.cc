@@ -1,8 +1,10 @@
 #include "apps/run_folder.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "apps/build_info.h"
+#include "core/json_text.h"
 #include "io/file.h"
 #include "kernels/common/isa.h"
 #include "train/checkpoint.h"
@@ -11,13 +13,34 @@ namespace adder {
 
 namespace fs = std::filesystem;
 
-bool is_of_run(std::string_view name) {
-    for (const char* file : {"run.json", "metrics.jsonl", "classification.json", "confusion.svg"})
-        if (name == file) return true;
-    for (const char* beginning : {"step-", "best-", "events.out.tfevents."})
-        if (name.starts_with(beginning)) return true;
-    return false;
+namespace {
+
+constexpr RunFile kRunFiles[] = {
+    {"run.json", RunFileBy::run},
+    {"metrics.jsonl", RunFileBy::run},
+    {"classification.json", RunFileBy::run},  // this and the next by finetune alone
+    {"confusion.svg", RunFileBy::run},
+    {"eval.json", RunFileBy::measuring},       // adder eval --json > DIR/eval.json
+    {"probe.json", RunFileBy::measuring},      // adder probe --json > DIR/probe.json
+    {"generated.fa", RunFileBy::generating},   // adder generate --out DIR/generated.fa
+    {"listen.html", RunFileBy::generating},    // beside WAV and FLAC files: adder generate, of audio
+    {"generated/listen.html", RunFileBy::generating},
+};
+
+bool is_file_by(std::string_view name, RunFileBy by) {
+    return std::any_of(std::begin(kRunFiles), std::end(kRunFiles),
+                       [&](const RunFile& file) { return name == file.name && by == file.by; });
 }
+
+}  // namespace
+
+std::span<const RunFile> run_files() { return kRunFiles; }
+
+bool is_of_run(std::string_view name) {
+    return is_file_by(name, RunFileBy::run) || is_checkpoint_name(name) || name.starts_with("events.out.tfevents.");
+}
+
+bool goes_with_run(std::string_view name) { return is_of_run(name) || is_file_by(name, RunFileBy::measuring); }
 
 RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite) : path_(path), overwrite_(overwrite) {
     std::error_code error;
@@ -31,9 +54,13 @@ RunFolder::RunFolder(const std::string& path, bool resume, bool overwrite) : pat
         fail("{}: --overwrite replaces only the folder of a run, and this one has no run.json; hint: choose another --out",
              path);
     if (!resume) return;
-    if (is_run) stored_ = load_run(path);
-    const auto found = list_checkpoints(path, CheckpointKind::step);
-    if (!found.empty()) checkpoint_ = found.back().path;
+    if (is_run) {
+        // Before checkpoints are looked for: a killed run may have left one that only has to get its name back.
+        lock_ = std::make_unique<FolderLock>(path_);
+        remove_leftovers(path_);
+        stored_ = load_run(path);
+    }
+    checkpoint_ = find_resumable(path);
 }
 
 void RunFolder::check_data(const Dataset& data) const {
@@ -51,17 +78,17 @@ void RunFolder::prepare(const nlohmann::json& record) {
     fs::create_directories(path_, error);
     if (error) fail("{}: cannot make the folder: {}; hint: choose another --out", path_, error.message());
     // Nothing is removed before this process holds the folder: another one may be training in it.
-    lock_ = std::make_unique<FolderLock>(path_);
+    if (!lock_) lock_ = std::make_unique<FolderLock>(path_);
     if (overwrite_)
         for (const auto& entry : fs::directory_iterator(path_)) {
             const std::string name = entry.path().filename().string();
-            if (!is_of_run(name) && name != "eval.json" && name != "probe.json") continue;
+            if (!goes_with_run(name)) continue;
             if (fs::remove_all(entry.path(), error); error)
                 fail("{}: cannot remove it for --overwrite: {}", entry.path().string(), error.message());
         }
     remove_leftovers(path_);
     remove_incomplete_checkpoints(path_);
-    write_file(path_ + "/run.json", record.dump(2) + "\n");
+    write_file(path_ + "/run.json", json_text(record, 2) + "\n");
 }
 
 nlohmann::json run_record(const OptionList& options, const Dataset& data, int64_t tile, Machine& machine) {

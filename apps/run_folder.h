@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -14,8 +15,8 @@ namespace adder {
 
 class RunFolder {
   public:
-    // Throws Error when `path` is a file, or holds something and neither flag is set, or --overwrite names a folder
-    // that is not a run.
+    // A run to go on with is held for this process from here on. Throws Error when `path` is a file, or holds something
+    // and neither flag is set, or --overwrite names a folder that is not a run, or another process trains there.
     RunFolder(const std::string& path, bool resume, bool overwrite);
 
     const std::string& path() const { return path_; }
@@ -36,8 +37,19 @@ class RunFolder {
     nlohmann::json stored_;
 };
 
+// Who writes a file in the folder of a run: the run itself, what measures its model, or what generates with it.
+enum class RunFileBy { run, measuring, generating };
+struct RunFile {
+    const char* name;
+    RunFileBy by;
+};
+// The files that have a meaning there, each of them optional; checkpoints and event files are not among them.
+std::span<const RunFile> run_files();
+
 // Whether an entry of this name in the folder of a run was written by it: its record, numbers, checkpoints, results.
 bool is_of_run(std::string_view name);
+// Whether --overwrite removes an entry of this name: what is of the run, and what was measured of it.
+bool goes_with_run(std::string_view name);
 
 // run.json: options, program, machine, data. The tile decides the bits of a run, so it is recorded even where it was
 // chosen to fit the memory.

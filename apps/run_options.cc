@@ -27,8 +27,13 @@ OptionList EvalOptions::list() {
            .derived = "valid, or all where nothing is split"});
     l.add({.name = "baselines", .value = &baselines, .unit = "K,K-K",
            .help = "also score context models of these orders (0 to 12), such as 1-12, learned from the train part"});
+    l.add({.name = "mask-weight", .value = &mask_weight, .unit = "W",
+           .help = "how much a lower-case (soft-masked) base counts, in the model's bits and the baselines' alike; 1 scores "
+                   "all bases alike. 'tokens' is the sum of what was counted, whole only where W is 0 or 1",
+           .range = between(0, 1), .derived = "that of the run", .scopes = {{"domain", {"dna"}}}});
     l.add({.name = "per-record", .value = &per_record, .unit = "FILE.tsv",
-           .help = "write name, tokens and nats of every record", .is_path = true});
+           .help = "write name, tokens and nats of every record, of all its parts that are scored together; a tab, line "
+                   "break or other control character in a name is written \\t, \\n, \\x1b", .is_path = true});
     l.add({.name = "overwrite", .value = &overwrite, .help = "replace the file of --per-record"});
     l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile", .range = between(1, 1 << 24),
            .derived = "4096 on the CPU, more on a GPU"});
@@ -82,25 +87,27 @@ OptionList PrepareOptions::list() {
 }
 
 OptionList GenerateOptions::list() {
+    const OptionScope of_dna{"domain", {"dna"}}, of_audio{"domain", {"audio"}};
     OptionList l;
     checkpoint.add_to(l, true);
     l.add({.name = "tokens", .value = &tokens, .unit = "N",
            .help = "length of a record, the prompt included: bases, k-mers of a model of k-mers, or tokens of audio",
-           .range = at_least(1), .derived = "from --seconds"});
+           .range = between(1, kMostPositions), .derived = "from --seconds"});
     l.add({.name = "seconds", .value = &seconds, .unit = "X", .help = "length of a record of audio, the prompt included",
-           .range = above(0), .derived = "from --tokens"});
+           .range = above(0), .derived = "from --tokens", .scopes = {of_audio}});
     l.add({.name = "num", .value = &num, .unit = "K", .help = "records, of every --class where there are several",
            .range = between(1, 1e9)});
     l.add({.name = "seed", .value = &seed, .unit = "S", .help = "record k depends on the seed and on k alone",
            .range = at_least(0)});
     l.add({.name = "out", .value = &out, .unit = "PATH",
-           .help = "FASTA file to write, or - for standard output; audio: a file .wav or .flac of one record, a folder of "
-                   "WAV files with a page listen.html to hear and compare them, or - for raw PCM while it is made",
+           .help = "FASTA file to write, or - for standard output; audio: a file .wav or .flac of one record, a folder "
+                   "(made if need be) of WAV files with a page listen.html to hear and compare them, or - for raw PCM "
+                   "while it is made",
            .required = true, .is_path = true});
     l.add({.name = "prompt", .value = &prompt, .unit = "TEXT",
            .help = "how every record begins: bases, or a FASTA file with one record; an audio file, or - for standard input"});
     l.add({.name = "class", .value = &classes, .unit = "NAME",
-           .help = "class of the records, of a model trained with --class-conditional; may be repeated"});
+           .help = "class of the records, of a model trained with --class-conditional; may be repeated", .scopes = {of_audio}});
     l.add({.name = "temperature", .value = &temperature, .unit = "X", .help = "divides the logits; 0 = always the likeliest",
            .range = at_least(0)});
     l.add({.name = "top-k", .value = &top_k, .unit = "K", .help = "draw from the K likeliest tokens",
@@ -108,14 +115,14 @@ OptionList GenerateOptions::list() {
     l.add({.name = "top-p", .value = &top_p, .unit = "P",
            .help = "draw from the likeliest tokens that together reach probability P",
            .range = {.low = 0, .high = 1, .low_excluded = true}, .derived = "all"});
-    l.add({.name = "allow-n", .value = &allow_n, .help = "let N be generated beside A, C, G and T"});
+    l.add({.name = "allow-n", .value = &allow_n, .help = "let N be generated beside A, C, G and T", .scopes = {of_dna}});
     l.add({.name = "beside", .value = &beside, .unit = "PATH",
            .help = "recordings, or clips of another model, that listen.html has too: clips of one label (or class) can be "
                    "compared blindly; may be repeated",
-           .is_path = true});
+           .is_path = true, .scopes = {of_audio}});
     l.add({.name = "pattern", .value = &pattern, .unit = "TEXT",
-           .help = "what names of files of --beside say, such as '{label}_{group}_{take}'"});
-    l.add({.name = "spectrogram", .value = &spectrogram, .help = "a PNG beside every audio file"});
+           .help = "what names of files of --beside say, such as '{label}_{group}_{take}'", .scopes = {of_audio}});
+    l.add({.name = "spectrogram", .value = &spectrogram, .help = "a PNG beside every audio file", .scopes = {of_audio}});
     l.add({.name = "overwrite", .value = &overwrite, .help = "replace what is at --out"});
     l.add({.name = "batch", .value = &batch, .unit = "B", .help = "records at a time; changes no result",
            .range = between(1, 65536), .derived = "16, or --num where that is smaller"});
@@ -164,8 +171,9 @@ OptionList BenchOptions::list() {
 
 void BenchOptions::check() const {
     const bool model = op == "train_step" || op == "embed_forward" || op == "decode_cuda_graph";
-    if (!model && (describes_model() || !mixer.empty()))
-        throw UsageError(fmt::format("--mixer, --d-model, --layers, --batch, --length: not for '{}'", op));
+    if (!model && (describes_model() || !mixer.empty() || tile || keep || memory))
+        throw UsageError(
+            fmt::format("--mixer, --d-model, --layers, --batch, --length, --tile, --keep, --memory: not for '{}'", op));
 }
 
 OptionList SelftestOptions::list() {

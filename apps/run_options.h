@@ -24,6 +24,7 @@ struct EvalOptions {
     std::string part;
     std::string per_record, baselines;
     std::optional<int64_t> tile;
+    std::optional<double> mask_weight;
     bool overwrite = false, json = false;
     MachineOptions machine;
 

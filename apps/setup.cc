@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "apps/output_file.h"
 #include "core/bytes_text.h"
+#include "core/ceil_div.h"
 #include "train/checkpoint.h"
 
 namespace adder {
@@ -30,14 +32,15 @@ bool anything_scored(const Dataset& data) {
 
 }  // namespace
 
-void report(Console& console, const Dataset& data) {
+void report(Console& console, const Dataset& data, const OptionList& command) {
+    check_was_not_read(command, data.inputs);
     for (const std::string& line : data.report) console.line(line);
     for (const std::string& line : data.warnings) console.line("warning: " + line);
 }
 
-Dataset load_training_data(const DataOptions& options, const Domain& domain, Console& console) {
+Dataset load_training_data(const DataOptions& options, const Domain& domain, Console& console, const OptionList& command) {
     Dataset data = domain.load(options);
-    report(console, data);
+    report(console, data, command);
     if (data.records.empty()) fail("nothing to train on: no record of the input is kept");
     if (data.train.empty()) fail("nothing to train on: the train part is empty");
     if (!anything_scored(data))
@@ -85,7 +88,7 @@ void check_stride(const LanguageModel& model, const cli::TileOptions& o, const s
     for (const LengthStage& s : stages)
         if (s.L % stride != 0)
             throw UsageError(fmt::format("--length: this model's pools need multiples of {}, got {}; hint: {}", stride, s.L,
-                                         (s.L + stride - 1) / stride * stride));
+                                         ceil_div(s.L, stride) * stride));
     if (o.tile && *o.tile < o.length && *o.tile % stride != 0)
         throw UsageError(fmt::format("--tile: this model's pools need multiples of {}, got {}; hint: {}", stride, *o.tile,
                                      whole_tile(model, *o.tile)));
@@ -98,7 +101,7 @@ int64_t memory_of(const Compute& compute, const cli::TileOptions& o) {
 // Of a batch of B sequences of L tokens. `tile`: 0 = open.
 TileOptions tiles_of(const LanguageModel& model, const cli::TileOptions& o, const LengthStage& stage,
                      int64_t tile) {
-    TileOptions tiles{stage.B, stage.L, 0, o.keep.value_or(o.tile ? 1 : -1), o.evaluates};
+    TileOptions tiles{stage.B, stage.L, 0, o.keep.value_or(o.tile ? 1 : -1), o.evaluates, o.evaluation_bytes};
     if (tile > 0) tiles.T = whole_tile(model, tile * o.batch / stage.B);
     return tiles;
 }

@@ -13,10 +13,11 @@
 
 namespace adder {
 
-// What was read, kept and dropped goes to the console.
-void report(Console& console, const Dataset& data);
+// What was read, kept and dropped goes to the console. Throws Error where one of the command's options would write over a
+// file that was read.
+void report(Console& console, const Dataset& data, const OptionList& command);
 // Also throws Error when no token of the train part counts.
-Dataset load_training_data(const DataOptions& options, const Domain& domain, Console& console);
+Dataset load_training_data(const DataOptions& options, const Domain& domain, Console& console, const OptionList& command);
 
 ModelConfig model_config(const cli::ModelOptions& options, int64_t vocabulary);
 // The options that `config` resolved, so that a run records what it used.

@@ -1,8 +1,7 @@
 #include "apps/signals.h"
 
+#include <array>
 #include <csignal>
-
-#include "core/error.h"
 
 namespace adder {
 
@@ -12,29 +11,37 @@ namespace {
 std::atomic<bool> arrived{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
 
+constexpr std::array<int, 3> kStopping{SIGINT, SIGTERM, SIGHUP};
+
+// A hang-up that is ignored, as behind nohup, stays that.
+bool is_ignored(int signal) {
+    struct sigaction action {};
+    return signal == SIGHUP && sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+void handle(void (*handler)(int)) {
+    struct sigaction action {};
+    action.sa_handler = handler;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    for (const int signal : kStopping)
+        if (!is_ignored(signal)) sigaction(signal, &action, nullptr);
+}
+
 void remember(int) {
     arrived = true;
-    // Whichever of the two comes next ends the process.
-    std::signal(SIGINT, SIG_DFL);
-    std::signal(SIGTERM, SIG_DFL);
+    // Whichever comes next ends the process.
+    handle(SIG_DFL);
 }
 
 }  // namespace
 
 StopSignals::StopSignals() {
     arrived = false;
-    struct sigaction action {};
-    action.sa_handler = remember;
-    action.sa_flags = SA_RESTART;
-    sigemptyset(&action.sa_mask);
-    CHECK(sigaction(SIGINT, &action, nullptr) == 0);
-    CHECK(sigaction(SIGTERM, &action, nullptr) == 0);
+    handle(remember);
 }
 
-StopSignals::~StopSignals() {
-    std::signal(SIGINT, SIG_DFL);
-    std::signal(SIGTERM, SIG_DFL);
-}
+StopSignals::~StopSignals() { handle(SIG_DFL); }
 
 const std::atomic<bool>& StopSignals::flag() const { return arrived; }
 

@@ -1,10 +1,11 @@
-// SIGINT and SIGTERM ask a run to stop; it looks between tiles.
+// SIGINT, SIGTERM and SIGHUP, a terminal that closes, ask a run to stop; it looks between tiles.
 #pragma once
 #include <atomic>
 
 namespace adder {
 
-// While one lives, the first SIGINT or SIGTERM only sets a flag and the second has its usual effect. One at a time.
+// While one lives, the first of these signals only sets a flag and the second has its usual effect; SIGHUP
+// does nothing where it is ignored already (nohup). One at a time.
 class StopSignals {
   public:
     StopSignals();

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/ceil_div.h"
 #include "core/error.h"
 #include "model/config.h"
 #include "model/registry.h"
+#include "pipelines/domain.h"
+#include "train/schedule.h"
 
 namespace adder::cli {
 
@@ -26,9 +29,26 @@ LengthStage parse_stage(std::string_view text) {
     return stage;
 }
 
+// What a domain sets by itself: "1024 for dna, 8192 for audio".
+std::string by_domain(const char* option) {
+    std::string text;
+    for (const Domain* d : domains())
+        text += fmt::format("{}{} for {}", text.empty() ? "" : ", ", d->defaults().at(option).dump(), d->name);
+    return text;
+}
+
+// The mixers that have heads, or those that have none.
+OptionScope of_mixers(bool heads) {
+    OptionScope scope{"mixer", {}};
+    for (const MixerEntry& m : mixers())
+        if (m.uses_heads == heads) scope.values.push_back(m.name);
+    return scope;
+}
+
 }  // namespace
 
 void ModelOptions::add_to(OptionList& list) {
+    const OptionScope unet{"backbone", {"unet"}}, heads = of_mixers(true), no_heads = of_mixers(false);
     list.add({.name = "mixer", .value = &mixer, .unit = "mamba1|mamba2", .help = "the sequence mixer"});
     list.add({.name = "d-model", .value = &d_model, .unit = "M", .help = "width of the residual stream",
               .range = between(1, 65536)});
@@ -40,11 +60,11 @@ void ModelOptions::add_to(OptionList& list) {
     list.add({.name = "pool", .value = &pool, .unit = "P,P",
               .help = "U-Net: steps that become one between neighbouring stages; --length and --tile are multiples of their "
                       "product",
-              .derived = "4,4"});
+              .derived = "4,4", .scopes = {unet}});
     list.add({.name = "expand-width", .value = &expand_width, .unit = "E,E",
-              .help = "U-Net: how much wider the next stage is, one number for all or one a pool", .derived = "2"});
+              .help = "U-Net: how much wider the next stage is, one number for all or one a pool", .derived = "2", .scopes = {unet}});
     list.add({.name = "stage-mixers", .value = &stage_mixers, .unit = "A,B,C",
-              .help = "U-Net: a mixer for each stage, the outermost first", .derived = "--mixer in all"});
+              .help = "U-Net: a mixer for each stage, the outermost first", .derived = "--mixer in all", .scopes = {unet}});
     list.add({.name = "d-state", .value = &d_state, .unit = "N", .help = "states a channel",
               .range = between(1, 256), .derived = "16 for mamba1, 128 for mamba2"});
     list.add({.name = "expand", .value = &expand, .unit = "E", .help = "inner channels a model channel",
@@ -52,11 +72,11 @@ void ModelOptions::add_to(OptionList& list) {
     list.add({.name = "d-conv", .value = &d_conv, .unit = "K", .help = "taps of the causal convolution",
               .range = between(2, 8)});
     list.add({.name = "headdim", .value = &headdim, .unit = "P", .help = "channels a head (mamba2)",
-              .range = at_least(1), .derived = "64, or the inner channels where they are fewer"});
+              .range = at_least(1), .derived = "64, or the inner channels where they are fewer", .scopes = {heads}});
     list.add({.name = "ngroups", .value = &ngroups, .unit = "G", .help = "groups of B and C (mamba2)",
-              .range = at_least(1)});
+              .range = at_least(1), .scopes = {heads}});
     list.add({.name = "dt-rank", .value = &dt_rank, .unit = "R", .help = "rank of the step-size projection (mamba1)",
-              .range = at_least(1), .derived = "M/16, rounded up"});
+              .range = at_least(1), .derived = "M/16, rounded up", .scopes = {no_heads}});
     list.add({.name = "discretization", .value = &discretization, .unit = "euler|zoh",
               .help = "of B: dt B as in state-spaces/mamba, or the exact zero-order hold"});
     list.add({.name = "untied-head", .value = &untied_head, .help = "predict with weights of their own, not with the embedding's"});
@@ -124,16 +144,21 @@ void ModelOptions::check_stages() const {
 void ModelOptions::check() const {
     numbers("pool", pool);
     numbers("expand-width", expand_width);
-    if (backbone == "unet") return check_stages();
-    for (const auto& [name, value] : {std::pair{"pool", &pool}, {"expand-width", &expand_width}, {"stage-mixers", &stage_mixers}})
-        if (!value->empty()) throw UsageError(fmt::format("--{}: needs --backbone unet", name));
+    if (backbone == "unet") check_stages();
+}
+
+InUse ModelOptions::in_use() const {
+    std::set<std::string> mixers = {mixer};
+    if (const std::vector<std::string> stages = items(stage_mixers); backbone == "unet" && !stages.empty())
+        mixers = {stages.begin(), stages.end()};
+    return {{"backbone", {backbone}}, {"mixer", {mixers.begin(), mixers.end()}}};
 }
 
 void TileOptions::add_to(OptionList& list) {
     list.add({.name = "length", .value = &length, .unit = "L", .help = "tokens a sequence",
-              .range = between(1, kLongest)});
+              .range = between(1, kLongest), .derived = by_domain("length")});
     list.add({.name = "batch", .value = &batch, .unit = "B", .help = "sequences a micro-batch",
-              .range = between(1, 1 << 20)});
+              .range = between(1, 1 << 20), .derived = by_domain("batch")});
     list.add({.name = "accumulation", .value = &accumulation, .unit = "N", .help = "micro-batches a step",
               .range = between(1, 1 << 20)});
     list.add({.name = "length-warmup", .value = &length_warmup, .unit = "UNTIL:L,...",
@@ -242,7 +267,7 @@ void TrainOptions::check_lengths() const {
         if (s.L % stride != 0)
             throw UsageError(
                 fmt::format("--length: this model's pools need multiples of {}, got {}; hint: {}", stride,
-                            s.L, (s.L + stride - 1) / stride * stride));
+                            s.L, ceil_div(s.L, stride) * stride));
 }
 
 void TrainOptions::resolve() {
@@ -252,6 +277,12 @@ void TrainOptions::resolve() {
     if (!resume) check_lengths();
     if (resume && overwrite) throw UsageError("--resume and --overwrite exclude each other");
     if (!eval_every) eval_every = std::max<int64_t>(1, optimizer.steps / 10);
+}
+
+void TrainOptions::check_scopes(const OptionList& list, const std::set<std::string>& chosen) const {
+    InUse in_use = data.in_use();
+    in_use.merge(model.in_use());
+    adder::check_scopes(list, chosen, in_use);
 }
 
 }  // namespace adder::cli

@@ -2,14 +2,15 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "apps/machine.h"
+#include "core/batch.h"
 #include "core/options.h"
 #include "model/config.h"
 #include "pipelines/data_options.h"
-#include "train/schedule.h"
 
 namespace adder::cli {
 
@@ -26,13 +27,15 @@ struct ModelOptions {
     std::string init;
 
     void add_to(OptionList& list);
-    // Throws UsageError for lists that are none, or are of a U-Net where there is none.
+    // Throws UsageError for lists that are none, or do not fit each other in a U-Net.
     void check() const;
     void check_stages() const;
     // What --pool is or stands for, and their product: sequences are of a multiple of it. 1 without
     // --backbone unet.
     std::vector<int64_t> pools() const;
     int64_t stride() const;
+    // The backbone and the mixers, of which other options are.
+    InUse in_use() const;
     // The items of a list "A,B", and those of a list of numbers, none where it is empty. Throws UsageError naming `option`.
     static std::vector<std::string> items(const std::string& list);
     static std::vector<int64_t> numbers(const char* option, const std::string& list);
@@ -40,11 +43,13 @@ struct ModelOptions {
 
 // Sequences a step and how they are cut.
 struct TileOptions {
-    int64_t length = 4096, batch = 2, accumulation = 1;
+    int64_t length = 1, batch = 1;  // of a run those of its domain, unless they are given
+    int64_t accumulation = 1;
     std::string length_warmup;
     std::optional<int64_t> tile, keep;
     std::optional<Bytes> memory;
     bool evaluates = false;  // no option: something is held out, whose scoring takes memory too
+    int64_t evaluation_bytes = 0;  // no option: of another evaluation, which the command has itself
 
     void add_to(OptionList& list);
     // The stages of --length-warmup "UNTIL:L,UNTIL:L" and the final (length, batch). Throws UsageError.
@@ -75,6 +80,8 @@ struct TrainOptions {
     OptionList plan_list();
     // Fills in what depends on other options and refuses combinations. Idempotent.
     void resolve();
+    // Throws UsageError for one of the `chosen` options that is of another domain, mixer or backbone.
+    void check_scopes(const OptionList& list, const std::set<std::string>& chosen) const;
 
   private:
     void add_groups(OptionList& list);

@@ -1,12 +1,14 @@
 #include "datasets/audio.h"
 
 #include <sndfile.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 
 #include "core/error.h"
 #include "datasets/audio_header.h"
@@ -54,11 +56,11 @@ std::string reason_of(SNDFILE* file) {
 struct AudioReader::Impl {
     std::string name;
     int fd = -1;  // the file's
-    int64_t bytes = 0;
     File file = {};
     AudioInfo info = {};
     int format = 0;
     int64_t at = 0;  // frames read
+    int64_t most_frames = INT64_MAX;  // what the decoder gives behind them is padding
     const AudioInput* input = nullptr;
     bool is_whole = false;  // nothing is wrong with a compressed stream
     std::vector<float> ignored = {};
@@ -78,7 +80,7 @@ struct AudioReader::Impl {
         const int major = format & SF_FORMAT_TYPEMASK;
         if (major == SF_FORMAT_OGG) refuse(damage_of_ogg(*input));
         if (major == SF_FORMAT_MPEG) refuse(damage_of_mpeg(*input, info.frames));
-        if (major == SF_FORMAT_FLAC) refuse(damage_of_flac(*input));
+        if (major == SF_FORMAT_FLAC) refuse(damage_of_flac(*input, std::nullopt));
         is_whole = true;
     }
     void refuse(const Damage& damage) const {
@@ -92,26 +94,18 @@ struct AudioReader::Impl {
                 "[audio] {}: frame {} ({:.3f} s): {}; hint: the file is damaged, decode it again from its "
                 "source",
                 name, at + got, seconds(at + got), reason_of(file.get()));
+        // libsndfile takes a frame that it cannot decode for the end, too.
+        if (got < wanted && (format & SF_FORMAT_TYPEMASK) == SF_FORMAT_FLAC)
+            refuse(damage_of_flac(*input, DecoderEnd{at + got, ::lseek(fd, 0, SEEK_CUR)}));
         if (got < wanted && info.frames >= 0 && exact() && at + got < info.frames)
             fail("[audio] {}: ends after {} of {} frames; hint: the file was cut, copy it again", name,
                  at + got, info.frames);
-        // libsndfile goes no farther than a FLAC header says. Tags at the end of a file are smaller than
-        // this.
-        constexpr int64_t kTagBytes = 1 << 14;
-        if (got < wanted && (format & SF_FORMAT_TYPEMASK) == SF_FORMAT_FLAC &&
-            bytes - ::lseek(fd, 0, SEEK_CUR) > kTagBytes)
-            fail(
-                "[audio] {}: frame {} ({:.3f} s): no more frames{}, but the file goes on; hint: the file is "
-                "damaged, decode it "
-                "again from its source",
-                name, at + got, seconds(at + got), info.frames >= 0 ? " are promised" : " can be read");
     }
 };
 
 AudioReader::AudioReader(const AudioInput& input) : impl_(std::make_unique<Impl>()) {
     Impl& r = *impl_;
     r.name = input.name();
-    r.bytes = input.bytes();
     r.input = &input;
     if (const auto found = unreadable_format(input))
         fail("[audio] {}: {}, which cannot be read; hint: {}", r.name, found->what, found->hint);
@@ -150,11 +144,12 @@ AudioReader::AudioReader(const AudioInput& input) : impl_(std::make_unique<Impl>
     check_rate(static_cast<double>(r.info.rate_hz));
     const std::string missing = missing_samples(input);
     if (!missing.empty()) fail("[audio] {}: {}; hint: the file was cut, copy it again", r.name, missing);
-    if (const int64_t n = r.info.frames == 0 ? unannounced_bytes(input) : 0; n > 0)
+    if (const auto found = unannounced_samples(input))
         fail(
-            "[audio] {}: the header says 0 bytes of samples, {} follow; hint: the recorder was stopped; "
+            "[audio] {}: the header says {} bytes of samples, {} follow; hint: the recorder was stopped; "
             "sox --ignore-length FILE NEW.wav",
-            r.name, n);
+            r.name, found->promised, found->there);
+    if (const auto n = padded_samples(input, r.info.frames)) r.info.frames = r.most_frames = *n;
     if (r.info.frames == 0) fail("[audio] {}: holds no frames; hint: leave it out", r.name);
 }
 
@@ -168,8 +163,9 @@ const AudioInfo& AudioReader::info() const {
 int64_t AudioReader::read(std::span<float> samples) {
     Impl& r = *impl_;
     r.check_stream();
-    const int64_t channels = r.info.channels, wanted = static_cast<int64_t>(samples.size()) / channels;
-    CHECK(wanted * channels == static_cast<int64_t>(samples.size()));
+    const int64_t channels = r.info.channels, room = static_cast<int64_t>(samples.size()) / channels;
+    CHECK(room * channels == static_cast<int64_t>(samples.size()));
+    const int64_t wanted = std::min(room, r.most_frames - r.at);
     int64_t got = 0;
     // Decoders may give less at a time than is asked.
     while (got < wanted) {
@@ -289,6 +285,13 @@ void AudioWriter::Impl::open(AudioFileType type, int64_t rate_hz) {
     if (!file) fail("[audio] {}: {}; hint: check the folder", name, reason_of(nullptr));
     tags_last = type == AudioFileType::wav;
     if (!tags_last) put_tags();
+}
+
+std::optional<AudioFileType> written_type(const std::string& path) {
+    const std::string suffix = std::filesystem::path(path).extension().string();
+    if (::strcasecmp(suffix.c_str(), ".wav") == 0) return AudioFileType::wav;
+    if (::strcasecmp(suffix.c_str(), ".flac") == 0) return AudioFileType::flac;
+    return std::nullopt;
 }
 
 bool flac_can_have(int64_t rate_hz) {

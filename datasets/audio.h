@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -53,9 +54,8 @@ struct AudioInfo {
     AudioTags tags = {};
 };
 
-// WAV (PCM of 8 to 32 bits, float, A-law, mu-law, ADPCM; extensible, RF64), FLAC, Ogg with Vorbis, Opus or
-// FLAC, MP3, AIFF and what else libsndfile knows, told apart by content. A frame is one sample of every
-// channel.
+// WAV (PCM of 8 to 32 bits, float, A-law, mu-law, ADPCM, GSM; extensible, RF64), AIFF, FLAC, Ogg with Vorbis
+// or Opus, and MP3, told apart by content. A frame is one sample of every channel.
 class AudioReader {
   public:
     // `input` must outlive the reader. Errors: another format (named where it is a common one), a damaged
@@ -83,6 +83,9 @@ class AudioReader {
 int16_t as_pcm16(float sample);
 
 enum class AudioFileType { wav, flac };
+
+// By the suffix, in any case; nothing where it is neither .wav nor .flac.
+std::optional<AudioFileType> written_type(const std::string& path);
 
 // Above 65,535 Hz FLAC has room for some rates only.
 bool flac_can_have(int64_t rate_hz);

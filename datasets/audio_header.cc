@@ -31,6 +31,7 @@ struct Signature {
 using namespace std::string_view_literals;
 
 constexpr Signature kForeign[] = {
+    {28, "\x7F" "FLAC"sv, "FLAC in Ogg", true},
     {4, "ftyp"sv, "an MP4 file", true},
     {0, "\x1A\x45\xDF\xA3"sv, "a Matroska or WebM file", true},
     {0, "\x30\x26\xB2\x75"sv, "a WMA file", true},
@@ -111,6 +112,41 @@ std::optional<Unreadable> odd_width(const AudioInput& input) {
     return std::nullopt;
 }
 
+// A length that a writer to a pipe could not fill in.
+bool is_open_end(uint64_t size) {
+    constexpr uint64_t kBlock = 1 << 16, kLargest = 0xFFFF'FFFF, kLargestSigned = 0x7FFF'FFFF;
+    return (size > kLargest - kBlock && size <= kLargest) ||
+           (size > kLargestSigned - kBlock && size <= kLargestSigned);
+}
+
+// Whether what is at this byte may stand behind the samples: nothing to speak of, a chunk that fits or, cut, is
+// well known, a tag, or zeros. `size_at` reads the size of a chunk.
+template <class SizeAt>
+bool may_follow(const AudioInput& input, int64_t at, const SizeAt& size_at) {
+    constexpr int64_t kHead = 8, kBlock = 1 << 16;
+    constexpr std::string_view kKnown[] = {"LIST", "ID3",  "id3 ", "TAG",  "APETAGEX",
+                                           "bext", "cue ", "smpl", "JUNK", "PAD "};
+    if (input.bytes() - at < kHead) return true;
+    const std::string head = input.peek(at, kHead);
+    for (const std::string_view known : kKnown)
+        if (head.starts_with(known)) return true;
+    const auto is_printed = [](char c) { return std::isprint(static_cast<unsigned char>(c)) != 0; };
+    if (std::all_of(head.begin(), head.begin() + 4, is_printed) &&
+        size_at(at) <= static_cast<uint64_t>(input.bytes() - at - kHead))
+        return true;
+    for (; at < input.bytes(); at += kBlock)
+        if (input.peek(at, kBlock).find_first_not_of('\0') != std::string::npos) return false;
+    return true;
+}
+
+// libsndfile gives up on a WAV in which samples stand in several places.
+std::optional<Unreadable> second_data(const AudioInput& input) {
+    int64_t n = 0;
+    for (Chunks chunk(input); chunk.next();) n += chunk.id == "data" && !chunk.is_aiff();
+    if (n < 2) return std::nullopt;
+    return Unreadable{fmt::format("has {} chunks of samples", n), kConvert};
+}
+
 // The first block of metadata of a FLAC file (RFC 9639, sections 8.1 and 8.2).
 struct FlacHeader {
     bool has_info = false;
@@ -141,12 +177,13 @@ double extended(uint64_t exponent, uint64_t mantissa) {
 }  // namespace
 
 std::optional<Unreadable> unreadable_format(const AudioInput& input) {
-    const std::string head = input.peek(0, 16);
+    const std::string head = input.peek(0, 40);
     for (const Signature& s : kForeign)
         if (head.size() >= s.offset + s.bytes.size() && head.compare(s.offset, s.bytes.size(), s.bytes) == 0)
             return Unreadable{std::string("is ") + s.format, s.is_audio ? kConvert : "leave it out"};
-    const auto flac = odd_flac(input);
-    return flac ? flac : odd_width(input);
+    for (const auto check : {odd_flac, odd_width, second_data})
+        if (auto found = check(input)) return found;
+    return std::nullopt;
 }
 
 std::optional<double> stated_rate(const AudioInput& input) {
@@ -160,29 +197,43 @@ std::optional<double> stated_rate(const AudioInput& input) {
     return std::nullopt;
 }
 
-int64_t unannounced_bytes(const AudioInput& input) {
+std::optional<Unannounced> unannounced_samples(const AudioInput& input) {
     for (Chunks chunk(input); chunk.next();) {
-        if (chunk.id != (chunk.is_aiff() ? "SSND" : "data") || chunk.size != 0) continue;
-        const int64_t behind = input.bytes() - chunk.begin;
-        // Another chunk may follow an empty one.
-        const auto is_letter = [](char c) { return c == ' ' || std::isalnum(static_cast<unsigned char>(c)); };
-        if (!chunk.next()) return behind;
-        const bool fits = chunk.begin + static_cast<int64_t>(chunk.size) <= input.bytes();
-        return fits && std::all_of(chunk.id.begin(), chunk.id.end(), is_letter) ? 0 : behind;
+        if (chunk.id != (chunk.is_aiff() ? "SSND" : "data")) continue;
+        const int64_t there = input.bytes() - chunk.begin;
+        if (is_open_end(chunk.size) || chunk.size > static_cast<uint64_t>(there)) return std::nullopt;
+        const int64_t end = chunk.begin + static_cast<int64_t>(chunk.size), odd = end & 1;
+        const auto size_at = [&](int64_t at) { return chunk.number(input.peek(at + 4, 4)); };
+        // Some writers leave the byte of padding out.
+        if (may_follow(input, end + odd, size_at) || (odd && may_follow(input, end, size_at))) return std::nullopt;
+        return Unannounced{chunk.size, there};
     }
-    return 0;
+    return std::nullopt;
+}
+
+std::optional<int64_t> padded_samples(const AudioInput& input, int64_t frames) {
+    constexpr uint64_t kPcm = 1, kFloat = 3, kALaw = 6, kMuLaw = 7, kExtensible = 0xFFFE;
+    constexpr int64_t kLongestBlock = 4096;  // samples
+    bool in_blocks = false;
+    for (Chunks chunk(input); chunk.next();) {
+        if (chunk.is_aiff()) return std::nullopt;
+        if (chunk.id == "fmt " && chunk.content.size() >= 2) {
+            const uint64_t tag = chunk.number_at(0, 2);
+            in_blocks = tag != kPcm && tag != kFloat && tag != kALaw && tag != kMuLaw && tag != kExtensible;
+        }
+        if (chunk.id != "fact" || !in_blocks || chunk.content.size() < 4) continue;
+        const auto n = static_cast<int64_t>(chunk.number_at(0, 4));
+        if (n > 0 && n < frames && frames - n <= kLongestBlock) return n;
+    }
+    return std::nullopt;
 }
 
 std::string missing_samples(const AudioInput& input) {
-    constexpr uint64_t kBlock = 1 << 16, kLargest = 0xFFFF'FFFF, kLargestSigned = 0x7FFF'FFFF;
     for (Chunks chunk(input); chunk.next();) {
         if (chunk.id != (chunk.is_aiff() ? "SSND" : "data")) continue;
-        const uint64_t size = chunk.size;
-        const bool open_end = (size > kLargest - kBlock && size <= kLargest) ||
-                              (size > kLargestSigned - kBlock && size <= kLargestSigned);
         const auto there = static_cast<uint64_t>(input.bytes() - chunk.begin);
-        if (open_end || size <= there) return "";
-        return fmt::format("the header promises {} bytes of samples, {} are there", size, there);
+        if (is_open_end(chunk.size) || chunk.size <= there) return "";
+        return fmt::format("the header promises {} bytes of samples, {} are there", chunk.size, there);
     }
     return "";
 }

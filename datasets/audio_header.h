@@ -1,6 +1,7 @@
 // What the first bytes of an audio file say that libsndfile does not: other formats by name, files that were
 // cut.
 #pragma once
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -26,7 +27,16 @@ std::optional<double> stated_rate(const AudioInput& input);
 // nothing.
 std::string missing_samples(const AudioInput& input);
 
-// Bytes of samples behind a header that says 0: a recorder was stopped. 0 of a file that holds no samples.
-int64_t unannounced_bytes(const AudioInput& input);
+// Of RIFF, RIFX, RF64 and AIFF, where more follows the samples that the header promises and is neither
+// another chunk, a tag nor zeros: a recorder was stopped. In bytes.
+struct Unannounced {
+    uint64_t promised = 0;
+    int64_t there = 0;  // with those
+};
+std::optional<Unannounced> unannounced_samples(const AudioInput& input);
+
+// Of a WAV whose samples are coded in blocks (ADPCM, GSM): how many of `frames` the header (its chunk 'fact')
+// says, where those behind them fill up the last blocks.
+std::optional<int64_t> padded_samples(const AudioInput& input, int64_t frames);
 
 }  // namespace adder

@@ -12,6 +12,8 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/json_text.h"
+#include "datasets/inputs.h"
 #include "io/file.h"
 #include "io/hdf5.h"
 
@@ -33,10 +35,6 @@ bool has_suffix(const fs::path& path, std::span<const std::string_view> suffixes
     std::transform(e.begin(), e.end(), e.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return std::find(suffixes.begin(), suffixes.end(), e) != suffixes.end();
-}
-
-bool has_audio_suffix(const fs::path& path) {
-    return has_suffix(path, kSuffixes);
 }
 
 std::string unreadable(const std::string& folder, const std::string& reason) {
@@ -86,7 +84,7 @@ class FolderFiles {
             std::error_code ignored;
             const bool hidden = path.filename().string().front() == '.',
                        is_folder = it->is_directory(ignored);
-            if (!hidden && it->is_symlink(ignored) && (is_folder || has_audio_suffix(path)))
+            if (!hidden && it->is_symlink(ignored) && (is_folder || has_audio_suffix(path.string())))
                 links_.push_back(path);
             else if (!hidden && is_folder)
                 add(path);
@@ -99,7 +97,7 @@ class FolderFiles {
     }
 
     void add_file(const fs::path& path, bool hidden) {
-        if (!hidden && has_audio_suffix(path))
+        if (!hidden && has_audio_suffix(path.string()))
             files.push_back(path.string());
         else
             ++n_others;
@@ -200,14 +198,13 @@ class Listing {
             if (const auto it = item.fields.find("group"); it != item.fields.end() && item.group.empty())
                 item.group = it->second;
         }
-        item.fields["label"] = item.label;
+        item.fields["label"] = item.label = utf8_text(item.label);
         item.fields["group"] = item.group;
         out_.items.push_back(std::move(item));
     }
 
     void add_file(const std::string& path, const std::string& name, const std::string& label, bool named) {
-        if (!seen_.insert(canonical_file(path)).second)
-            fail("[input] {}: given twice; hint: name each input once", path);
+        given_.add(path);
         add_item({.path = path, .name = name, .label = label, .named = named});
     }
 
@@ -243,6 +240,7 @@ class Listing {
     }
 
     void add_store(const std::string& path) {
+        given_.add(path);
         add_item({.path = path, .name = path, .named = true, .store = true});
     }
 
@@ -256,6 +254,7 @@ class Listing {
                     "[input] {}: a sequence, expected the path of an audio file; hint: --domain dna reads "
                     "sequences",
                     place);
+            given_.add(row.path, row.start, row.end, place);
             AudioItem item{.path = row.path,
                            .name = row.name,
                            .label = row.label,
@@ -280,11 +279,16 @@ class Listing {
     int64_t n_folders_;
     AudioListing out_;
     bool of_manifest_ = false;
-    std::set<std::string> seen_, names_;
+    GivenFiles given_;
+    std::set<std::string> names_;
     std::vector<std::string> unmatched_;
 };
 
 }  // namespace
+
+bool has_audio_suffix(const std::string& path) {
+    return has_suffix(path, kSuffixes);
+}
 
 AudioListing audio_inputs(std::span<const std::string> values, const FilePattern* pattern) {
     if (values.empty()) fail("[input] nothing to read; hint: give --input FILE");

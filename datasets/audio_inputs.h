@@ -37,6 +37,9 @@ struct AudioListing {
     bool has_split = false;               // a manifest says which part its rows belong to
 };
 
+// Whether a name ends as those of audio files do, in any case.
+bool has_audio_suffix(const std::string& path);
+
 // A value is a file, a folder, a pattern of the shell such as 'clips/*.wav' where there is no such file, a
 // manifest (labels.h: path, [label], [name], [split], [group], [start end] in seconds), a token store, or "-"
 // for standard input. A folder stands for the files in it and its subfolders that have a suffix of audio, in
@@ -46,8 +49,8 @@ struct AudioListing {
 //
 // `pattern` (may be null) is matched with the file's name without suffix or, where it has a '/', with the end
 // of its path without suffix; its fields `label` and `group` are what they say. Errors: a path that is
-// missing, a folder without audio or that cannot be listed, a shell pattern that fits nothing, the same file
-// twice, a manifest of sequences, a file that does not fit the pattern.
+// missing, a folder without audio or that cannot be listed, a shell pattern that fits nothing, the same file, or
+// the same part of one, twice, a manifest of sequences, a file that does not fit the pattern.
 AudioListing audio_inputs(std::span<const std::string> values, const FilePattern* pattern);
 
 }  // namespace adder

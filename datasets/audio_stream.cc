@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string_view>
 
 namespace adder {
@@ -332,31 +333,48 @@ std::string first_flac_frame(const AudioInput& input) {
 
 }  // namespace
 
-Damage damage_of_flac(const AudioInput& input) {
-    constexpr int64_t kTail = 1 << 16;
+Damage damage_of_flac(const AudioInput& input, std::optional<DecoderEnd> end) {
+    constexpr int64_t kTail = 1 << 16, kTagBytes = 1 << 14;
     const std::string head = input.peek(0, 26);
     if (head.size() < 26 || !head.starts_with("fLaC")) return std::nullopt;
     const int64_t block = byte(head, 8) << 8 | byte(head, 9);
-    const int64_t promised = int64_t{byte(head, 21) & 15} << 32 | big_endian(head, 22);
-    if (promised == 0) return std::nullopt;  // it is not known
+    const int64_t promised = int64_t{byte(head, 21) & 15} << 32 | big_endian(head, 22);  // 0: it is not known
+    if (promised == 0 && !end) return std::nullopt;
+    const int64_t samples = promised > 0 ? promised : end->samples;
+    const auto goes_on = [&](const std::string& how) {
+        return Unreadable{
+            fmt::format("{} {} samples, {}", promised > 0 ? "its header says" : "its decoder ends after",
+                        samples, how),
+            "the file is damaged, decode it again from its source"};
+    };
     const std::string like = first_flac_frame(input);
-    if (like.size() < 4) return std::nullopt;
     // Of all frames: how they are numbered, their rate and their width.
     const auto is_alike = [&](const char* b) {
         return b[1] == like[1] && ((b[2] ^ like[2]) & 15) == 0 && ((b[3] ^ like[3]) & 15) == 0;
     };
     const int64_t begin = std::max<int64_t>(0, input.bytes() - kTail);
-    const std::string tail = input.peek(begin, kTail);
+    const std::string tail = like.size() < 4 ? "" : input.peek(begin, kTail);
+    const bool falls_short = end && end->samples < promised;
+    std::set<int64_t> ends;  // where frames of the tail end, in samples
     for (size_t at = tail.find('\xFF'); at != tail.npos; at = tail.find('\xFF', at + 1)) {
         const auto frame = flac_frame_at(std::string_view(tail).substr(at, 16));
         if (!frame || !is_alike(&tail[at])) continue;
         const int64_t first = frame->by_sample ? frame->number : frame->number * block;
-        if (first <= promised && first + frame->samples > promised)
-            return Unreadable{
-                fmt::format("its header says {} samples, the frame of FLAC at byte {} goes on to {}",
-                            promised, begin + static_cast<int64_t>(at), first + frame->samples),
-                "the file is damaged, decode it again from its source"};
+        const int64_t last = first + frame->samples;
+        // Bytes within a frame can look like one, but not like one that fits another.
+        if (last > samples && (first <= samples || ends.count(first)))
+            return goes_on(fmt::format("the frame of FLAC at byte {} goes on to {}",
+                                       begin + static_cast<int64_t>(at), last));
+        ends.insert(last);
     }
+    if (falls_short && !ends.count(promised))
+        return Unreadable{fmt::format("ends after {} of {} frames", end->samples, promised),
+                          "the file was cut, copy it again"};
+    if (falls_short)
+        return Unreadable{fmt::format("{} of {} frames can be decoded", end->samples, promised),
+                          "the file is damaged, copy it again"};
+    if (end && input.bytes() - end->bytes > kTagBytes)
+        return goes_on(fmt::format("but {} bytes follow", input.bytes() - end->bytes));
     return std::nullopt;
 }
 

@@ -23,8 +23,15 @@ Damage damage_of_ogg(const AudioInput& input);
 // where it falls short.
 Damage damage_of_mpeg(const AudioInput& input, int64_t decoded);
 
-// Of a FLAC file whose frames go on behind the samples that its header promises, where its decoder ends
-// (RFC 9639, section 9.1). Only the last 64 KiB are looked at.
-Damage damage_of_flac(const AudioInput& input);
+// Where a decoder came to its end: after how many samples of a channel, and bytes of the file.
+struct DecoderEnd {
+    int64_t samples = 0, bytes = 0;
+};
+
+// Of a FLAC file that goes on where its decoder ends (RFC 9639, section 9.1): behind the samples that its
+// header promises or, without a promise, behind those of `end`, none = it is not there yet. Of the last 64 KiB
+// a frame reaches beyond, or behind `end` are more bytes than tags have. Or of one whose decoder ends before
+// what is promised: it was cut, or is damaged where its last frame is there.
+Damage damage_of_flac(const AudioInput& input, std::optional<DecoderEnd> end);
 
 }  // namespace adder

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "datasets/bytes.h"
 
 namespace adder {
 
@@ -39,10 +40,6 @@ const Signature kOtherFormats[] = {
     {"{", "JSON", "give a FASTA file"},
 };
 
-constexpr bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
 // Branch-free over the run, so that it vectorises.
 bool all_letters(const char* p, int64_t n) {
     uint8_t others = 0;
@@ -55,11 +52,6 @@ bool all_letters(const char* p, int64_t n) {
 
 bool is_letter(char c) {
     return all_letters(&c, 1);
-}
-
-std::string describe_byte(char c) {
-    const auto u = static_cast<unsigned char>(c);
-    return u > 32 && u < 127 ? fmt::format("'{}'", c) : fmt::format("byte 0x{:02x}", u);
 }
 
 const char* remedy_for(char c) {

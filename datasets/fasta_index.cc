@@ -1,7 +1,5 @@
 #include "datasets/fasta_index.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
@@ -10,6 +8,7 @@
 
 #include "core/error.h"
 #include "datasets/fasta.h"
+#include "io/file.h"
 
 namespace adder {
 
@@ -23,8 +22,7 @@ constexpr int64_t kRun = 1 << 20;
 struct Temporary {
     std::string path;
     explicit Temporary(const std::string& final_path) {
-        const fs::path p(final_path);
-        path = (p.parent_path() / fmt::format(".adder-tmp-{}-{}", ::getpid(), p.filename().string())).string();
+        path = (fs::path(final_path).parent_path() / temporary_name()).string();
     }
     ~Temporary() {
         std::error_code ignored;
@@ -69,6 +67,7 @@ bool agree(const FaiFile& index, const std::string& fasta) {
 }
 
 void build(const std::string& fasta) {
+    remove_abandoned(fasta);
     const Temporary fai(fasta + ".fai"), gzi(fasta + ".gzi");
     if (!FaiFile::build(fasta, fai.path, gzi.path)) return;
     {

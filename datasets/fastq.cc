@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cstring>
 #include <utility>
 
 #include "core/error.h"
+#include "datasets/bytes.h"
 
 namespace adder {
 
@@ -14,15 +14,6 @@ namespace {
 
 constexpr size_t kLongestHeader = 1 << 20;
 constexpr char kLowestQuality = '!', kHighestQuality = '~';
-
-constexpr bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-std::string describe_byte(char c) {
-    const auto u = static_cast<unsigned char>(c);
-    return u > 32 && u < 127 ? fmt::format("'{}'", c) : fmt::format("byte 0x{:02x}", u);
-}
 
 // 1 for what may stand in a sequence.
 const std::array<uint8_t, 256> kSequenceByte = [] {
@@ -66,8 +57,8 @@ struct FastqReader::Impl {
     bool next_full_line();
     void push_back() { pushed_back = true; }
     void read_header(FastqRecord& record);
-    int64_t read_sequence(FastqRecord& record);
-    void read_qualities(FastqRecord& record, int64_t n_sequence_lines);
+    bool read_sequence(FastqRecord& record);
+    void read_qualities(FastqRecord& record, bool is_wrapped);
     void append(const FastqRecord& record, std::string& to, bool (*allowed)(char), const char* expected);
 };
 
@@ -152,8 +143,8 @@ void FastqReader::Impl::append(const FastqRecord& record, std::string& to, bool 
     to.append(text);
 }
 
-// Up to and including the '+' line; returns the number of lines of the sequence.
-int64_t FastqReader::Impl::read_sequence(FastqRecord& record) {
+// Up to and including the '+' line; returns whether the sequence has several lines.
+bool FastqReader::Impl::read_sequence(FastqRecord& record) {
     record.sequence.clear();
     int64_t n_lines = 0;
     for (;;) {
@@ -168,11 +159,11 @@ int64_t FastqReader::Impl::read_sequence(FastqRecord& record) {
         bad(record, "the '+' line names another record, {}; hint: the file is damaged, copy it again",
             std::string(repeated.substr(0, 80)));
     }
-    return n_lines;
+    return n_lines > 1;
 }
 
 // A quality may begin with '@' or '+': only its length tells where it ends.
-void FastqReader::Impl::read_qualities(FastqRecord& record, int64_t n_sequence_lines) {
+void FastqReader::Impl::read_qualities(FastqRecord& record, bool is_wrapped) {
     record.qualities.clear();
     const size_t n = record.sequence.size();
     bool at_end = false;
@@ -183,12 +174,11 @@ void FastqReader::Impl::read_qualities(FastqRecord& record, int64_t n_sequence_l
             append(record, record.qualities, is_quality_byte, "a quality ('!' to '~')");
         }
     } else {
-        int64_t n_lines = 0;
         do {
             at_end = !next_line();
             if (at_end) break;
             append(record, record.qualities, is_quality_byte, "a quality ('!' to '~')");
-        } while (record.qualities.size() < n && ++n_lines > 0 && n_sequence_lines > 1);
+        } while (record.qualities.size() < n && is_wrapped);
     }
     if (record.qualities.size() != n) {
         bad(record, "its sequence has {} bases and its qualities are {}; hint: {}", n,

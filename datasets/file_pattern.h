@@ -16,8 +16,6 @@ class FilePattern {
     explicit FilePattern(const std::string& text);
 
     const std::string& text() const { return text_; }
-    // Whether it is about folders too, not about the name alone.
-    bool has_folders() const { return text_.find('/') != std::string::npos; }
     bool has(std::string_view field) const;
     // Field -> text; false where the name does not fit.
     bool match(std::string_view name, std::map<std::string, std::string>& fields) const;

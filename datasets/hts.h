@@ -93,8 +93,7 @@ struct Alignment {
 class AlignmentFile {
   public:
     // `reference` is the FASTA file that a CRAM was made with, plain or bgzip with or beside a place for its
-    // .fai;
-    // "" where it is not needed. Letters that the reference lacks are an Error: neither the network nor
+    // .fai; "" where it is not needed. Letters that the reference lacks are an Error: neither the network nor
     // REF_PATH, REF_CACHE or the header's paths are asked. Errors: a damaged header; a reference that cannot
     // be used.
     AlignmentFile(InputFile file, const std::string& reference);

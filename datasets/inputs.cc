@@ -6,7 +6,7 @@
 #include <array>
 #include <cctype>
 #include <filesystem>
-#include <set>
+#include <limits>
 #include <string_view>
 #include <system_error>
 
@@ -118,11 +118,23 @@ std::vector<std::string> files_in(const std::string& folder, LeftOut& left_out) 
 
 }  // namespace
 
+void GivenFiles::add(const std::string& path, std::optional<double> start, std::optional<double> end,
+                     const std::string& place) {
+    const double whole_end = std::numeric_limits<double>::infinity();
+    const auto [at, fresh] =
+        places_.try_emplace({canonical_file(path), start.value_or(0), end.value_or(whole_end)}, place);
+    if (fresh) return;
+    const auto by = [](const std::string& row) { return row.empty() ? std::string("by itself") : "in " + row; };
+    const bool by_rows = !place.empty() || !at->second.empty();
+    fail("[input] {}: given twice{}; hint: name each input once", path,
+         by_rows ? fmt::format(", {} and {}", by(at->second), by(place)) : "");
+}
+
 std::vector<std::string> sequence_inputs(std::span<const std::string> values,
                                          std::vector<std::string>* notes) {
     if (values.empty()) fail("[input] nothing to read; hint: give --input FILE");
     std::vector<std::string> files;
-    std::set<std::string> seen;
+    GivenFiles given;
     for (const std::string& value : values) {
         std::error_code reason;
         const fs::file_status status = value == "-" ? fs::file_status() : fs::status(value, reason);
@@ -133,9 +145,7 @@ std::vector<std::string> sequence_inputs(std::span<const std::string> values,
         LeftOut left_out;
         for (std::string& file :
              fs::is_directory(status) ? files_in(value, left_out) : std::vector<std::string>{value}) {
-            if (!seen.insert(canonical_file(file)).second) {
-                fail("[input] {}: given twice; hint: name each input once", file);
-            }
+            given.add(file);
             files.push_back(std::move(file));
         }
         if (notes && !(left_out.files.empty() && left_out.folders.empty()))

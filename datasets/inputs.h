@@ -1,10 +1,25 @@
 // Which files a list of --input values stands for.
 #pragma once
+#include <map>
+#include <optional>
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace adder {
+
+// The files that are given, and the parts of them that manifests name: none twice.
+class GivenFiles {
+  public:
+    // `place`: of a manifest's row, "list.tsv, line 3". Throws Error where the same part of the file, by
+    // whatever name, was added before.
+    void add(const std::string& path, std::optional<double> start = {}, std::optional<double> end = {},
+             const std::string& place = "");
+
+  private:
+    std::map<std::tuple<std::string, double, double>, std::string> places_;  // of (canonical, start, end)
+};
 
 // Files and "-" (standard input, once) stand for themselves. A folder stands for the files directly in it, in
 // the order of their names, that have a usual suffix of nucleotide FASTA (.fa .fasta .fna .ffn .fas .fsa,

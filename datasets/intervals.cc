@@ -167,6 +167,36 @@ Interval parse(const std::string& path, int64_t line, const Columns& c, const La
     return i;
 }
 
+// What is left of a contig's name without that in which assemblies and annotations of one genome differ: "chr" in front,
+// a version such as ".3" behind, and M or MT for the mitochondrion.
+std::string contig_stem(std::string_view name) {
+    std::string stem;
+    for (const char c : name) stem += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (stem.starts_with("chr") && stem.size() > 3) stem.erase(0, 3);
+    const size_t dot = stem.rfind('.');
+    if (dot != stem.npos && dot > 0 && dot + 1 < stem.size() && stem.find_first_not_of("0123456789", dot + 1) == stem.npos)
+        stem.resize(dot);
+    return stem == "mt" ? "m" : stem;
+}
+
+// What was probably meant by a name that is not there, as the end of an error.
+std::string nearest_contig(const std::string& contig, std::span<const std::string> names,
+                           std::span<const std::string> others) {
+    constexpr size_t kCompared = 1000;  // distances take time
+    const std::string stem = contig_stem(contig);
+    std::vector<std::string> some;
+    for (const auto& list : {names, others})
+        for (const std::string& name : list)
+            // As in `locate`: the whole name, and what stands behind a ':'.
+            for (size_t colon = 0, begin = 0; colon != name.npos; begin = colon + 1) {
+                const std::string one = name.substr(begin);
+                if (contig_stem(one) == stem) return fmt::format("; did you mean '{}'?", shown(one));
+                if (some.size() < kCompared) some.push_back(one);
+                colon = name.find(':', begin);
+            }
+    return some.empty() ? "" : fmt::format("; the nearest name is '{}'", shown(nearest_name(contig, some)));
+}
+
 }  // namespace
 
 std::string Interval::label() const { return name.empty() ? fmt::format("{}:{}-{}", contig, begin, end) : name; }
@@ -192,7 +222,8 @@ BedFile read_bed(const std::string& path) {
     return bed;
 }
 
-std::vector<int64_t> locate(const BedFile& bed, std::span<const std::string> names, std::span<const int64_t> lengths) {
+std::vector<int64_t> locate(const BedFile& bed, std::span<const std::string> names, std::span<const int64_t> lengths,
+                            std::span<const std::string> others) {
     CHECK(names.size() == lengths.size());
     constexpr int64_t kSeveral = -1;
     std::unordered_map<std::string_view, int64_t> whole, bare;
@@ -209,11 +240,9 @@ std::vector<int64_t> locate(const BedFile& bed, std::span<const std::string> nam
         auto at = whole.find(i.contig);
         if (at == whole.end()) {
             at = bare.find(i.contig);
-            if (at == bare.end()) {
-                std::vector<std::string> some(names.begin(), names.begin() + static_cast<int64_t>(std::min<size_t>(names.size(), 1000)));
+            if (at == bare.end())
                 fail("[bed] {}, line {}: the input has no sequence '{}'{}", bed.path, i.line, shown(i.contig),
-                     some.empty() ? "" : fmt::format("; the nearest name is '{}'", nearest_name(i.contig, some)));
-            }
+                     nearest_contig(i.contig, names, others));
         }
         if (at->second == kSeveral)
             fail("[bed] {}, line {}: '{}' is the name of several sequences of the input; hint: write file:name", bed.path,

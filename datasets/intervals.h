@@ -35,8 +35,9 @@ BedFile read_bed(const std::string& path);
 
 // For every interval, which of the `names` its contig is. A contig is named as it stands there or, where
 // `names` hold "file:contig", without the file. Errors name file, line and the contig: one that no name fits
-// (with the nearest), one that several fit, an interval past the end (`lengths`) of its contig.
-std::vector<int64_t> locate(const BedFile& bed, std::span<const std::string> names,
-                            std::span<const int64_t> lengths);
+// (with the nearest of `names` and of `others`, which are there but cannot be located in), one that several
+// fit, an interval past the end (`lengths`) of its contig.
+std::vector<int64_t> locate(const BedFile& bed, std::span<const std::string> names, std::span<const int64_t> lengths,
+                            std::span<const std::string> others = {});
 
 }  // namespace adder

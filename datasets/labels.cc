@@ -10,6 +10,8 @@
 #include <unordered_map>
 
 #include "core/error.h"
+#include "core/json_text.h"
+#include "core/printable.h"
 
 namespace adder {
 
@@ -52,8 +54,8 @@ SplitPart split_at(const Table& table, int64_t row, int64_t column) {
 LabelRow read_row(const Table& table, int64_t row, const Columns& c) {
     LabelRow r;
     r.line = table.line(row);
-    if (c.name >= 0) r.name = not_empty(table, row, c.name);
-    if (c.label >= 0) r.label = table.at(row, c.label);
+    if (c.name >= 0) r.name = printable(not_empty(table, row, c.name));
+    if (c.label >= 0) r.label = utf8_text(table.at(row, c.label));
     if (c.split >= 0) r.split = split_at(table, row, c.split);
     if (c.group >= 0) r.group = not_empty(table, row, c.group);
     return r;
@@ -167,7 +169,7 @@ Manifest read_manifest(const std::string& path, bool need_labels, const std::str
     if (need_labels) table.require("label");
     const Columns columns(table, group_column);
     const int64_t start = table.find("start"), end = table.find("end");
-    Manifest manifest{path, {}, columns.label >= 0, columns.split >= 0, columns.group >= 0};
+    Manifest manifest{path, {}, columns.split >= 0, columns.group >= 0};
     Names names;
     Groups groups;
     for (int64_t row = 0; row < table.n_rows(); ++row) {
@@ -175,7 +177,7 @@ Manifest read_manifest(const std::string& path, bool need_labels, const std::str
         if (need_labels) not_empty(table, row, columns.label);
         ManifestRow r{read_row(table, row, columns), {}, {}, {}, {}};
         if (columns.name >= 0) names.add(table, row, r.name);
-        if (columns.name < 0) r.name = file >= 0 ? content : fmt::format("row{}", row + 1);
+        if (columns.name < 0) r.name = file >= 0 ? printable(content) : fmt::format("row{}", row + 1);
         (file >= 0 ? r.path : r.sequence) = file >= 0 ? from_folder_of(path, content) : content;
         r.start = number_at(table, row, start);
         r.end = number_at(table, row, end);

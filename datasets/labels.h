@@ -14,7 +14,7 @@ namespace adder {
 enum class SplitPart : uint8_t { none, train, valid, test };
 
 struct LabelRow {
-    std::string name;
+    std::string name;                   // printable, as records are called
     std::string label;                  // "" only in a manifest that need not have labels
     std::string group;                  // examples of one group belong to one part; "" without groups
     SplitPart split = SplitPart::none;  // none without a column `split`
@@ -45,7 +45,7 @@ struct ManifestRow : LabelRow {
 struct Manifest {
     std::string path;
     std::vector<ManifestRow> rows;
-    bool has_label = false, has_split = false, has_group = false;
+    bool has_split = false, has_group = false;
 };
 
 bool looks_like_manifest(const std::string& path);

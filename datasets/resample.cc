@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/ceil_div.h"
 #include "core/error.h"
 
 namespace adder {
@@ -11,7 +12,7 @@ namespace adder {
 int64_t resampled_length(int64_t n, int64_t from_hz, int64_t to_hz) {
     CHECK(n >= 0 && from_hz > 0 && to_hz > 0);
     const int64_t whole = n / from_hz, rest = n % from_hz;
-    return whole * to_hz + (rest * to_hz + from_hz - 1) / from_hz;
+    return whole * to_hz + ceil_div(rest * to_hz, from_hz);
 }
 
 struct Resampler::Impl {

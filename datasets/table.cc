@@ -8,19 +8,16 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "datasets/bytes.h"
 #include "io/file.h"
 
 namespace adder {
 
 namespace {
 
-constexpr bool is_blank(char c) {
-    return c == ' ' || c == '\t';
-}
-
 std::string_view trimmed(std::string_view s) {
     while (!s.empty() && is_blank(s.front())) s.remove_prefix(1);
-    while (!s.empty() && (is_blank(s.back()) || s.back() == '\r')) s.remove_suffix(1);
+    while (!s.empty() && is_blank(s.back())) s.remove_suffix(1);
     return s;
 }
 

@@ -19,6 +19,11 @@ std::vector<std::string> names_in(std::string_view list) {
     return names;
 }
 
+void add_domains_to(OptionList& list, const OptionList& of_dna, const OptionList& of_audio) {
+    list.add_all(of_dna, {"domain", {"dna"}});
+    list.add_all(of_audio, {"domain", {"audio"}});
+}
+
 constexpr Range kFraction = {.low = 0, .high = 1, .high_excluded = true};
 
 }  // namespace
@@ -49,24 +54,37 @@ void DataOptions::add_split_to(OptionList& list) {
     list.add({.name = "test-fraction", .value = &test_fraction, .unit = "F",
               .help = "keep as much for testing, of a contig behind what is held out", .range = kFraction});
     list.add({.name = "gap", .value = &gap, .unit = "BP",
-              .help = "bases, or samples of audio, before each of these fractions that belong to no part", .range = at_least(0)});
+              .help = "bases, or samples of audio, before each of these fractions that belong to no part",
+              .range = between(0, kMostPositions)});
 }
 
 void DataOptions::add_model_to(OptionList& list) {
-    dna.add_model_to(list);
-    audio.add_model_to(list);
+    OptionList of_dna, of_audio;
+    dna.add_model_to(of_dna);
+    audio.add_model_to(of_audio);
+    add_domains_to(list, of_dna, of_audio);
 }
 
 void DataOptions::add_reading_to(OptionList& list) {
-    dna.add_reading_to(list);
-    audio.add_reading_to(list);
+    OptionList of_dna, of_audio;
+    dna.add_reading_to(of_dna);
+    audio.add_reading_to(of_audio);
+    add_domains_to(list, of_dna, of_audio);
 }
 
-void DataOptions::add_symbols_to(OptionList& list) { audio.add_symbols_to(list); }
+void DataOptions::add_symbols_to(OptionList& list) {
+    OptionList of_audio;
+    audio.add_symbols_to(of_audio);
+    add_domains_to(list, {}, of_audio);
+}
 
 bool DataOptions::splits() const {
     return !split_bed.empty() || !valid_contigs.empty() || !test_contigs.empty() || valid_fraction > 0 ||
            test_fraction > 0 || audio.splits();
+}
+
+const DataOptions& DataOptions::split_of(const std::string& digest) const {
+    return known_split && digest == known_digest ? *known_split : *this;
 }
 
 SplitOptions DataOptions::split() const {
@@ -83,24 +101,15 @@ void DataOptions::check() const {
     if (gap > 0 && !fractions) throw UsageError("--gap: needs --valid-fraction or --test-fraction");
     if (valid_fraction + test_fraction >= 1)
         throw UsageError("--valid-fraction, --test-fraction: together they leave nothing to train on");
-    // Options of the other domain are refused by check_domain, whatever they say.
-    if (domain != "audio") dna.check();
+    // Options of the other domain are refused by their scope, whatever they say.
     if (domain != "dna") audio.check();
 }
 
-void DataOptions::check_domain(const std::set<std::string>& given) const {
-    DataOptions copy;
-    OptionList of_dna, of_audio;
-    copy.dna.add_model_to(of_dna);
-    copy.dna.add_reading_to(of_dna);
-    copy.audio.add_model_to(of_audio);
-    copy.audio.add_reading_to(of_audio);
-    for (OptionList* others : {&of_dna, &of_audio}) {
-        const char* owner = others == &of_dna ? "dna" : "audio";
-        if (domain == owner) continue;
-        for (const std::string& name : given)
-            if (others->find(name)) throw UsageError(fmt::format("--{}: of --domain {}, not of {}", name, owner, domain));
-    }
+InUse DataOptions::in_use() const {
+    InUse in_use;
+    if (!domain.empty()) in_use["domain"] = {domain};
+    if (domain == "dna") in_use["tokenizer"] = {dna.tokenizer};
+    return in_use;
 }
 
 }  // namespace adder

@@ -1,6 +1,6 @@
 // Options of the data side, visited for the command line, --help, --print-config, run.json and the comparison on resume.
 #pragma once
-#include <set>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -28,6 +28,10 @@ struct DataOptions {
     // Not an option: whether what is made of the records depends on the class before them, so that one that is missing is
     // worth a word.
     bool needs_classes = true;
+    // No options: records that turn out to have this digest are split as `known_split` says. For an input that can be read
+    // but once.
+    std::string known_digest = {};
+    std::shared_ptr<const DataOptions> known_split = {};
 
     void add_input_to(OptionList& list);  // where records come from
     void add_split_to(OptionList& list);  // which of them are held out
@@ -39,13 +43,15 @@ struct DataOptions {
     void add_symbols_to(OptionList& list);
 
     bool splits() const;  // whether the input is split
+    // Those that say how records of this digest are split: these, or what is known of them.
+    const DataOptions& split_of(const std::string& digest) const;
     bool holds_out() const { return splits() || !valid.empty(); }
     // Of all options but --valid and those of audio.
     SplitOptions split() const;
     // Throws UsageError for ways of holding out that exclude each other and for options that do not go together.
     void check() const;
-    // Throws UsageError for one of these options that belongs to another domain than `domain`.
-    void check_domain(const std::set<std::string>& given) const;
+    // The domain and the tokenizer, of which other options are.
+    InUse in_use() const;
 };
 
 }  // namespace adder

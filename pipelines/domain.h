@@ -24,7 +24,9 @@ struct Dataset {
     std::vector<Segment> train, valid, test;  // the last two are empty unless something is held out
     std::unique_ptr<const Tokenizer> tokenizer;
     std::vector<std::string> classes;  // names in the order of their tokens; empty without classes
-    std::vector<std::string> files;    // what was read, in order
+    std::vector<std::string> files;    // what was read, in order; of a token store its sources
+    std::vector<std::string> inputs;   // every file that the options stand for, kept or dropped: none may be written over
+    std::vector<std::string> unread;   // names of records that were not asked for: for messages
     std::string digest, valid_digest;  // of the inputs' records, and of the held-out inputs' ("" without)
     std::string split_digest;          // of which part every symbol belongs to ("" where nothing is split)
     // Options that the inputs decided, as `audio`'s sample rate: a JSON object, option -> value, for a run to record.
@@ -54,7 +56,7 @@ struct SignalDomain {
 struct Baseline {
     std::string name;
     double bits_per_token = 0;
-    int64_t tokens = 0;  // scored targets: the same ones as the network's
+    double tokens = 0;  // scored targets, each as often as it counts: the same ones as the network's
 };
 
 struct Domain {
@@ -66,8 +68,10 @@ struct Domain {
     std::unique_ptr<const Tokenizer> (*make_tokenizer)(const DataOptions& options);
     // Reads and splits the inputs. Errors: those of the files, of the symbols and of the split.
     Dataset (*load)(const DataOptions& options);
-    // Context models of these orders, learned from the train part, on these segments.
-    std::vector<Baseline> (*evaluate)(const Dataset& data, std::span<const Segment> on, std::span<const int64_t> orders);
+    // Context models of these orders on these segments: learned from the train part, where tokens count as with the tokenizer
+    // of the network, and scored where they count as with that of the data.
+    std::vector<Baseline> (*evaluate)(const Dataset& data, std::span<const Segment> on, std::span<const int64_t> orders,
+                                      const Tokenizer& of_model);
     // The tokens of a prompt given as text, or of the only record of the file of that name.
     std::vector<uint16_t> (*read_prompt)(const std::string& text_or_file, const DataOptions& options);
     // The ids that generation may draw as token `phase` of a sample (0 where a sample is one token, and without samples);

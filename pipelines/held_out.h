@@ -1,14 +1,16 @@
-// Inputs that are held out by --valid: no file of theirs is trained on, and a record that is in both is told.
+// What is held out: that it is not trained on, or that this is told.
 #pragma once
+#include <map>
 #include <set>
-#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "pipelines/records.h"
+#include "pipelines/domain.h"
 
 namespace adder {
 
+// The files of --valid.
 class HeldOutFiles {
   public:
     // Every file that is held out, or "-".
@@ -22,7 +24,26 @@ class HeldOutFiles {
     std::set<std::string> canonical_;
 };
 
-// The warning that records with the same symbols are among the inputs and held out; "" where there are none.
-std::string shared_records(std::span<const TokenRecord> inputs, std::span<const TokenRecord> held_out);
+// Numbers the sequences of files (Origin::sequence), by whatever name a file is read again.
+class SequenceNumbers {
+  public:
+    // The number of the first of the `n` sequences of a file; the others follow it.
+    int64_t first_of(const std::string& file, int64_t n);
+
+  private:
+    std::map<std::pair<std::string, int64_t>, int64_t> first_;  // of (canonical file, n)
+    int64_t next_ = 0;
+};
+
+// Appends the records of --valid, or held-out ones of a store, to those of the inputs; all of them are valid.
+void add_held_out(std::vector<TokenRecord> records, Split& split, Dataset& data);
+
+// Throws Error where two records, in different parts, hold the same place of one sequence of a file, as rows
+// of a manifest may. `unit`: of Origin, for the message. Records of unknown origin are passed over.
+void check_parts(const Dataset& data, const char* unit);
+
+// The warning that the same symbols are trained on and held out, as copies of a file are; "" where none are.
+// Only what is alike from its begin to its end is found.
+std::string shared_records(const Dataset& data);
 
 }  // namespace adder

@@ -46,7 +46,7 @@ MemberSampler::MemberSampler(std::span<const TokenRecord> records, std::vector<L
             total += room_of(lengths[i]);
         }
     const int64_t row = std::max(room_of(lengths.front()), kShortestRow);
-    rows_ = std::clamp<int64_t>((total + row - 1) / row, 1, options.batch);
+    rows_ = std::clamp<int64_t>(ceil_div(total, row), 1, options.batch);
     length_ = deal(drawn_, rows_of_longest_);
 }
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <unordered_set>
 
 #include "core/error.h"
+#include "core/printable.h"
 
 namespace adder {
 
@@ -23,7 +23,8 @@ std::string some_names(std::span<const TokenRecord> records) {
 std::vector<std::string> file_labels(std::span<const std::string> files) {
     // The same however a file is named, so that names in a split hold from anywhere.
     std::vector<std::filesystem::path> rest;
-    for (const std::string& file : files) rest.push_back(std::filesystem::absolute(file).lexically_normal());
+    for (const std::string& file : files)
+        rest.emplace_back(printable(std::filesystem::absolute(file).lexically_normal().string()));
     std::vector<std::string> labels(files.size());
     for (bool again = true; again;) {
         std::unordered_map<std::string, int64_t> count;
@@ -46,7 +47,8 @@ std::string_view bare_name(const TokenRecord& r, std::span<const std::string> la
     return qualified ? name.substr(label.size() + 1) : name;
 }
 
-void qualify_names(std::span<TokenRecord> records, std::span<const std::string> files) {
+void settle_names(std::span<TokenRecord> records, std::span<const std::string> files) {
+    for (TokenRecord& r : records) r.name = printable(r.name);
     if (files.size() < 2) return;
     const std::vector<std::string> labels = file_labels(files);
     constexpr int32_t kSeveral = -1;
@@ -68,6 +70,14 @@ std::vector<std::string> qualified_names(std::span<const TokenRecord> records, s
     for (const TokenRecord& r : records)
         names.push_back(fmt::format("{}:{}", labels[static_cast<size_t>(r.file)], bare_name(r, labels)));
     return names;
+}
+
+WantedNames::WantedNames(const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+        names_.insert(name);
+        for (size_t colon = name.find(':'); colon != name.npos; colon = name.find(':', colon + 1))
+            names_.insert(name.substr(colon + 1));
+    }
 }
 
 RecordNames::RecordNames(std::span<const TokenRecord> records, std::span<const std::string> files) : records_(records) {

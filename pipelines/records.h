@@ -12,13 +12,20 @@ namespace adder {
 
 constexpr uint16_t kNoToken = 0xFFFF;
 
+// Where the symbols of a record are from, by which records that hold the same ones are told.
+struct Origin {
+    int64_t sequence = -1;      // equal numbers: one sequence of one file (SequenceNumbers); -1: not known
+    double begin = 0, end = 0;  // in the sequence: bases, or seconds of audio
+};
+
 struct TokenRecord {
-    std::string name;
+    std::string name;  // once loaded without control characters (settle_names)
     std::vector<uint8_t> symbols = {};
     uint16_t class_token = kNoToken;  // stands before the first token of whatever is cut from the record
     std::string label = {}, group = {};  // "" where the input has none; a group is never divided by a split
     int32_t file = 0;                 // index of Dataset::files
     bool is_read = false;             // one of many that overlap: a split by fractions takes it whole
+    Origin origin = {};
 };
 
 // Symbols [begin, end) of record `record`: a part that is used as if nothing stood before or after it.

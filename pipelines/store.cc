@@ -4,6 +4,7 @@
 #include <array>
 #include <optional>
 
+#include "core/ceil_div.h"
 #include "core/error.h"
 #include "io/hdf5.h"
 #include "pipelines/packing.h"
@@ -114,7 +115,7 @@ class SymbolStream {
   public:
     SymbolStream(const Hdf5Reader& in, const json& packing, int64_t n_symbols) : bytes_(in, "symbols") {
         const int64_t per_byte = packing.is_null() ? 1 : 4;
-        if (bytes_.rows() != (n_symbols + per_byte - 1) / per_byte)
+        if (bytes_.rows() != ceil_div(n_symbols, per_byte))
             damaged(in.path(), fmt::format("expected {} symbols, {} a byte, got {} bytes", n_symbols, per_byte,
                                            bytes_.rows()));
         if (packing.is_null()) return;
@@ -172,10 +173,13 @@ json read_meta(const Hdf5Reader& in) {
     return meta;
 }
 
-StoreInfo info_of(const std::string& path, const json& meta) {
+StoreInfo info_of(const std::string& path, const json& meta, std::string_view domain) {
     try {
         StoreInfo info;
         meta.at("domain").get_to(info.domain);
+        if (info.domain != domain)
+            fail("[store] {}: holds records of domain {}, expected {}; hint: give sources or a store of {}", path,
+                 info.domain, domain, domain);
         info.settings = meta.at("settings");
         meta.at("sources").get_to(info.sources);
         meta.at("classes").get_to(info.classes);
@@ -270,19 +274,16 @@ void check_digest(const std::string& path, const char* what, std::span<const Tok
 
 }  // namespace
 
-StoreInfo store_info(const std::string& path) {
+StoreInfo store_info(const std::string& path, std::string_view domain) {
     const Hdf5Reader in(path);
-    return info_of(path, read_meta(in));
+    return info_of(path, read_meta(in), domain);
 }
 
 StoreInfo read_store(const std::string& path, std::string_view domain, std::vector<TokenRecord>& records,
                      StoredParts& parts) {
     const Hdf5Reader in(path);
     const json meta = read_meta(in);
-    StoreInfo info = info_of(path, meta);
-    if (info.domain != domain)
-        fail("[store] {}: holds records of domain {}, expected {}; hint: give --domain {}", path, info.domain, domain,
-             info.domain);
+    StoreInfo info = info_of(path, meta, domain);
     Description d = read_description(in, info);
     try {
         SymbolStream symbols(in, meta.at("packing"), info.n_symbols);

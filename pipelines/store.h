@@ -1,18 +1,30 @@
 // Token stores: the records of a domain in one HDF5 file, as `adder prepare` writes them, so that another
 // machine trains on the same symbols without the sources, their codecs or their decompression.
 //
-// Layout, format version 1; every dataset is chunked, checksummed and compressed:
-//   attributes of /       `format` "adder token store", `version` 1
-//   meta                  u8: a JSON object in UTF-8: domain, settings, sources, classes, digests, counts,
-//   packing record/symbols        i64 (n): symbols of each record; first those of the inputs, then the
-//   held-out ones record/class_token    u16 (n): 65535 = none record/source         i64 (n): index into the
-//   sources record/is_read        u8 (n): TokenRecord::is_read; not there where no record is a read
-//   record/{name,label,group}_bytes  i64 (n) and record/{name,label,group}  u8: texts, one after the other
-//   symbols               u8: one byte a symbol, or four symbols a byte, of all records as one sequence
-//   flagged/{gap,length}, other/{gap,length} i64, other/symbol u8: of packed symbols, the runs that packing.h
-//   describes split/{part,record,begin,end} i64: segments of train (0), valid (1) and test (2), where the
-//   inputs were split
+// Layout, format version 1. n records: first those of the inputs, then the held-out ones. Every dataset has one
+// dimension and is chunked, checksummed and compressed.
+//
+//   attributes of /      format         "adder token store"
+//                        version        1
+//   meta                 u8             a JSON object in UTF-8: domain, settings, sources, classes, report, digests,
+//                                       counts, is_split; packing: null, or {symbols, flag} of PackedAlphabet
+//   record/symbols       i64 (n)        how many symbols a record has
+//   record/source        i64 (n)        which of the sources in meta it is from
+//   record/class_token   u16 (n)        65535 = none
+//   record/is_read       u8 (n)         1 = TokenRecord::is_read; the dataset is there only where a record is a read
+//   record/name_bytes    i64 (n)        how many bytes its name has; so too label_bytes and group_bytes
+//   record/name          u8             the names one after the other; so too label and group
+//   symbols              u8             of all records as one sequence, a byte each; packed, four a byte
+//   Of packed symbols, the runs along that sequence that packing.h describes:
+//   flagged/gap, length  i64            where the flag is set
+//   other/gap, length    i64            where a symbol stands that is none of the four,
+//   other/symbol         u8             and which, without the flag
+//   Where the inputs were split, a row for every segment:
+//   split/part           i64            0 train, 1 valid, 2 test
+//   split/record         i64            of the inputs, from 0
+//   split/begin, end     i64            symbols [begin, end) of it
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -35,17 +47,18 @@ struct StoreInfo {
     bool is_split = false;
 };
 
-// Writes what a domain loaded; with `packed` two bits a symbol. Memory beside the records is constant. Errors as
-// Hdf5Writer.
 struct StoreOptions {
     std::string domain;
-    nlohmann::json settings;
-    const PackedAlphabet* packed = nullptr;
+    nlohmann::json settings;                  // Domain::symbol_settings
+    const PackedAlphabet* packed = nullptr;   // two bits a symbol; null = a byte each
+    const std::atomic<bool>* stop = nullptr;  // once it is set, Interrupted is thrown and nothing left behind
 };
+// Writes what a domain loaded. Memory beside the records is constant. Errors as Hdf5Writer; throws Interrupted,
+// and leaves nothing, when `stop` is set.
 void write_store(const std::string& path, const Dataset& data, const StoreOptions& options);
 
-// What a store says of itself. Errors: no HDF5 file, no token store, a newer version, damage.
-StoreInfo store_info(const std::string& path);
+// What a store says of itself. Errors: no HDF5 file, no token store, a newer version, another domain, damage.
+StoreInfo store_info(const std::string& path, std::string_view domain);
 
 // What stores bring beside the records of the inputs.
 struct StoredParts {
@@ -56,8 +69,8 @@ struct StoredParts {
 };
 
 // Appends the records of a store's inputs to `records` and the rest to `parts`, and checks their digests. A record's
-// `file` is its index into the store's sources. Memory beside the records is constant. Errors: those of store_info, a store of
-// another domain, records that are not what the digest says.
+// `file` is its index into the store's sources. Memory beside the records is constant. Errors: those of store_info,
+// records that are not what the digest says.
 StoreInfo read_store(const std::string& path, std::string_view domain, std::vector<TokenRecord>& records,
                      StoredParts& parts);
 

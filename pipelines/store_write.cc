@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "core/interrupted.h"
+#include "core/json_text.h"
 #include "io/hdf5.h"
 #include "pipelines/packing.h"
 #include "pipelines/store.h"
@@ -23,7 +25,8 @@ const std::string& text_of(const TokenRecord& r, size_t column) {
 
 class StoreWriter {
   public:
-    StoreWriter(const std::string& path, const PackedAlphabet* packed) : out_(path) {
+    StoreWriter(const std::string& path, const StoreOptions& options) : out_(path), stop_(options.stop) {
+        const PackedAlphabet* packed = options.packed;
         if (packed) packer_.emplace(*packed);
         for (const char* name : {"record/symbols", "record/source"}) column(name, DType::i64);
         column("record/class_token", DType::u16);
@@ -72,8 +75,7 @@ class StoreWriter {
             packer_->finish();
             take_packed();
         }
-        // Whatever bytes a file name has, the text is UTF-8.
-        const std::string text = meta.dump(-1, ' ', false, json::error_handler_t::replace);
+        const std::string text = json_text(meta);
         put("meta", std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
         out_.commit();
     }
@@ -86,7 +88,12 @@ class StoreWriter {
         out_.append(name, values.data(), static_cast<int64_t>(values.size()));
     }
 
+    void look_for_stop() const {
+        if (stop_ && stop_->load()) throw Interrupted{};
+    }
+
     void describe(std::span<const TokenRecord> block) {
+        look_for_stop();
         std::vector<int64_t> n_symbols, source, n_bytes;
         std::vector<uint16_t> class_token;
         std::vector<uint8_t> is_read;
@@ -114,6 +121,7 @@ class StoreWriter {
     }
 
     void symbols(std::span<const uint8_t> block) {
+        look_for_stop();
         if (!packer_) return put("symbols", block);
         packer_->add(block);
         take_packed();
@@ -133,6 +141,7 @@ class StoreWriter {
     }
 
     Hdf5Writer out_;
+    const std::atomic<bool>* stop_;
     bool has_reads_ = false;
     std::optional<SymbolPacker> packer_;
 };
@@ -140,7 +149,7 @@ class StoreWriter {
 }  // namespace
 
 void write_store(const std::string& path, const Dataset& data, const StoreOptions& options) {
-    StoreWriter out(path, options.packed);
+    StoreWriter out(path, options);
     out.records(data.records);
     const bool is_split = !data.split_digest.empty();
     if (is_split) out.split(data);

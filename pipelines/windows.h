@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/batch.h"
+#include "core/ceil_div.h"
 #include "pipelines/records.h"
 
 namespace adder {
@@ -41,7 +42,7 @@ class WindowSampler {
     void fill(int64_t step, int64_t micro_batch, Batch& batch) const;
 
     int64_t n_positions() const { return n_positions_; }
-    int64_t n_windows(int64_t L) const { return (ring() + L - 1) / L; }
+    int64_t n_windows(int64_t L) const { return ceil_div(ring(), L); }
 
   private:
     int64_t ring() const { return first_position_.back(); }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/ceil_div.h"
 #include "kernels/adamw/adamw_cpu.h"
 #include "kernels/adamw/adamw_cuda.h"
 #include "kernels/common/run_op.h"
@@ -72,7 +73,7 @@ namespace cuda {
 AdamWLayout adamw_layout(std::span<const AdamWTensor> tensors) {
     AdamWLayout layout;
     layout.tensors = static_cast<int64_t>(tensors.size());
-    for (const AdamWTensor& t : tensors) layout.pieces += (t.param.numel() + kPieceElements - 1) / kPieceElements;
+    for (const AdamWTensor& t : tensors) layout.pieces += ceil_div(t.param.numel(), kPieceElements);
     return layout;
 }
 

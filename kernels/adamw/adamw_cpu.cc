@@ -6,6 +6,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "core/ceil_div.h"
 #include "kernels/common/tensor_list.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -92,7 +93,7 @@ void adamw(ThreadPool& pool, std::span<const AdamWTensor> tensors, const AdamWAr
     }();
     int64_t total = 0;
     for (const AdamWTensor& t : tensors) total += t.param.numel();
-    pool.run((total + kBlock - 1) / kBlock, [&](int64_t task) {
+    pool.run(ceil_div(total, kBlock), [&](int64_t task) {
         const auto tensor = [&](int64_t i) -> const AdamWTensor& { return tensors[static_cast<size_t>(i)]; };
         for_pieces(
             static_cast<int64_t>(tensors.size()), task * kBlock, std::min(total, (task + 1) * kBlock),

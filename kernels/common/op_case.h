@@ -109,24 +109,12 @@ struct ArraySpec {
         precision = Precision::accum;
         return std::move(*this);
     }
-    ArraySpec&& gradient_storage() && {
-        gradient_precision = Precision::storage;
-        return std::move(*this);
-    }
-    ArraySpec&& gradient_accum() && {
-        gradient_precision = Precision::accum;
-        return std::move(*this);
-    }
     ArraySpec&& fixed() && {
         differentiable = false;
         return std::move(*this);
     }
     ArraySpec&& dense() && {
         contiguous = true;
-        return std::move(*this);
-    }
-    ArraySpec&& all_zero() && {
-        zero = true;
         return std::move(*this);
     }
     ArraySpec&& open(int d) && {

@@ -1,5 +1,5 @@
-// The checks that every op passes, on its own table of cases. No test framework: `adder selftest` runs them
-// too.
+// The checks that every op passes, on its own table of cases. No test framework: `adder selftest` runs four of them; some
+// that only tests run are in tests/ops/more_checks.h.
 #pragma once
 #include <string>
 #include <vector>
@@ -41,17 +41,8 @@ constexpr Tolerance tolerance_of(DType storage) {
 CheckReport check_values(const OpCase& c, const RunOn& on = {});
 // The f64 op equals the reference in double (relative 1e-12).
 CheckReport check_f64(const OpCase& c);
-// The reference's backward against the complex step of its forward (relative 1e-10): one random direction for
-// each differentiable argument and 16 single elements of it.
-CheckReport check_gradients(const OpCase& c);
 // 1, 2, 3 and 7 threads give equal bits.
 CheckReport check_threads(const OpCase& c);
-// A NaN in an input or cotangent comes out wherever the reference lets it out, and in no other row and past
-// no start; in a parameter, it comes out somewhere in every array in which the reference lets it out.
-CheckReport check_nan(const OpCase& c, const RunOn& on = {});
-// Wrong shapes throw an Error with both shapes in the text, without any memory, so before anything runs; a storage type
-// that the device lacks throws too, bf16 on the CPU by naming the device that has it.
-CheckReport check_errors(const OpCase& c, const RunOn& on = {});
 
 // For ops with time:
 // Relative rms: 1e-12 in f64, 1e-5 in f32, 2e-2 in bf16. On the CPU in f64 and f32, whatever `on` says.
@@ -69,6 +60,7 @@ CheckReport check_huge_strides(const OpCase& c);
 void judge(const std::string& at, const std::string& name, const std::vector<double>& got,
            const std::vector<double>& in_float, const std::vector<double>& expected, const Tolerance& tolerance,
            CheckReport& report);
+double rms(const std::vector<double>& v);  // 0 of nothing
 struct Errors {
     double rms = 0, peak = 0;  // relative to the rms of what is expected; peak: outliers relative to themselves
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/ceil_div.h"
 #include "kernels/common/run_op.h"
 
 namespace adder {
@@ -84,12 +85,12 @@ void Instance::place_on_gpu() {
         return;
     }
     int64_t bytes = 0;
-    for (const auto& [name, m] : memory_) bytes += (m.block_bytes() + kAlign - 1) / kAlign * kAlign;
+    for (const auto& [name, m] : memory_) bytes += ceil_div(m.block_bytes(), kAlign) * kAlign;
     blocks_.emplace_back(DType::u8, Shape{bytes}, Device::cuda, "the arrays of a case");
     auto* p = static_cast<char*>(blocks_.back().ref().data);
     for (auto& [name, m] : memory_) {
         m.place(p);
-        p += (m.block_bytes() + kAlign - 1) / kAlign * kAlign;
+        p += ceil_div(m.block_bytes(), kAlign) * kAlign;
     }
 }
 

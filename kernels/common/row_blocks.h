@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/ceil_div.h"
 #include "core/threads.h"
 
 namespace adder::cpu {
 
 inline constexpr int64_t kRowsPerBlock = 64;
 
-constexpr int64_t row_blocks(int64_t rows) { return (rows + kRowsPerBlock - 1) / kRowsPerBlock; }
+constexpr int64_t row_blocks(int64_t rows) { return ceil_div(rows, kRowsPerBlock); }
 
 // Calls f(block, first row, row behind the last) for every block of `rows` rows.
 template <class F>

@@ -6,6 +6,9 @@
 
 namespace adder {
 
+// Steps of one partial sum: where the CPU twins cut their sums over time.
+inline constexpr int64_t kTimeSlice = 1024;
+
 // Steps [0, L) of a row whose step 0 has the absolute position t0, cut at the absolute multiples of `size`.
 struct TimeBlocks {
     int64_t t0, L, size;

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "core/ceil_div.h"
 #include "kernels/common/partial_sums.h"
 #include "kernels/common/time_blocks.h"
 
@@ -152,8 +153,6 @@ namespace {
 
 HWY_EXPORT(backward_part);
 
-constexpr int64_t kSlice = 1024;
-
 // Scratch of backward: (K,D) taps, (K+1,D) totals, (B,K-1,D) first rows of g, (B,slices,K+1,D) partial sums.
 struct BackwardScratch {
     float *taps, *totals, *first_g, *sums;
@@ -182,7 +181,7 @@ void halo_gradients(const ConvRows& v, int64_t b, const float* first_g, const Vi
 }  // namespace
 
 int64_t conv1d_backward_scratch_bytes(int64_t B, int64_t L, int64_t D, int64_t K) {
-    const int64_t rows = K + (K + 1) + B * (K - 1) + B * blocks_of(L, kSlice) * (K + 1);
+    const int64_t rows = K + (K + 1) + B * (K - 1) + B * ceil_div(L, kTimeSlice) * (K + 1);
     return rows * D * static_cast<int64_t>(sizeof(float));
 }
 
@@ -191,8 +190,8 @@ void conv1d_backward(ThreadPool& pool, const Conv1d& c, View<const float, 3> d_y
     const int64_t B = c.x.shape[0], D = c.x.shape[2], K = c.taps();
     const BackwardScratch s(scratch, B, D, K);
     const ConvRows v = rows_of(c, s.taps);
-    const TimeBlocks slices{0, v.L, kSlice};
-    const int64_t n_slices = slices.count(), widths = blocks_of(D, kBackwardChannels);
+    const TimeBlocks slices{0, v.L, kTimeSlice};
+    const int64_t n_slices = slices.count(), widths = ceil_div(D, kBackwardChannels);
     const View<const float, 3> d_halo_out{
         d_halo.data, {B, K - 1, D}, {d_halo.stride[0], d_halo.stride[1], 1}};
     const auto run = HWY_DYNAMIC_DISPATCH(backward_part);

@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "core/ceil_div.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/conv1d/conv1d_cpu.cc"
 #include <hwy/foreach_target.h>
@@ -72,8 +74,8 @@ int64_t conv1d_forward_scratch_bytes(int64_t D, int64_t K) {
 void conv1d_forward(ThreadPool& pool, const Conv1d& c, View<float, 3> y, View<float, 3> halo_out,
                     float* scratch) {
     const ConvRows v = rows_of(c, scratch);
-    const int64_t B = c.x.shape[0], times = blocks_of(v.L, kForwardRows),
-                  widths = blocks_of(v.D, kForwardChannels);
+    const int64_t B = c.x.shape[0], times = ceil_div(v.L, kForwardRows),
+                  widths = ceil_div(v.D, kForwardChannels);
     const auto run = HWY_DYNAMIC_DISPATCH(forward_part);
     pool.run(B * times * widths, [&](int64_t task) {
         const int64_t t = task / widths % times * kForwardRows, d = task % widths * kForwardChannels;
@@ -101,7 +103,7 @@ void conv1d_step(ThreadPool& pool, const Conv1d& c, View<float, 3> halo, View<fl
     const ConvRows v = rows_of(c, scratch);
     const int64_t B = c.x.shape[0], rows = std::max<int64_t>(1, kTaskWork / v.D);
     const auto run = HWY_DYNAMIC_DISPATCH(step_row);
-    pool.run(blocks_of(B, rows), [&](int64_t task) {
+    pool.run(ceil_div(B, rows), [&](int64_t task) {
         for (int64_t b = task * rows; b < std::min(B, (task + 1) * rows); ++b) run(v, b, halo, y);
     });
 }

@@ -52,10 +52,6 @@ constexpr int64_t kMaxTaps = 8;
 // What backward works on at a time; g of one such block and its taps stays in the first-level cache.
 constexpr int64_t kBackwardRows = 32, kBackwardChannels = 128;
 
-inline int64_t blocks_of(int64_t n, int64_t size) {
-    return (n + size - 1) / size;
-}
-
 // `taps` (K,D) receives the transposed weight.
 ConvRows rows_of(const Conv1d& c, float* taps);
 

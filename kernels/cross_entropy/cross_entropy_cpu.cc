@@ -14,7 +14,9 @@
 
 #include <hwy/contrib/math/math-inl.h>
 
+#include "core/ceil_div.h"
 #include "kernels/common/simd-inl.h"
+#include "kernels/common/time_blocks.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace adder {
@@ -135,13 +137,12 @@ namespace {
 
 HWY_EXPORT(add_loss);
 
-constexpr int64_t kChunkTokens = 1024;
-constexpr int64_t kBlocksPerChunk = kChunkTokens / kBlockTokens;
+constexpr int64_t kBlocksPerChunk = kTimeSlice / kBlockTokens;
 constexpr int64_t kGroupElements = 16384;  // 64 KiB of exponentials
 
 // Blocks that the tokens [t0, t0 + L) touch.
 int64_t blocks_of(int64_t L, int64_t t0) {
-    return (t0 + L + kBlockTokens - 1) / kBlockTokens - t0 / kBlockTokens;
+    return ceil_div(t0 + L, kBlockTokens) - t0 / kBlockTokens;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/ceil_div.h"
 #include "kernels/common/partial_sums.h"
 #include "kernels/common/time_blocks.h"
 
@@ -11,15 +12,11 @@ namespace adder::cpu {
 
 namespace {
 
-constexpr int64_t kBlockRows = 128, kSlice = 1024, kColumns = 128;
-
-int64_t blocks_of(int64_t n, int64_t size) {
-    return (n + size - 1) / size;
-}
+constexpr int64_t kBlockRows = 128, kColumns = 128;
 
 // Slices that L steps touch, wherever they begin.
 int64_t most_slices(int64_t L) {
-    return L < 2 ? L : (L - 2) / kSlice + 2;
+    return L < 2 ? L : (L - 2) / kTimeSlice + 2;
 }
 
 // A table of sums for every slice pays where the tables are small beside d_y. The choice must not depend on
@@ -45,7 +42,7 @@ void embedding_forward(ThreadPool& pool, View<const uint16_t, 2> ids, View<const
                        View<float, 3> y) {
     const int64_t L = y.shape[1], rows = y.shape[0] * L;
     const auto bytes = static_cast<size_t>(y.shape[2]) * sizeof(float);
-    pool.run(blocks_of(rows, kBlockRows), [&](int64_t task) {
+    pool.run(ceil_div(rows, kBlockRows), [&](int64_t task) {
         for (int64_t i = task * kBlockRows; i < std::min(rows, (task + 1) * kBlockRows); ++i)
             std::memcpy(&y(i / L, i % L, 0), &weight(ids(i / L, i % L), 0), bytes);
     });
@@ -60,17 +57,17 @@ void embedding_backward(ThreadPool& pool, View<const uint16_t, 2> ids, View<cons
     const int64_t B = d_y.shape[0], L = d_y.shape[1], M = d_y.shape[2];
     if (!sums_by_slice(B, L, V)) {
         // Each task owns some columns of the whole table and walks all steps.
-        pool.run(blocks_of(M, kColumns), [&](int64_t task) {
+        pool.run(ceil_div(M, kColumns), [&](int64_t task) {
             const int64_t m0 = task * kColumns;
             for (int64_t b = 0; b < B; ++b)
                 scatter(ids, d_y, b, 0, L, m0, std::min(kColumns, M - m0), d_weight);
         });
         return;
     }
-    const TimeBlocks slices{t0, L, kSlice};
+    const TimeBlocks slices{t0, L, kTimeSlice};
     const int64_t per_row = slices.count();
     // Whole rows stream best; few slices are cut by columns too, which changes no sum.
-    const int64_t columns = B * per_row >= 8 ? M : kColumns, widths = blocks_of(M, columns);
+    const int64_t columns = B * per_row >= 8 ? M : kColumns, widths = ceil_div(M, columns);
     pool.run(B * per_row * widths, [&](int64_t task) {
         const int64_t m0 = task % widths * columns, slice = task / widths, i = slice % per_row;
         const int64_t width = std::min(columns, M - m0);

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 
+#include "core/ceil_div.h"
 #include "kernels/common/isa.h"
 #include "kernels/common/partial_sums.h"
 #include "kernels/common/time_blocks.h"
@@ -16,7 +17,7 @@ namespace adder::cpu {
 
 namespace {
 
-constexpr int64_t kBlockRows = 256, kSlice = 1024;
+constexpr int64_t kBlockRows = 256;
 
 // A range cut in `count` pieces of nearly equal width, multiples of 16: whole vectors in OpenBLAS's kernels.
 struct Pieces {
@@ -24,8 +25,8 @@ struct Pieces {
 
     Pieces(int64_t n_, int64_t about) : n(n_) {
         const int64_t pieces = std::max<int64_t>(1, (n + about / 2) / about);
-        width = ((n + pieces - 1) / pieces + 15) / 16 * 16;
-        count = (n + width - 1) / width;
+        width = ceil_div(ceil_div(n, pieces), 16) * 16;
+        count = ceil_div(n, width);
     }
     int64_t begin(int64_t i) const { return i * width; }
     int64_t size(int64_t i) const { return std::min(width, n - i * width); }
@@ -86,7 +87,7 @@ struct WeightCut {
 
     // Small pieces pack their operands too often; large ones leave threads idle.
     WeightCut(int64_t B, int64_t L, int64_t I, int64_t O, int64_t t0)
-        : slices{t0, L, kSlice},
+        : slices{t0, L, kTimeSlice},
           n_slices(B * slices.count()),
           rows(O, O * I > 128 * 1024 ? 256 : 128),
           columns(I, O * I > 128 * 1024 ? 256 : 128) {
@@ -113,7 +114,7 @@ void add_column_sums(ThreadPool& pool, View<const float, 3> d_y, const TimeBlock
                      View<float, 1> total) {
     constexpr int64_t kColumns = 64;
     const int64_t O = d_y.shape[2];
-    pool.run((O + kColumns - 1) / kColumns, [&](int64_t task) {
+    pool.run(ceil_div(O, kColumns), [&](int64_t task) {
         const int64_t o0 = task * kColumns, width = std::min(kColumns, O - o0);
         for (int64_t b = 0; b < d_y.shape[0]; ++b)
             for (int64_t s = 0; s < slices.count(); ++s) {

@@ -3,6 +3,7 @@
 // the batch.
 #include <algorithm>
 
+#include "core/ceil_div.h"
 #include "kernels/gemm/gemm_cpu.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -90,7 +91,7 @@ void linear_step(ThreadPool& pool, View<const float, 3> x, View<const float, 2> 
     const int64_t work = std::max<int64_t>(1, B * I);
     const int64_t outputs = std::max<int64_t>(8, (kTaskWork / work + 7) / 8 * 8);
     const auto run = HWY_DYNAMIC_DISPATCH(dot_rows);
-    pool.run((O + outputs - 1) / outputs, [&](int64_t task) {
+    pool.run(ceil_div(O, outputs), [&](int64_t task) {
         run(x, weight, bias.data, y, task * outputs, std::min(O, (task + 1) * outputs));
     });
 }

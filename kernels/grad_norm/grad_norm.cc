@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "core/ceil_div.h"
 #include "kernels/common/run_op.h"
 #include "kernels/common/storage.h"
 #include "kernels/grad_norm/grad_norm_cpu.h"
@@ -45,7 +46,7 @@ namespace cuda {
 GradNormLayout grad_norm_layout(std::span<const TensorRef> tensors) {
     GradNormLayout layout;
     layout.tensors = static_cast<int64_t>(tensors.size());
-    for (const TensorRef& t : tensors) layout.pieces += (t.numel() + kPieceElements - 1) / kPieceElements;
+    for (const TensorRef& t : tensors) layout.pieces += ceil_div(t.numel(), kPieceElements);
     return layout;
 }
 

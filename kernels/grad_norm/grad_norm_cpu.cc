@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/ceil_div.h"
 #include "kernels/common/tensor_list.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -78,7 +79,7 @@ HWY_EXPORT(squares_f64);
 constexpr int64_t kBlock = 16384;
 
 int64_t blocks_of(int64_t total) {
-    return (total + kBlock - 1) / kBlock;
+    return ceil_div(total, kBlock);
 }
 
 // Finite f64 values may have a sum of squares that is not.

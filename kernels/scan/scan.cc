@@ -1,5 +1,6 @@
 #include "kernels/scan/scan.h"
 
+#include "core/ceil_div.h"
 #include "kernels/common/run_op.h"
 #include "kernels/common/storage.h"
 #include "kernels/gemm/gemm.h"
@@ -89,7 +90,7 @@ ref::ScanGradients<double> typed(const ScanGrads& g) {
 }  // namespace
 
 Shape scan_chunk_states_shape(int64_t B, int64_t L, int64_t D, int64_t N) {
-    return {B, (L + kScanChunk - 1) / kScanChunk, N, D};
+    return {B, ceil_div(L, kScanChunk), N, D};
 }
 
 void scan_forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out) {

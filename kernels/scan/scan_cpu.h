@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/ceil_div.h"
 #include "kernels/scan/scan.h"
 
 namespace adder::cpu {
@@ -34,7 +35,7 @@ struct ScanBackwardLayout {
 
     explicit ScanBackwardLayout(const ScanSizes& s) : W(scan_group_width(s.D)), groups(scan_groups(s.D)) {
         constexpr int64_t kBudget = int64_t{1} << 22;
-        const int64_t chunks = (s.L + kScanChunk - 1) / kScanChunk;
+        const int64_t chunks = ceil_div(s.L, kScanChunk);
         const int64_t afford = kBudget / (s.B * groups * 2 * s.N * kScanChunk);
         span = std::min(chunks, std::max<int64_t>(afford, 1)) * kScanChunk;
         task_floats = 4 * s.N * W + 2 * W;

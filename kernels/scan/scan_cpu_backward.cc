@@ -4,6 +4,7 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
+#include "core/ceil_div.h"
 #include "kernels/scan/scan_cpu.h"
 #include "kernels/scan/scan_walk-inl.h"
 
@@ -262,7 +263,7 @@ void backward(ThreadPool& pool, const ScanArgs& args, const TensorRef& chunk_sta
     const int64_t L = f.sizes.L, span = f.layout.span;
     auto* const run = f.zoh ? span_task<true> : span_task<false>;
     for (int64_t begin = (L - 1) / span * span; begin >= 0; begin -= span) {
-        const int64_t end = std::min(L, begin + span), chunks = (end - begin + kScanChunk - 1) / kScanChunk;
+        const int64_t end = std::min(L, begin + span), chunks = ceil_div(end - begin, kScanChunk);
         pool.run(f.tasks(), [&](int64_t task) { run(f, task, begin, end); });
         pool.run(f.sizes.B * chunks, [&](int64_t i) {
             const int64_t t0 = begin + i % chunks * kScanChunk;

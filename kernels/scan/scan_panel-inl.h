@@ -8,7 +8,6 @@
 #endif
 
 #include <algorithm>
-#include <cstring>
 
 #include "kernels/common/simd-inl.h"
 #include "kernels/scan/scan_cpu.h"

@@ -1,5 +1,6 @@
 #include "kernels/ssd/ssd.h"
 
+#include "core/ceil_div.h"
 #include "kernels/common/run_op.h"
 #include "kernels/common/storage.h"
 #include "kernels/ssd/ssd_cpu.h"
@@ -102,7 +103,7 @@ bool overlap(const TensorRef& a, const TensorRef& b) {
 }  // namespace
 
 Shape ssd_chunk_states_shape(int64_t B, int64_t L, int64_t H, int64_t P, int64_t N) {
-    return {B, (L + kSsdChunk - 1) / kSsdChunk, H, P * N};
+    return {B, ceil_div(L, kSsdChunk), H, P * N};
 }
 
 void ssd_forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out) {

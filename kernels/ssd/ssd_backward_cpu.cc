@@ -16,6 +16,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "core/ceil_div.h"
 #include "kernels/ssd/ssd_carry-inl.h"
 #include "kernels/ssd/ssd_plan.h"
 #include "kernels/ssd/ssd_tile-inl.h"
@@ -306,7 +307,7 @@ void Backward(Ctx& ctx, const SsdProblemF& a, const float* chunk_states, const S
               void* memory) {
     const SsdBackwardPlan plan(a);
     const BackwardScratch s(a, plan, memory);
-    const int64_t panels = (a.P + kSsdPanel - 1) / kSsdPanel, head = a.P * a.N, row = a.H * a.P * plan.width;
+    const int64_t panels = ceil_div(a.P, kSsdPanel), head = a.P * a.N, row = a.H * a.P * plan.width;
     std::fill(s.totals, s.totals + 3 * a.H, 0.0);
     for (int64_t c1 = a.chunks(); c1 > 0; c1 -= plan.slice) {
         const int64_t c0 = std::max<int64_t>(0, c1 - plan.slice), count = c1 - c0;

@@ -13,6 +13,7 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
+#include "core/ceil_div.h"
 #include "kernels/ssd/ssd_plan.h"
 #include "kernels/ssd/ssd_tile-inl.h"
 
@@ -196,7 +197,7 @@ void ForwardChunked(Ctx& ctx, const SsdProblemF& a, const SsdResultF& out, float
     float* states = scratch + a.B * (a.H * plan.head_floats() + a.G * plan.group_floats(a));
     for (int64_t t0 = 0; t0 < a.L; t0 += plan.slice) {
         const int64_t t1 = std::min(a.L, t0 + plan.slice);
-        const int64_t chunks = (t1 - t0 + kSsdChunk - 1) / kSsdChunk;
+        const int64_t chunks = ceil_div(t1 - t0, kSsdChunk);
         ctx.pool->run(a.B * chunks, [&](int64_t task) HWY_ATTR {
             const int64_t begin = t0 + task % chunks * kSsdChunk;
             prepare_chunk(a, plan, scratch, static_cast<bool>(out.y), task / chunks, begin,

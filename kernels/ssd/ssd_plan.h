@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/ceil_div.h"
 #include "kernels/ssd/ssd_cpu.h"
 
 namespace adder::cpu {
@@ -13,7 +14,7 @@ inline constexpr int64_t kSsdPad = 16;
 inline constexpr int64_t kSsdPanel = 32;
 
 constexpr int64_t ssd_padded(int64_t n) {
-    return (n + kSsdPad - 1) / kSsdPad * kSsdPad;
+    return ceil_div(n, kSsdPad) * kSsdPad;
 }
 
 struct SsdForwardPlan {
@@ -27,7 +28,7 @@ struct SsdForwardPlan {
         constexpr int64_t kFloats = int64_t{1} << 17;
         const int64_t step_floats = a.B * (2 * a.G * a.N + a.H * (kSsdBlock + 2));
         slice = std::clamp<int64_t>(kFloats / step_floats / kSsdChunk, 1, a.chunks()) * kSsdChunk;
-        panels = (a.P + kSsdPanel - 1) / kSsdPanel;
+        panels = ceil_div(a.P, kSsdPanel);
         width = ssd_padded(a.P);
     }
     int64_t head_floats() const { return slice * (kSsdBlock + 2); }

@@ -8,6 +8,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "core/ceil_div.h"
 #include "kernels/ssd/ssd_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -117,7 +118,7 @@ HWY_INLINE void run_rows(const SsdProblemF& a, const SsdResultF& out, int64_t b,
 }
 
 void ForwardRecurrence(Ctx& ctx, const SsdProblemF& a, const SsdResultF& out) {
-    const int64_t blocks = (a.P + kTaskRows - 1) / kTaskRows;
+    const int64_t blocks = ceil_div(a.P, kTaskRows);
     ctx.pool->run(a.B * a.H * blocks, [&](int64_t task) HWY_ATTR {
         const int64_t row_head = task / blocks, p0 = task % blocks * kTaskRows;
         run_rows(a, out, row_head / a.H, row_head % a.H, p0, std::min(kTaskRows, a.P - p0));
@@ -165,7 +166,7 @@ HWY_INLINE void step_rows(const StepInput& in, int64_t N, const float* x, float*
 }
 
 void Step(Ctx& ctx, const SsdProblemF& a, const View<float, 4>& state, const View<float, 3>& y) {
-    const int64_t runs = (a.H + kStepHeads - 1) / kStepHeads;
+    const int64_t runs = ceil_div(a.H, kStepHeads);
     const auto task = [&](int64_t i) HWY_ATTR {
         const int64_t b = i / runs, h0 = i % runs * kStepHeads, h1 = std::min(a.H, h0 + kStepHeads);
         alignas(64) float dt[kPad] = {}, rate[kPad] = {}, decay[kPad], gain[kPad];

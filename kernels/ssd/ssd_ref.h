@@ -6,6 +6,7 @@
 #include <complex>
 #include <cstdint>
 
+#include "core/ceil_div.h"
 #include "core/view.h"
 #include "kernels/common/not_vectorized.h"
 #include "kernels/common/ref_math.h"
@@ -23,7 +24,7 @@ struct SsdProblem {
     View<const uint8_t, 2> start;
     View<const S, 4> h0;
 
-    int64_t chunks() const { return (L + kSsdChunk - 1) / kSsdChunk; }
+    int64_t chunks() const { return ceil_div(L, kSsdChunk); }
     int64_t group(int64_t h) const { return h / (H / G); }
     bool starts(int64_t b, int64_t t) const { return start && start(b, t) != 0; }
 };

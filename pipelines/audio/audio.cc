@@ -24,7 +24,7 @@ std::unique_ptr<const Tokenizer> tokenizer_of(const DataOptions& options) {
 }
 
 std::vector<Baseline> evaluate(const Dataset& data, std::span<const Segment> on,
-                               std::span<const int64_t> orders) {
+                               std::span<const int64_t> orders, const Tokenizer&) {
     std::vector<Baseline> rows;
     for (const int64_t order : orders) {
         ContextModel model(order, data.tokenizer->tokens_per_sample());
@@ -35,7 +35,7 @@ std::vector<Baseline> evaluate(const Dataset& data, std::span<const Segment> on,
             const Member member = member_of(data.records, s);
             n += model.score(member.symbols, member.class_token == kNoToken ? 1 : 0, bits);
         }
-        rows.push_back({fmt::format("order_{}", order), n > 0 ? bits / static_cast<double>(n) : 0, n});
+        rows.push_back({fmt::format("order_{}", order), n > 0 ? bits / static_cast<double>(n) : 0, static_cast<double>(n)});
     }
     return rows;
 }

@@ -1,7 +1,7 @@
 #include "pipelines/audio/classes.h"
 
 #include <algorithm>
-#include <optional>
+#include <set>
 #include <utility>
 
 #include "core/error.h"
@@ -41,6 +41,13 @@ void mark(std::span<TokenRecord> records, const std::vector<std::string>& classe
     }
 }
 
+[[noreturn]] void fail_untrained(const Examples& records) {
+    fail(
+        "[audio] --class-conditional: held-out records with labels that are not trained on: {}; hint: leave "
+        "them out, or hold out others",
+        records.text());
+}
+
 }  // namespace
 
 void give_classes(const DataOptions& options, Dataset& data, std::vector<TokenRecord>& held_out) {
@@ -65,18 +72,29 @@ void give_classes(const DataOptions& options, Dataset& data, std::vector<TokenRe
                         fmt::format("no class stands before records {}: {}", what, examples->text()));
         } else if (without.n > 0) {
             fail(
-                "[audio] --class-conditional: records without a label: {}; hint: labels are a manifest's "
-                "column 'label', a field "
-                "{{label}} of --pattern, or the folder that a file is in",
+                "[audio] --class-conditional, given or of the model of --init: records without a label: {}; "
+                "hint: labels are a manifest's column 'label', a field {{label}} of --pattern, or the folder "
+                "that a file is in",
                 without.text());
         } else if (unknown.n > 0) {
-            fail(
-                "[audio] --class-conditional: held-out records with labels that no other record has: {}; "
-                "hint: leave them out",
-                unknown.text());
+            fail_untrained(unknown);
         }
     }
     data.tokenizer = make_tokenizer(codec, static_cast<int64_t>(data.classes.size()));
+}
+
+void check_classes(const Dataset& data) {
+    const auto record_of = [&](const Segment& s) -> const TokenRecord& {
+        return data.records[static_cast<size_t>(s.record)];
+    };
+    std::set<uint16_t> trained{kNoToken};
+    for (const Segment& s : data.train) trained.insert(record_of(s).class_token);
+    Examples untrained;
+    for (const auto* part : {&data.valid, &data.test})
+        for (const Segment& s : *part)
+            if (const TokenRecord& r = record_of(s); !trained.count(r.class_token))
+                untrained.add(fmt::format("{}: {}", r.name, r.label));
+    if (untrained.n > 0) fail_untrained(untrained);
 }
 
 }  // namespace adder::audio

@@ -12,4 +12,8 @@ namespace adder::audio {
 // other record has; with the classes of a checkpoint both are a warning, and the records have no class token.
 void give_classes(const DataOptions& options, Dataset& data, std::vector<TokenRecord>& held_out);
 
+// Throws Error for a class that is held out and not trained on: its token would mean nothing. For what is
+// trained on; not with the classes of a checkpoint.
+void check_classes(const Dataset& data);
+
 }  // namespace adder::audio

@@ -1,7 +1,6 @@
 // Samples to symbols and tokens, and back.
 //
-// mulaw    continuous companding with mu = 255 (not the segmented code of ITU-T G.711, which it
-// approximates):
+// mulaw    continuous companding with mu = 255 (not the segmented code of ITU-T G.711, which it approximates):
 //          y = sign(x) ln(1 + 255 |x|) / ln 256, symbol = floor(128 (y + 1)), at most 255; decoded at the
 //          centre of its step, y = (symbol + 1/2) / 128 - 1. Silence is symbol 128.
 // linear8  the same with y = x.

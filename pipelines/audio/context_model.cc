@@ -1,6 +1,5 @@
 #include "pipelines/audio/context_model.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -16,11 +15,8 @@ ContextModel::ContextModel(int64_t order, int64_t phases) : phases_(static_cast<
         fail("[context_model] order: audio has contexts of 0 to {} symbols, got {}", kMaxOrder, order);
     size_t contexts = 1;
     for (int64_t j = 0; j <= order; ++j, contexts *= kSymbols) {
-        Table t;
-        t.counts.resize(phases_ * contexts * kSymbols);
-        t.total.resize(phases_ * contexts);
-        t.different.resize(phases_ * contexts);
-        tables_.push_back(std::move(t));
+        const size_t n = phases_ * contexts;
+        tables_.push_back({CountTable(n * kSymbols), std::vector<uint64_t>(n), std::vector<uint32_t>(n)});
     }
 }
 
@@ -34,15 +30,15 @@ void ContextModel::train(std::span<const uint8_t> symbols) {
     summed_ = false;
     for (size_t i = 0; i < symbols.size(); ++i)
         for (size_t j = 0; j < tables_.size() && j <= i; ++j)
-            ++tables_[j].counts[row(symbols, i, j) * kSymbols + symbols[i]];
+            tables_[j].counts.add(row(symbols, i, j) * kSymbols + symbols[i]);
 }
 
 void ContextModel::sum_up() {
     for (Table& t : tables_)
         for (size_t c = 0; c < t.total.size(); ++c) {
-            const auto counts = std::span(t.counts).subspan(c * kSymbols, kSymbols);
             t.total[c] = t.different[c] = 0;
-            for (const uint32_t n : counts) {
+            for (size_t symbol = 0; symbol < kSymbols; ++symbol) {
+                const uint64_t n = t.counts[c * kSymbols + symbol];
                 t.total[c] += n;
                 t.different[c] += n > 0;
             }
@@ -58,8 +54,9 @@ int64_t ContextModel::score(std::span<const uint8_t> symbols, int64_t first, dou
         for (size_t j = 0; j < tables_.size() && j <= i; ++j) {
             const Table& t = tables_[j];
             const size_t c = row(symbols, i, j);
-            const double total = t.total[c], different = t.different[c];
-            if (total > 0) p = (t.counts[c * kSymbols + symbols[i]] + different * p) / (total + different);
+            const double total = static_cast<double>(t.total[c]), different = t.different[c];
+            const auto seen = static_cast<double>(t.counts[c * kSymbols + symbols[i]]);
+            if (total > 0) p = (seen + different * p) / (total + different);
         }
         bits -= std::log2(p);
     }

@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "pipelines/count_table.h"
+
 namespace adder::audio {
 
 // P(s | k symbols before it), with Witten-Bell interpolation (IEEE Trans. Inf. Theory 37, 1991, method C) of
@@ -23,8 +25,9 @@ class ContextModel {
 
   private:
     struct Table {
-        std::vector<uint32_t> counts;            // [phase][context][symbol]
-        std::vector<uint32_t> total, different;  // [phase][context]
+        CountTable counts;                // [phase][context][symbol]
+        std::vector<uint64_t> total;      // [phase][context]
+        std::vector<uint32_t> different;  // [phase][context]
     };
     // The row of the context before symbols[i], of the last j symbols.
     size_t row(std::span<const uint8_t> symbols, size_t i, size_t j) const;

@@ -1,15 +1,12 @@
 #include "pipelines/audio/load.h"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "core/error.h"
 #include "datasets/audio_inputs.h"
-#include "io/file.h"
 #include "pipelines/audio/codec.h"
 #include "pipelines/audio/classes.h"
 #include "pipelines/audio/signal_records.h"
@@ -74,16 +71,18 @@ class Reading {
     }
 
     // Appends to the records, files and facts.
-    void read(const AudioOptions& o, Dataset& data, std::vector<RecordFacts>& facts, StoredParts& parts) {
+    void read(const AudioOptions& o, Dataset& data, std::vector<RecordFacts>& facts, StoredParts& parts,
+              SequenceNumbers& sequences) {
         const size_t first_record = data.records.size();
         for (size_t i = 0; i < listing_.items.size(); ++i) {
             const AudioItem& item = listing_.items[i];
+            data.inputs.push_back(item.path);
             const size_t first = data.records.size();
             bool is_split = false;
             if (item.store)
                 is_split = read_prepared(item, data, parts);
             else if (const auto input = inputs_.find(i); input != inputs_.end())
-                read_file(item, input->second, o, data);
+                read_file(item, input->second, o, data, sequences);
             for (size_t r = first; r < data.records.size(); ++r) {
                 RecordFacts& f = facts.emplace_back(RecordFacts{item.split, item.fields});
                 if (item.store)
@@ -93,7 +92,7 @@ class Reading {
                 if (!is_split) parts.split.train.push_back({static_cast<int64_t>(r), 0, n});
             }
         }
-        qualify_names(std::span(data.records).subspan(first_record), data.files);
+        settle_names(std::span(data.records).subspan(first_record), data.files);
         say_all(o, data, first_record);
     }
 
@@ -107,16 +106,6 @@ class Reading {
     }
 
     bool has_parts() const { return listing_.has_split; }
-    // What it stands for, as far as it can be read; what names no part of the split is of `part`.
-    void add_to(std::vector<FilePart>& parts, SplitPart part) const {
-        for (const AudioItem& item : listing_.items) {
-            if (item.path == "-") continue;
-            parts.push_back({canonical_file(item.path), item.start_s.value_or(0),
-                             item.end_s.value_or(std::numeric_limits<double>::infinity()),
-                             item.split == SplitPart::none ? part : item.split,
-                             item.place.empty() ? item.path : fmt::format("{} ({})", item.path, item.place)});
-        }
-    }
     int64_t n_folder_files() const { return listing_.n_folder_files; }
     std::vector<std::string> report, warnings;
 
@@ -148,7 +137,7 @@ class Reading {
     // Headers first: rates have to be known before anything is resampled.
     void look_at(const AudioItem& item) {
         if (item.store) {
-            stores_.emplace_back(item.path, store_info(item.path).settings);
+            stores_.emplace_back(item.path, store_info(item.path, "audio").settings);
             return;
         }
         try {
@@ -164,15 +153,20 @@ class Reading {
         }
     }
 
-    void read_file(const AudioItem& item, const AudioInput& input, const AudioOptions& o, Dataset& data) {
+    void read_file(const AudioItem& item, const AudioInput& input, const AudioOptions& o, Dataset& data,
+                   SequenceNumbers& sequences) {
         const size_t first = data.records.size();
         try {
             append_records(item, input, o, data.records, counts_);
         } catch (const Error& e) {
             return drop(item, e);
         }
-        for (size_t r = first; r < data.records.size(); ++r)
+        int64_t sequence =
+            sequences.first_of(item.path, std::ssize(data.records) - static_cast<int64_t>(first));
+        for (size_t r = first; r < data.records.size(); ++r) {
             data.records[r].file = static_cast<int32_t>(data.files.size());
+            data.records[r].origin.sequence = sequence++;
+        }
         data.files.push_back(item.path);
     }
 
@@ -244,17 +238,6 @@ class Reading {
     SignalCounts counts_;
 };
 
-void hold_out(std::vector<TokenRecord> records, Split& split, Dataset& data) {
-    if (std::string shared = shared_records(data.records, records); !shared.empty())
-        data.warnings.push_back(std::move(shared));
-    data.n_held_out = static_cast<int64_t>(records.size());
-    for (TokenRecord& record : records) {
-        const auto n = static_cast<int64_t>(record.symbols.size());
-        split.valid.push_back({static_cast<int64_t>(data.records.size()), 0, n});
-        data.records.push_back(std::move(record));
-    }
-}
-
 void report_parts(const Split& split, int64_t width, Dataset& data) {
     const auto part = [&](const std::vector<Segment>& segments) {
         return counted(n_symbols(segments) / width, "sample") + " in " +
@@ -282,14 +265,11 @@ Dataset load(const DataOptions& given) {
     std::optional<Reading> held_out;
     if (!options.valid.empty()) held_out.emplace("held-out input", options.valid, options, HeldOutFiles({}));
     if (held_out) held_out->resolve(options.audio);
-    std::vector<FilePart> parts_of_files;
-    inputs.add_to(parts_of_files, SplitPart::train);
-    if (held_out) held_out->add_to(parts_of_files, SplitPart::valid);
-    check_parts(std::move(parts_of_files));
     options.audio = options.audio.resolved();
     data.resolved = options.audio.symbol_settings();
 
-    inputs.read(options.audio, data, facts, parts);
+    SequenceNumbers sequences;
+    inputs.read(options.audio, data, facts, parts, sequences);
     std::vector<TokenRecord> held_out_records = std::move(parts.held_out);
     if (held_out) {
         if (!held_out_records.empty() || parts.is_split)
@@ -298,13 +278,14 @@ Dataset load(const DataOptions& given) {
         std::vector<RecordFacts> ignored;
         Dataset other;
         other.files = std::move(data.files);
-        held_out->read(options.audio, other, ignored, none);
+        held_out->read(options.audio, other, ignored, none, sequences);
         if (!none.split_by.empty() || held_out->has_parts())
             fail(
                 "[split] --valid {}: holds parts of its own, so that it cannot be held out; hint: prepare it "
                 "without a split",
                 options.valid[0]);
         data.files = std::move(other.files);
+        data.inputs.insert(data.inputs.end(), other.inputs.begin(), other.inputs.end());
         held_out_records = std::move(other.records);
     }
     for (const Reading* r : {&inputs, held_out ? &*held_out : nullptr}) {
@@ -314,27 +295,30 @@ Dataset load(const DataOptions& given) {
     }
     give_classes(options, data, held_out_records);
     data.digest = digest_of(data.records);
-    if (!held_out_records.empty()) data.valid_digest = digest_of(held_out_records);
 
     if (!parts.split_by.empty() && (options.splits() || inputs.has_parts()))
         fail(
             "[split] {}: was prepared with held-out parts; hint: give no other split, or prepare it without "
             "one",
             parts.split_by);
+    const DataOptions& how = options.split_of(data.digest);
     Split split;
     if (parts.is_split) {
         split = std::move(parts.split);
     } else {
-        split = split_audio(data.records, data.files, facts, inputs.has_parts(), options);
+        split = split_audio(data.records, data.files, facts, inputs.has_parts(), how);
     }
-    if (options.splits() || inputs.has_parts() || parts.is_split)
+    if (how.splits() || inputs.has_parts() || parts.is_split)
         data.split_digest = digest_of(split, data.records);
-    if (!held_out_records.empty()) hold_out(std::move(held_out_records), split, data);
+    if (!held_out_records.empty()) add_held_out(std::move(held_out_records), split, data);
     for (std::string& warning : warnings_of_split(data.records, split))
         data.warnings.push_back(std::move(warning));
     data.train = std::move(split.train);
     data.valid = std::move(split.valid);
     data.test = std::move(split.test);
+    check_parts(data, "seconds");
+    if (std::string shared = shared_records(data); !shared.empty()) data.warnings.push_back(std::move(shared));
+    if (options.classes.empty()) check_classes(data);
     report_parts(split, data.tokenizer->tokens_per_sample(), data);
     return data;
 }

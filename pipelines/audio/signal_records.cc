@@ -135,9 +135,16 @@ class Encoder {
                                buffer_.room());
     }
 
-    void finish(TokenRecord record, std::vector<TokenRecord>& records, SignalCounts& counts) {
+    // `rate`: of the samples.
+    void finish(TokenRecord record, const SignalRange& range, int64_t rate, std::vector<TokenRecord>& records,
+                SignalCounts& counts) {
         record.symbols = buffer_.take();
         const int64_t n = static_cast<int64_t>(record.symbols.size()) / symbols_per_sample(codec_);
+        const auto seconds = [rate](int64_t samples) {
+            return static_cast<double>(samples) / static_cast<double>(rate);
+        };
+        record.origin.begin = range.start_s.value_or(0) + seconds(t_.begin);
+        record.origin.end = range.end_s && n == at_ ? *range.end_s : record.origin.begin + seconds(n);
         ++counts.records;
         counts.samples += n;
         counts.trimmed += at_ - n;
@@ -175,8 +182,9 @@ void append_records(const AudioItem& item, const AudioInput& input, const AudioO
     const std::string name =
         item.place.empty() ? input.name() : fmt::format("{} ({})", input.name(), item.place);
     const ChannelPolicy policy = policy_of(o.channels);
+    const SignalRange range{item.start_s, item.end_s};
     const auto read = [&](AudioReader& reader, const OnSamples& on_samples) {
-        return read_signal(reader, name, {item.start_s, item.end_s}, policy, *o.rate, on_samples);
+        return read_signal(reader, name, range, policy, *o.rate, on_samples);
     };
     auto reader = std::make_unique<AudioReader>(input);
     const auto lanes = static_cast<size_t>(policy == ChannelPolicy::each ? reader->info().channels : 1);
@@ -202,7 +210,7 @@ void append_records(const AudioItem& item, const AudioInput& input, const AudioO
     for (size_t i = 0; i < encoders.size(); ++i) {
         TokenRecord record{.name = item.name, .label = item.label, .group = item.group};
         if (policy == ChannelPolicy::each && lanes > 1) record.name += fmt::format("#{}", i + 1);
-        encoders[i].finish(std::move(record), records, own);
+        encoders[i].finish(std::move(record), range, *o.rate, records, own);
     }
     counts += own;
 }

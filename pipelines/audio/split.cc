@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
-#include <tuple>
 
 #include "core/error.h"
 #include "datasets/file_pattern.h"
@@ -197,25 +196,6 @@ std::vector<std::string> warnings_of_split(std::span<const TokenRecord> records,
                     divided.size(), divided.size() == 1 ? " is" : "s are",
                     names.size() > 60 ? names.substr(0, 57) + "..." : names));
     return warnings;
-}
-
-void check_parts(std::vector<FilePart> parts) {
-    std::stable_sort(parts.begin(), parts.end(), [](const FilePart& a, const FilePart& b) {
-        return std::tie(a.path, a.begin_s) < std::tie(b.path, b.begin_s);
-    });
-    std::map<SplitPart, const FilePart*> last;  // of the file, the one that ends last
-    for (const FilePart& p : parts) {
-        if (!last.empty() && last.begin()->second->path != p.path) last.clear();
-        for (const auto& [part, before] : last)
-            if (part != p.part && p.begin_s < before->end_s)
-                fail(
-                    "[split] {}: the same audio is both trained on and held out, or validated and tested "
-                    "with{}; "
-                    "hint: name it in one part only",
-                    p.name, before->name == p.name ? "" : fmt::format(" (as {})", before->name));
-        const FilePart*& kept = last[p.part];
-        if (!kept || kept->end_s < p.end_s) kept = &p;
-    }
 }
 
 }  // namespace adder::audio

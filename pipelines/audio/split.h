@@ -19,11 +19,10 @@ struct RecordFacts {
 };
 
 // In this order: the parts that a manifest names (`has_parts`); --valid-where and --test-where;
-// --valid-contigs and
-// --test-contigs, names of records; --valid-fraction and --test-fraction: of several groups or, without
-// groups, files these fractions of the files, whole groups or files, drawn by a hash of their names, so that
-// a file stays where it is when others come; of a single one the last parts of every record, with --gap
-// before them. Held-out records stand in an order of their own, by a hash, so that the first of them are a
+// --valid-contigs and --test-contigs, names of records; --valid-fraction and --test-fraction: of several
+// groups or, without groups, files these fractions of the files, whole groups or files, drawn by a hash of
+// their names, so that a file stays where it is when others come; of a single one the last parts of every
+// record, with --gap before them. Held-out records stand in an order of their own, by a hash, so that the first of them are a
 // fair sample. Errors: two ways at once, a choice that fits no record or leaves none to train on, those of
 // split_records.
 Split split_audio(std::span<const TokenRecord> records, std::span<const std::string> files,
@@ -32,15 +31,5 @@ Split split_audio(std::span<const TokenRecord> records, std::span<const std::str
 // Of any split, whoever made it: groups that are both trained on and held out, and whole files that are held
 // out while nothing says which speakers they are of.
 std::vector<std::string> warnings_of_split(std::span<const TokenRecord> records, const Split& split);
-
-// Audio that inputs name: a file, or a part of it.
-struct FilePart {
-    std::string path;  // canonical
-    double begin_s = 0, end_s = 0;
-    SplitPart part = SplitPart::train;
-    std::string name;  // for messages
-};
-// Error: a file, or overlapping parts of one, in several parts of the split.
-void check_parts(std::vector<FilePart> parts);
 
 }  // namespace adder::audio

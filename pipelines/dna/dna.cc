@@ -21,18 +21,29 @@ nlohmann::json defaults() {
 
 std::unique_ptr<const Tokenizer> tokenizer_of(const DataOptions& options) { return make_tokenizer(options.dna); }
 
-std::vector<Baseline> evaluate(const Dataset& data, std::span<const Segment> on, std::span<const int64_t> orders) {
+// How much a token counts whose bases are all of lower case.
+double lower_weight(const Tokenizer& tokenizer) {
+    const std::vector<uint8_t> bases(static_cast<size_t>(tokenizer.width()), kBaseA | kLower);
+    uint16_t id = 0;
+    float weight = 0;
+    tokenizer.write(bases, 0, 1, false, &id, &weight);
+    return weight;
+}
+
+std::vector<Baseline> evaluate(const Dataset& data, std::span<const Segment> on, std::span<const int64_t> orders,
+                               const Tokenizer& of_model) {
     if (orders.empty()) return {};
     std::vector<std::span<const uint8_t>> train;
     for (const Segment& s : data.train) train.push_back(member_of(data.records, s).symbols);
-    const ContextModel model(static_cast<int>(*std::max_element(orders.begin(), orders.end())), train);
+    const ContextModel model(static_cast<int>(*std::max_element(orders.begin(), orders.end())), train,
+                             lower_weight(of_model));
     std::vector<BitCount> totals(static_cast<size_t>(model.longest()) + 1);
-    for (const Segment& s : on) model.score(member_of(data.records, s).symbols, totals);
+    for (const Segment& s : on) model.score(member_of(data.records, s).symbols, *data.tokenizer, totals);
     std::vector<Baseline> rows;
-    const int64_t width = data.tokenizer->width();
+    const auto width = static_cast<double>(data.tokenizer->width());
     for (const int64_t order : orders) {
         const BitCount& total = totals[static_cast<size_t>(order)];
-        rows.push_back({fmt::format("order_{}", order), static_cast<double>(width) * total.per_base(), total.bases / width});
+        rows.push_back({fmt::format("order_{}", order), width * total.per_base(), total.bases / width});
     }
     return rows;
 }

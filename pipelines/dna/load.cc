@@ -36,16 +36,26 @@ double percent(int64_t part, int64_t whole) {
     return whole > 0 ? 100 * static_cast<double>(part) / static_cast<double>(whole) : 0;
 }
 
+// What is the same for all files of a data set.
+struct Loading {
+    const DataOptions& options;
+    WantedNames wanted{options.only};
+    SequenceNumbers sequences = {};
+};
+
 // What one file gives: records at the end of `records`, what was counted on the way, and how to say so.
 struct Reading {
-    const DnaOptions& options;
-    const std::vector<std::string>& only;  // DataOptions::only
+    Loading& loading;
+    GivenFiles& given;  // of all files with the same role
     std::vector<TokenRecord>& records;
     StoredParts& parts;
+    const DnaOptions& options = loading.options.dna;
     BaseCounts counts = {};
     std::string summary = {};
     std::vector<std::string> warnings = {}, notes = {};
+    std::vector<std::string> unread = {};   // Dataset::unread
     std::vector<std::string> sources = {};  // of a token store: where its records are from
+    std::vector<std::string> of_rows = {};  // the files that a manifest names
     bool is_split = false;
 };
 
@@ -64,13 +74,6 @@ void check_letters(const std::string& path, const BaseCounts& counts) {
 }
 
 ReadFilter read_filter(const DnaOptions& o) { return {o.min_length, o.min_quality, o.min_base_quality}; }
-
-// Whether a record is asked for, by its name or as "file:name".
-bool is_wanted(std::string_view name, const std::vector<std::string>& only) {
-    return only.empty() || std::any_of(only.begin(), only.end(), [&](std::string_view wanted) {
-               return wanted.ends_with(name) && (wanted.size() == name.size() || wanted[wanted.size() - name.size() - 1] == ':');
-           });
-}
 
 // What FASTA adds to a Reading, record by record.
 class FastaRecords {
@@ -92,19 +95,22 @@ class FastaRecords {
         ++to_.counts.records;
         to_.records.push_back(std::move(record));
     }
-    void end_file(const std::string& path, int64_t n_unread) {
+    void leave_unread(const std::string& name) { unread_.push_back(name); }
+    void end_file(const std::string& path) {
         check_letters(path, all_);
         to_.summary = fmt::format("{} records, {} bases", to_.counts.records, to_.counts.bases);
         if (skipped_ > 0) to_.summary += fmt::format(", {} '-', '.' and '*' skipped", skipped_);
         if (n_short_ > 0)
             to_.summary += fmt::format(", {} records shorter than {} left out", n_short_, to_.options.min_length);
-        if (n_unread > 0) to_.summary += fmt::format(", {} records that are not asked for", n_unread);
+        if (!unread_.empty()) to_.summary += fmt::format(", {} records that are not asked for", unread_.size());
+        to_.unread.insert(to_.unread.end(), unread_.begin(), unread_.end());
     }
 
   private:
     Reading& to_;
     SymbolBuffer buffer_;
     BaseCounts own_, all_;  // of the present record; with those that are left out
+    std::vector<std::string> unread_;
     int64_t n_short_ = 0, skipped_ = 0;
 };
 
@@ -114,10 +120,9 @@ bool read_indexed(const FastaIndex& index, const std::string& path, Reading& to)
     const size_t n_before = to.records.size();
     const BaseCounts counts_before = to.counts;
     FastaRecords records(to);
-    int64_t n_unread = 0;
     for (const FaiFile::Sequence& s : index.sequences()) {
-        if (!is_wanted(s.name, to.only)) {
-            ++n_unread;
+        if (!to.loading.wanted.has(s.name)) {
+            records.leave_unread(s.name);
             continue;
         }
         records.expect(s.length);
@@ -128,7 +133,7 @@ bool read_indexed(const FastaIndex& index, const std::string& path, Reading& to)
         }
         records.end_record(s.name, 0);
     }
-    records.end_file(path, n_unread);
+    records.end_file(path);
     return true;
 }
 
@@ -136,24 +141,23 @@ void read_fasta(InputFile file, Reading& to) {
     const std::string path = file.path();
     if (read_filter(to.options).needs_qualities())
         to.warnings.push_back(path + ": FASTA has no qualities, so that no quality is asked of it");
-    if (!to.only.empty())
+    if (!to.loading.wanted.all())
         if (const auto index = FastaIndex::of(path); index && read_indexed(*index, path, to)) return;
     FastaReader reader(std::move(file));
     FastaRecords records(to);
     std::unordered_set<std::string> names;
-    int64_t n_unread = 0;
     for (FastaRecord record; reader.next_header(record);) {
         if (!names.insert(record.name).second)
             fail("[dna] {}: two records are called {}; hint: rename one, the first word of a header is its name", path,
                  record.name);
-        if (!is_wanted(record.name, to.only)) {
-            ++n_unread;
+        if (!to.loading.wanted.has(record.name)) {
+            records.leave_unread(record.name);
             continue;
         }
         for (std::string_view run; !(run = reader.next_letters()).empty();) records.add_run(run);
         records.end_record(record.name, reader.skipped());
     }
-    records.end_file(path, n_unread);
+    records.end_file(path);
 }
 
 void read_reads(InputFile file, Reading& to) {
@@ -198,6 +202,8 @@ void cut(const Manifest& manifest, const ManifestRow& row, TokenRecord& record) 
     if (begin != std::floor(begin) || end != std::floor(end) || end > n || begin >= end)
         fail("[dna] {}: line {}: start {} and end {} are not within the {} bases of {}; hint: whole bases from 0, the end "
              "behind the last one", manifest.path, row.line, begin, end, n, record.name);
+    record.origin.end = record.origin.begin + end;
+    record.origin.begin += begin;
     const auto at = [&](double base) { return record.symbols.begin() + static_cast<int64_t>(base); };
     record.symbols = std::vector<uint8_t>(at(begin), at(end));
 }
@@ -205,6 +211,10 @@ void cut(const Manifest& manifest, const ManifestRow& row, TokenRecord& record) 
 // The records of one row: its sequence, or those of its file, with its label, and its name where they are one.
 void read_row(const Manifest& manifest, const ManifestRow& row, Reading& to) {
     const size_t first = to.records.size();
+    if (!row.path.empty()) {
+        to.of_rows.push_back(row.path);
+        to.given.add(row.path, row.start, row.end, fmt::format("{}, line {}", manifest.path, row.line));
+    }
     if (row.path.empty())
         add_record(row.name, row.sequence, to);
     else if (looks_like_hdf5(row.path) || looks_like_manifest(row.path))
@@ -253,11 +263,15 @@ void read_manifest_rows(const std::string& path, Reading& to) {
 void read_file(const std::string& path, Reading& to) {
     if (looks_like_manifest(path)) return read_manifest_rows(path, to);
     if (looks_like_hdf5(path)) return read_prepared(path, to);
+    const size_t first = to.records.size();
     InputFile file(path);
     if (file.format() == SequenceFormat::fasta || file.format() == SequenceFormat::other)
         read_fasta(std::move(file), to);
     else
         read_reads(std::move(file), to);
+    const auto records = std::span(to.records).subspan(first);
+    int64_t sequence = to.loading.sequences.first_of(path, std::ssize(records));
+    for (TokenRecord& r : records) r.origin = {sequence++, 0, static_cast<double>(r.symbols.size())};
 }
 
 void report_bases(const char* role, const BaseCounts& total, const DnaOptions& options, Dataset& data) {
@@ -288,14 +302,17 @@ std::vector<std::string> files_of(const std::vector<std::string>& inputs, const 
 }
 
 // Reads one list of inputs to the end of `data.records` and reports it.
-void read(const std::vector<std::string>& inputs, const char* role, const DataOptions& options, Dataset& data,
+void read(const std::vector<std::string>& inputs, const char* role, Loading& loading, Dataset& data,
           StoredParts& parts) {
+    GivenFiles given;
     BaseCounts total;
     const size_t first_record = data.records.size();
     for (const std::string& file : inputs) {
+        data.inputs.push_back(file);
         const size_t first = data.records.size(), first_held_out = parts.held_out.size();
         const auto first_file = static_cast<int32_t>(data.files.size());
-        Reading reading{options.dna, options.only, data.records, parts};
+        given.add(file);
+        Reading reading{loading, given, data.records, parts};
         read_file(file, reading);
         for (size_t i = first; i < data.records.size(); ++i) {
             const auto n = static_cast<int64_t>(data.records[i].symbols.size());
@@ -306,13 +323,15 @@ void read(const std::vector<std::string>& inputs, const char* role, const DataOp
         for (size_t i = first_held_out; i < parts.held_out.size(); ++i) parts.held_out[i].file += first_file;
         if (reading.sources.empty()) reading.sources = {file};
         data.files.insert(data.files.end(), reading.sources.begin(), reading.sources.end());
+        data.inputs.insert(data.inputs.end(), reading.of_rows.begin(), reading.of_rows.end());
         data.report.push_back(fmt::format("{} {}: {}", role, file, reading.summary));
         data.report.insert(data.report.end(), reading.notes.begin(), reading.notes.end());
         data.warnings.insert(data.warnings.end(), reading.warnings.begin(), reading.warnings.end());
+        data.unread.insert(data.unread.end(), reading.unread.begin(), reading.unread.end());
         total += reading.counts;
     }
-    qualify_names(std::span(data.records).subspan(first_record), data.files);
-    report_bases(role, total, options.dna, data);
+    settle_names(std::span(data.records).subspan(first_record), data.files);
+    report_bases(role, total, loading.options.dna, data);
 }
 
 void report_parts(const Split& split, Dataset& data) {
@@ -330,26 +349,14 @@ void report_parts(const Split& split, Dataset& data) {
 }
 
 // Reads what is held out as files of its own.
-void read_held_out(const DataOptions& options, Dataset& data, StoredParts& parts) {
+void read_held_out(Loading& loading, Dataset& data, StoredParts& parts) {
     StoredParts none;
     std::vector<TokenRecord> inputs = std::exchange(data.records, {});
-    read(sequence_inputs(options.valid, &data.report), "held-out input", options, data, none);
+    read(sequence_inputs(loading.options.valid, &data.report), "held-out input", loading, data, none);
     if (!none.split_by.empty())
         fail("[split] {}: holds parts of its own, so that it cannot be held out; hint: prepare it without a split",
              none.split_by);
     parts.held_out = std::exchange(data.records, std::move(inputs));
-}
-
-void hold_out(std::vector<TokenRecord> records, Split& split, Dataset& data) {
-    if (std::string shared = shared_records(data.records, records); !shared.empty())
-        data.warnings.push_back(std::move(shared));
-    data.valid_digest = digest_of(records);
-    data.n_held_out = static_cast<int64_t>(records.size());
-    for (TokenRecord& record : records) {
-        const auto n = static_cast<int64_t>(record.symbols.size());
-        split.valid.push_back({static_cast<int64_t>(data.records.size()), 0, n});
-        data.records.push_back(std::move(record));
-    }
 }
 
 }  // namespace
@@ -358,21 +365,25 @@ Dataset load(const DataOptions& options) {
     Dataset data;
     data.tokenizer = make_tokenizer(options.dna);
     StoredParts parts;
+    Loading loading{options};
     const HeldOutFiles held_out(options.valid.empty() ? options.valid : sequence_inputs(options.valid));
-    read(files_of(options.input, held_out, data), "input", options, data, parts);
+    read(files_of(options.input, held_out, data), "input", loading, data, parts);
     data.digest = digest_of(data.records);
     if (options.splits() && !options.valid.empty())
         fail("[split] give either held-out files or a split of the input, not both");
     if (!parts.split_by.empty() && (options.splits() || !options.valid.empty()))
         fail("[split] {}: holds parts of its own; hint: give no other split, or a file without one",
              parts.split_by);
-    Split split = parts.is_split ? std::move(parts.split) : split_records(data.records, data.files, options.split());
-    if (options.splits() || parts.is_split) data.split_digest = digest_of(split, data.records);
-    if (!options.valid.empty()) read_held_out(options, data, parts);
-    if (!parts.held_out.empty()) hold_out(std::move(parts.held_out), split, data);
+    const DataOptions& how = options.split_of(data.digest);
+    Split split = parts.is_split ? std::move(parts.split) : split_records(data.records, data.files, how.split());
+    if (how.splits() || parts.is_split) data.split_digest = digest_of(split, data.records);
+    if (!options.valid.empty()) read_held_out(loading, data, parts);
+    if (!parts.held_out.empty()) add_held_out(std::move(parts.held_out), split, data);
     data.train = std::move(split.train);
     data.valid = std::move(split.valid);
     data.test = std::move(split.test);
+    check_parts(data, "bases");
+    if (std::string shared = shared_records(data); !shared.empty()) data.warnings.push_back(std::move(shared));
     report_parts(split, data);
     if (options.valid_fraction > 0 && data.valid.empty())
         data.warnings.push_back(

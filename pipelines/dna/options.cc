@@ -2,7 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/error.h"
 #include "pipelines/dna/tokenizer.h"
 
 namespace adder::dna {
@@ -11,7 +10,7 @@ void DnaOptions::add_model_to(OptionList& list) {
     list.add({.name = "tokenizer", .value = &tokenizer, .unit = "char|kmer",
               .help = "a token a base, or a token for every K bases that follow each other"});
     list.add({.name = "kmer", .value = &kmer, .unit = "K", .help = "bases a token, with --tokenizer kmer",
-              .range = between(1, kLongestKmer)});
+              .range = between(1, kLongestKmer), .scopes = {{"tokenizer", {"kmer"}}}});
     list.add({.name = "mask-weight", .value = &mask_weight, .unit = "W",
               .help = "how much a lower-case (soft-masked) base counts in the loss", .range = between(0, 1)});
     list.add({.name = "rc-augment", .value = &rc_augment, .unit = "P",
@@ -21,7 +20,9 @@ void DnaOptions::add_model_to(OptionList& list) {
 void DnaOptions::add_reading_to(OptionList& list) {
     list.add({.name = "min-length", .value = &min_length, .unit = "BP", .help = "leave out shorter records",
               .range = at_least(1)});
-    list.add({.name = "min-quality", .value = &min_quality, .unit = "Q", .help = "leave out reads of lower mean quality",
+    list.add({.name = "min-quality", .value = &min_quality, .unit = "Q",
+              .help = "leave out reads of lower mean quality: that of the mean error probability of their bases, which is at "
+                      "most the mean of their qualities",
               .range = between(0, 93)});
     list.add({.name = "min-base-quality", .value = &min_base_quality, .unit = "Q",
               .help = "read bases of lower quality as N", .range = between(0, 93)});
@@ -37,10 +38,6 @@ nlohmann::json DnaOptions::symbol_settings() const {
     for (const Option& o : list.all())
         if (!o.is_path) settings[o.name] = to_json(o);
     return settings;
-}
-
-void DnaOptions::check() const {
-    if (kmer != DnaOptions{}.kmer && tokenizer != "kmer") throw UsageError("--kmer: needs --tokenizer kmer");
 }
 
 }  // namespace adder::dna

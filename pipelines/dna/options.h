@@ -23,7 +23,6 @@ struct DnaOptions {
     void add_reading_to(OptionList& list);
     // What of reading decides the symbols: option -> value.
     nlohmann::json symbol_settings() const;
-    void check() const;  // throws UsageError
 };
 
 }  // namespace adder::dna

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/ceil_div.h"
+
 namespace adder {
 
 namespace {
@@ -32,7 +34,7 @@ TensorRef Arena::alloc(DType dtype, const Shape& shape) {
     // One spare line behind each block on the CPU: room for the canary, and counted alike with and without poison.
     const int64_t align = device_ == Device::cpu ? kAlign : kAlignCuda;
     const int64_t spare = device_ == Device::cpu ? kAlign : 0;
-    const int64_t rounded = (payload + align - 1) / align * align + spare;
+    const int64_t rounded = ceil_div(payload, align) * align + spare;
     if (!counting() && used_ + rounded > capacity_)
         throw std::logic_error(fmt::format("internal error: {} of {} bytes is full: {} used, {} asked for",
                                            what_, capacity_, used_, rounded));

@@ -31,7 +31,6 @@ class Arena {
 
     int64_t mark() const { return used_; }
     void release(int64_t mark, bool check = true);
-    int64_t used_bytes() const { return used_; }
     int64_t peak_bytes() const { return peak_; }
     int64_t capacity_bytes() const { return capacity_; }
     Device device() const { return device_; }

@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <bit>
 
+#include "core/ceil_div.h"
+
 namespace adder {
 
 namespace {
 
 constexpr int64_t kPartAlign = 256;
 
-int64_t aligned(int64_t bytes) { return (bytes + kPartAlign - 1) / kPartAlign * kPartAlign; }
+int64_t aligned(int64_t bytes) { return ceil_div(bytes, kPartAlign) * kPartAlign; }
 
 struct Row {
     const uint16_t *ids, *targets;

@@ -11,8 +11,7 @@ namespace adder {
 
 enum class LogLevel { info, warning };
 
-// Set once by `main`, before any thread starts: the one global of the program, since a line worth telling may come from
-// anywhere.
+// Set once by `main`, before any thread starts: a global, since a line worth telling may come from anywhere.
 void set_log_sink(std::function<void(LogLevel, std::string_view)> sink);
 void log_line(LogLevel level, std::string_view line);
 

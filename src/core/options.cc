@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
@@ -199,6 +200,13 @@ void OptionList::add(Option option) {
     options_.push_back(std::move(option));
 }
 
+void OptionList::add_all(const OptionList& part, const OptionScope& scope) {
+    for (Option o : part.options_) {
+        o.scopes.insert(o.scopes.begin(), scope);
+        add(std::move(o));
+    }
+}
+
 Option* OptionList::find(std::string_view name) {
     for (Option& o : options_)
         if (o.name == name) return &o;
@@ -272,6 +280,30 @@ void restore_options(OptionList& list, const nlohmann::json& stored, const std::
                                  then.dump());
     }
     if (!differing.empty()) fail("{}: {}; hint: leave them out, or start another --out", source, differing);
+}
+
+namespace {
+
+// The first scope of `option` that what is in use is outside of.
+const OptionScope* missed_scope(const Option& option, const InUse& in_use) {
+    for (const OptionScope& s : option.scopes) {
+        const auto now = in_use.find(s.of);
+        if (now == in_use.end()) continue;
+        const auto& [first, last] = std::pair(s.values.begin(), s.values.end());
+        if (std::find_first_of(first, last, now->second.begin(), now->second.end()) == last) return &s;
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+bool applies(const Option& option, const InUse& in_use) { return !missed_scope(option, in_use); }
+
+void check_scopes(const OptionList& list, const std::set<std::string>& chosen, const InUse& in_use) {
+    for (const Option& o : list.all())
+        if (const OptionScope* s = chosen.count(o.name) ? missed_scope(o, in_use) : nullptr)
+            throw UsageError(fmt::format("--{}: of --{} {}, not of {}", o.name, s->of, fmt::join(s->values, " or "),
+                                         fmt::join(in_use.at(s->of), ", ")));
 }
 
 void make_paths_absolute(OptionList& list) {

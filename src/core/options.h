@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <set>
@@ -35,9 +36,22 @@ constexpr Range at_least(double low) { return {.low = low}; }
 constexpr Range above(double low) { return {.low = low, .low_excluded = true}; }
 constexpr Range between(double low, double high) { return {.low = low, .high = high}; }
 
+// The most tokens, bases or samples that an option may ask for: beyond all data, and a million times as many
+// can still be counted in 64 bits.
+constexpr double kMostPositions = 0x1p42;
+
 // Where the value lives. An empty string, vector or optional means "not given".
 using OptionValue = std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*,
                                  std::optional<int64_t>*, std::optional<double>*, std::optional<Bytes>*>;
+
+// Where an option means something: with these values of another one, such as mamba2 of `mixer`.
+struct OptionScope {
+    std::string of;
+    std::vector<std::string> values;
+};
+
+// The values that options of scopes have now: several where parts of a model differ. One that is open is not there.
+using InUse = std::map<std::string, std::vector<std::string>>;
 
 struct Option {
     std::string name;  // "d-model"; the command line puts two dashes before it
@@ -51,6 +65,7 @@ struct Option {
     bool required = false;
     bool is_path = false;     // stored as an absolute path, so that a run can be resumed from another folder
     bool positional = false;  // also accepted without its name
+    std::vector<OptionScope> scopes = {};  // all of them hold where it means something
 
     bool is_flag() const { return std::holds_alternative<bool*>(value); }
     bool repeatable() const { return std::holds_alternative<std::vector<std::string>*>(value); }
@@ -60,6 +75,8 @@ struct Option {
 class OptionList {
   public:
     void add(Option option);
+    // All options of `part`, which mean something in `scope` alone.
+    void add_all(const OptionList& part, const OptionScope& scope);
     Option* find(std::string_view name);
     std::vector<std::string> names() const;
     std::vector<Option>& all() { return options_; }
@@ -89,6 +106,12 @@ void apply_json(OptionList& list, const nlohmann::json& json, const std::set<std
 // Error that names every differing option with both values. An option that `stored` lacks keeps its present value.
 void restore_options(OptionList& list, const nlohmann::json& stored, const std::set<std::string>& given,
                      const std::string& source);
+
+// Whether `option` means something beside what is in use.
+bool applies(const Option& option, const InUse& in_use);
+
+// Throws UsageError for the first of the `chosen` options that means nothing beside what is in use: names its scope.
+void check_scopes(const OptionList& list, const std::set<std::string>& chosen, const InUse& in_use);
 
 // Rewrites path options as absolute paths; "-" stays.
 void make_paths_absolute(OptionList& list);

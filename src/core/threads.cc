@@ -34,6 +34,15 @@ struct ThreadPool::Impl {
         }
     }
 
+    void join() {
+        {
+            std::lock_guard lock(mutex);
+            stop = true;
+        }
+        wake.notify_all();
+        for (auto& w : workers) w.join();
+    }
+
     void work() {
         int64_t seen = 0;
         std::unique_lock lock(mutex);
@@ -53,17 +62,17 @@ struct ThreadPool::Impl {
 
 ThreadPool::ThreadPool(int n) : impl_(std::make_unique<Impl>()) {
     CHECK(n >= 1);
-    for (int i = 1; i < n; ++i) impl_->workers.emplace_back([this] { impl_->work(); });
+    int i = 1;
+    try {
+        for (; i < n; ++i) impl_->workers.emplace_back([this] { impl_->work(); });
+    } catch (const std::exception& e) {  // of the thread, or of the memory that says so
+        impl_->join();
+        fail("thread {} of {} cannot be started: {}; hint: a lower --threads, or a higher limit (ulimit -u, ulimit -v)",
+             i + 1, n, e.what());
+    }
 }
 
-ThreadPool::~ThreadPool() {
-    {
-        std::lock_guard lock(impl_->mutex);
-        impl_->stop = true;
-    }
-    impl_->wake.notify_all();
-    for (auto& w : impl_->workers) w.join();
-}
+ThreadPool::~ThreadPool() { impl_->join(); }
 
 int ThreadPool::size() const { return static_cast<int>(impl_->workers.size()) + 1; }
 

@@ -23,7 +23,7 @@ class TaskRef {
 
 class ThreadPool {
   public:
-    // `n` >= 1 threads, the calling one included.
+    // `n` >= 1 threads, the calling one included. Throws Error, and leaves none running, where they cannot be started.
     explicit ThreadPool(int n);
     ~ThreadPool();
     int size() const;

@@ -10,6 +10,9 @@
 
 namespace adder {
 
+// Throws the Error of a system call that failed with this errno: "[what] path: No space left on device; hint: ...".
+[[noreturn]] void fail_system(const char* what, const std::string& path, int reason);
+
 // A file mapped for reading. Move-only; the mapping lives as long as the object.
 // Errors: missing, unreadable, a folder or a device. An empty file is legal: no bytes.
 class MappedFile {
@@ -29,8 +32,9 @@ class MappedFile {
 };
 
 // Writes `path` through a temporary file in the same folder. Until commit() returns, `path` is untouched;
-// without commit() the destructor removes the temporary. Errors (folder missing or unwritable, disk full,
-// `path` is a folder or a device) name the path, the reason and a remedy.
+// without commit() the destructor removes the temporary. A link stays, and what it leads to is written.
+// Errors (folder missing or unwritable, disk full, `path` is a folder or a device, or ends in '/') name the
+// path, the reason and a remedy.
 class AtomicFile {
   public:
     explicit AtomicFile(const std::string& path);
@@ -52,17 +56,24 @@ class AtomicFile {
     void put(const char* data, size_t n);
     void discard();
 
-    std::string path_, temporary_;
+    std::string path_, target_, temporary_;  // target_: what `path` is behind its links
     int fd_ = -1;
     std::vector<char> buffer_;
 };
 
+// Gives two paths each other's name in one step: 0, or -1 and errno.
+using ExchangeNames = int (*)(const char* a, const char* b);
+int exchange_names(const char* a, const char* b);
+
 // A folder that appears under its name complete or not at all: fill temporary(), then commit(). Without
-// commit() the destructor removes what was written. Errors as AtomicFile; a `path` that exists is an error,
-// it is never replaced.
+// commit() the destructor removes what was written. Links and errors as AtomicFile, but `path` may end in
+// '/'; a `path` that exists, if only as a link, is an error unless `replace` is set or it is an empty folder.
+// With `replace` the new folder and the old one change names in one step; on a file system that cannot do that
+// (NFS, some FUSE) the old one is renamed first. A kill between the two renames leaves nothing under `path`:
+// the next AtomicFolder of it, or remove_leftovers, takes the old one back.
 class AtomicFolder {
   public:
-    explicit AtomicFolder(const std::string& path, bool replace = false);
+    explicit AtomicFolder(const std::string& path, bool replace = false, ExchangeNames exchange = exchange_names);
     ~AtomicFolder();
     AtomicFolder(const AtomicFolder&) = delete;
     AtomicFolder& operator=(const AtomicFolder&) = delete;
@@ -72,13 +83,22 @@ class AtomicFolder {
     void commit();
 
   private:
-    std::string path_, temporary_;
+    void replace();
+
+    std::string path_, target_, temporary_;
     bool replace_;
+    ExchangeNames exchange_;
 };
 
-// Removes what killed processes left of unfinished files and folders. Only for a folder that no other process
-// writes to at this moment, as a run's own.
+// Removes what killed processes left of unfinished files and folders, and gives a folder that was about to be
+// replaced its name back. Only for a folder that no other process writes to at this moment, as a run's own.
 void remove_leftovers(const std::string& folder);
+
+// The same where others may be writing: removes, in the folder where `path` would be written, what processes
+// of this machine left that are gone. What stands there of other machines stays, for nobody here can tell.
+void remove_abandoned(const std::string& path);
+// A name for an unfinished file that remove_abandoned() knows, another one at every call.
+std::string temporary_name();
 
 // Holds a folder for this process while it lives. Throws Error when another process holds it.
 class FolderLock {
@@ -91,6 +111,9 @@ class FolderLock {
   private:
     int fd_ = -1;
 };
+
+// False for what cannot be read.
+bool is_empty_folder(const std::string& path);
 
 // By which two names of one file or folder are told to be that; "-" is itself.
 std::string canonical_file(const std::string& path);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -62,6 +63,14 @@ std::string reason() {
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &text);
     std::replace(text.begin(), text.end(), '\n', ' ');
     return text.empty() ? "no reason given" : text;
+}
+
+// The errno of a system call that failed, which the library says in the middle of a line of its own state; 0 = there is
+// none in `text`.
+int errno_in(const std::string& text) {
+    constexpr std::string_view kBefore = "errno = ";
+    const size_t at = text.find(kBefore);
+    return at == text.npos ? 0 : std::atoi(text.c_str() + at + kBefore.size());
 }
 
 hid_t memory_type(DType t) {
@@ -154,7 +163,9 @@ struct Hdf5Writer::Impl {
     }
 
     [[noreturn]] void bad(const std::string& object, const char* what) const {
-        fail("[hdf5] {}: {}: {}: {}; hint: check the disk and the path", output.path(), object, what, reason());
+        const std::string text = reason();
+        if (const int code = errno_in(text); code != 0) fail_system("write", output.path(), code);
+        fail("[hdf5] {}: {}: {}: {}; hint: check the disk and the path", output.path(), object, what, text);
     }
 
     Column& column(const std::string& name) {

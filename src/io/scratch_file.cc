@@ -9,13 +9,14 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "io/file.h"
 
 namespace adder {
 
 ScratchFile::ScratchFile(const std::string& path) {
     folder_ = std::filesystem::path(path).parent_path().string();
     if (folder_.empty()) folder_ = ".";
-    std::string name = folder_ + "/.adder-tmp-XXXXXX";
+    std::string name = fmt::format("{}/{}-XXXXXX", folder_, temporary_name());
     fd_ = ::mkostemp(name.data(), O_CLOEXEC);
     if (fd_ < 0)
         fail("{}: no temporary file can be made there: {}; hint: check the folder", folder_,

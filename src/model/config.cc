@@ -1,9 +1,12 @@
 #include "model/config.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <type_traits>
 
+#include "core/ceil_div.h"
 #include "core/error.h"
 #include "model/registry.h"
 
@@ -15,6 +18,19 @@ using Json = nlohmann::json;
 
 void in_range(const char* name, int64_t value, int64_t low, int64_t high) {
     if (value < low || value > high) fail("[model] {}: {} is outside {} to {}", name, value, low, high);
+}
+
+// Whether a value is what it is read as: a conversion would cut 1.5 and overflow at 1e30.
+template <class T>
+bool is_of(const Json& value) {
+    if constexpr (std::is_same_v<T, int64_t>)
+        return value.is_number_integer() && (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX);
+    else if constexpr (std::is_same_v<T, std::vector<int64_t>>)
+        return value.is_array() && std::all_of(value.begin(), value.end(), is_of<int64_t>);
+    else if constexpr (std::is_same_v<T, double>)
+        return value.is_number();
+    else
+        return true;
 }
 
 // Reads known keys of one JSON object and reports the ones nobody asked for.
@@ -29,10 +45,10 @@ class Reader {
         const auto it = json_.find(key);
         if (it == json_.end() || it->is_null()) return;
         try {
-            value = it->get<T>();
+            if (is_of<T>(*it)) return void(value = it->get<T>());
         } catch (const Json::exception&) {
-            fail("{}: \"{}\" has the wrong type: {}", where_, key, it->dump());
         }
+        fail("{}: \"{}\" has the wrong type: {}", where_, key, it->dump());
     }
     // Keys that must have one value because this program does nothing else.
     void only(const char* key, const Json& value) {
@@ -61,7 +77,7 @@ PoolKind pool_kind_of(const std::string& name, const std::string& source) {
 }
 
 int64_t ModelConfig::padded_vocab() const {
-    return (vocab_size + pad_vocab_size_multiple - 1) / pad_vocab_size_multiple * pad_vocab_size_multiple;
+    return ceil_div(vocab_size, pad_vocab_size_multiple) * pad_vocab_size_multiple;
 }
 
 // Fills in the lists of a U-Net and those numbers of its mixers that stages have in common.
@@ -91,7 +107,7 @@ void ModelConfig::resolve_stages() {
     }
     if (d_state == 0 && alike) d_state = find_mixer(mixer).default_d_state;
     if (headdim == 0 && heads) headdim = widest_head;
-    if (dt_rank == 0 && low_rank) dt_rank = (d_model + 15) / 16;
+    if (dt_rank == 0 && low_rank) dt_rank = ceil_div(d_model, 16);
     for (int64_t i = 0; i < n_stages(); ++i) stage(i);
 }
 
@@ -138,7 +154,7 @@ void ModelConfig::resolve() {
         in_range("ngroups", ngroups, 1, n_heads());
         if (n_heads() % ngroups) fail("[model] ngroups: {} does not divide the {} heads", ngroups, n_heads());
     } else {
-        if (dt_rank == 0) dt_rank = (d_model + 15) / 16;
+        if (dt_rank == 0) dt_rank = ceil_div(d_model, 16);
         in_range("dt_rank", dt_rank, 1, d_inner());
     }
 }

@@ -15,6 +15,7 @@
 #include "core/arena.h"
 #include "core/ctx.h"
 #include "core/tensor.h"
+#include "kernels/common/time_blocks.h"
 #include "kernels/projection_step/projection_step.h"
 #include "model/params.h"
 
@@ -30,9 +31,9 @@ struct Tile {
     TensorRef start;  // (B,T) u8; 1 begins a packed member; absent = none
 };
 
-// Ops cut sums over time at absolute multiples of 1,024. A tile that begins here touches the most slices that a tile of
-// its length can touch, so memory is planned for this position.
-inline constexpr int64_t kPlanningPosition = 1023;
+// A tile that begins here touches the most slices of time that a tile of its length can touch, so memory is planned for
+// this position.
+inline constexpr int64_t kPlanningPosition = kTimeSlice - 1;
 
 struct StateSlot {
     std::string name;

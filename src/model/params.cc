@@ -1,9 +1,9 @@
 #include "model/params.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
+#include "core/ceil_div.h"
 #include "core/rng.h"
 
 namespace adder {
@@ -37,7 +37,7 @@ double initial_value(const Init& init, const Philox& random, int64_t i, int64_t 
 // Elements between the starts of tensors are a multiple of this: 256 bytes of f32.
 constexpr int64_t kAlign = 64;
 
-int64_t padded(const Shape& shape) { return (shape.numel() + kAlign - 1) / kAlign * kAlign; }
+int64_t padded(const Shape& shape) { return ceil_div(shape.numel(), kAlign) * kAlign; }
 
 }  // namespace
 

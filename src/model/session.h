@@ -1,7 +1,6 @@
 // Session: a model that reads. Holds the state of B independent rows and carries it over tiles and single steps:
 // evaluation, prefill and generation are this one thing. On a GPU it works ahead of the host.
 #pragma once
-#include <array>
 #include <cstdint>
 #include <set>
 #include <vector>

@@ -2,12 +2,14 @@
 
 #include <cstring>
 
+#include "core/ceil_div.h"
+
 namespace adder {
 
 namespace {
 int64_t slot_bytes(const StateSlot& slot, DType dtype, Device device) {
     const int64_t align = device == Device::cpu ? Arena::kAlign : Arena::kAlignCuda;
-    return (slot.shape.numel() * size_of(dtype) + align - 1) / align * align;
+    return ceil_div(slot.shape.numel() * size_of(dtype), align) * align;
 }
 }  // namespace
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/batch.h"
+#include "core/interrupted.h"
 #include "kernels/common/run_op.h"
 #include "model/graph_cache.h"
 #include "model/state.h"
@@ -26,9 +27,6 @@ namespace adder {
 struct LossSums {
     double loss = 0, weight = 0;
 };
-
-// Thrown between tiles when the stop flag is set; gradients are incomplete then.
-struct Interrupted {};
 
 class TileEngine {
   public:

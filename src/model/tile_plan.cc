@@ -27,32 +27,6 @@ struct CountFlops : OpMeter {
     double take() { return std::exchange(flops, 0); }
 };
 
-// State slots without memory, for a dry run.
-std::vector<TensorRef> unbound_state(const StateSpec& spec, const Compute& compute) {
-    std::vector<TensorRef> slots;
-    for (const StateSlot& slot : spec) slots.emplace_back(nullptr, compute.accum(), slot.shape, compute.device);
-    return slots;
-}
-
-// A model of the same shape whose parameters have shapes but no memory: planning must work before anything is allocated.
-struct BindShapes : ParamVisitor {
-    explicit BindShapes(const Compute& c) : compute(c) {}
-    Compute compute;
-    ParamSizes sizes;
-    std::vector<std::pair<Param*, Param>> before;
-    void on_param(const ParamSpec& spec, Param& param) override {
-        before.emplace_back(&param, param);
-        const DType accum = compute.accum();
-        const DType read = spec.kind.precision == Precision::storage ? compute.storage : accum;
-        param.value = TensorRef(nullptr, read, spec.shape, compute.device);
-        param.grad = param.master = TensorRef(nullptr, accum, spec.shape, compute.device);
-        sizes.add(spec);
-    }
-    ~BindShapes() override {
-        for (auto& [param, value] : before) *param = value;
-    }
-};
-
 struct TileCost {
     int64_t saved_bytes, scratch_bytes;
     double first_pass_flops, forward_flops, backward_flops;
@@ -89,6 +63,25 @@ TileCost dry_run(LanguageModel& model, const Compute& compute, TileShape shape) 
 }
 
 }  // namespace
+
+BindShapes::~BindShapes() {
+    for (auto& [param, value] : before_) *param = value;
+}
+
+void BindShapes::on_param(const ParamSpec& spec, Param& param) {
+    before_.emplace_back(&param, param);
+    const DType accum = compute_.accum();
+    const DType read = spec.kind.precision == Precision::storage ? compute_.storage : accum;
+    param.value = TensorRef(nullptr, read, spec.shape, compute_.device);
+    param.grad = param.master = TensorRef(nullptr, accum, spec.shape, compute_.device);
+    sizes_.add(spec);
+}
+
+std::vector<TensorRef> unbound_state(const StateSpec& spec, const Compute& compute) {
+    std::vector<TensorRef> slots;
+    for (const StateSlot& slot : spec) slots.emplace_back(nullptr, compute.accum(), slot.shape, compute.device);
+    return slots;
+}
 
 int64_t whole_tile(const LanguageModel& model, int64_t T) {
     const int64_t stride = model.backbone().stride();
@@ -157,9 +150,9 @@ MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const Til
         cost.saved_bytes = std::max(cost.saved_bytes, last.saved_bytes);
         cost.scratch_bytes = std::max(cost.scratch_bytes, last.scratch_bytes);
     }
-    p.parameters = shapes.sizes.count;
-    p.parameter_bytes = shapes.sizes.bytes(compute.storage, true);
-    p.optimizer_bytes = 2 * shapes.sizes.elements * size_of(compute.accum());
+    p.parameters = shapes.sizes().count;
+    p.parameter_bytes = shapes.sizes().bytes(compute.storage, true);
+    p.optimizer_bytes = 2 * shapes.sizes().elements * size_of(compute.accum());
     // Borders, a state that nobody needs and the gradient of the state; on a GPU the states around the present tile.
     const int64_t states = model.frozen() ? 1 : p.n_tiles + 2 + (gpu && p.n_tiles > 1 ? 2 : 0);
     p.border_bytes = states * state_bytes(model.state_spec(want.B), compute.accum(), compute.device);
@@ -175,6 +168,7 @@ MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const Til
     const auto n = static_cast<double>(p.n_tiles);
     const auto again = model.frozen() ? 0.0 : static_cast<double>(p.n_tiles - p.tiles.keep);
     p.step_flops = again * cost.first_pass_flops + n * (cost.forward_flops + cost.backward_flops);
+    p.evaluation_bytes = want.evaluation_bytes;
     if (want.evaluates) {
         // Far less than training takes, and more where training has more.
         const int64_t most = std::max<int64_t>(4096, want.B * p.tiles.T / 8);

@@ -4,9 +4,12 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/ctx.h"
 #include "model/model.h"
+#include "model/params.h"
 
 namespace adder {
 
@@ -15,6 +18,7 @@ struct TileOptions {
     int64_t T = 0;      // tile length; 0 = chosen by `choose_tiles`
     int64_t keep = -1;  // tiles that are not computed again; -1 = chosen by `choose_tiles`
     bool evaluates = false;  // held-out tokens are scored between steps: memory for that is counted
+    int64_t evaluation_bytes = 0;  // else: what the caller's own evaluation takes between steps
     friend bool operator==(const TileOptions&, const TileOptions&) = default;
 };
 
@@ -40,6 +44,24 @@ struct MemoryPlan {
     std::array<Part, 8> parts() const;
     int64_t total_bytes() const;
 };
+
+// A visitor that gives the parameters of a model shapes without memory while it lives: a dry run must work before
+// anything is allocated.
+class BindShapes : public ParamVisitor {
+  public:
+    explicit BindShapes(const Compute& compute) : compute_(compute) {}
+    ~BindShapes() override;
+    const ParamSizes& sizes() const { return sizes_; }
+
+  private:
+    void on_param(const ParamSpec& spec, Param& param) override;
+
+    Compute compute_;
+    ParamSizes sizes_;
+    std::vector<std::pair<Param*, Param>> before_;
+};
+// State slots without memory, for a dry run.
+std::vector<TensorRef> unbound_state(const StateSpec& spec, const Compute& compute);
 
 // Tokens a tile where nothing has to be kept for a backward pass: few on the CPU, on a GPU enough to fill it.
 int64_t score_tile(Device device, const ModelConfig& config);

@@ -1,9 +1,11 @@
 #include "train/checkpoint.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 
+#include "core/json_text.h"
 #include "io/file.h"
 #include "io/safetensors.h"
 
@@ -44,11 +46,15 @@ void write_items(const std::string& path, const std::vector<Item>& items) {
     file.commit();
 }
 
+void check_layout(const std::string& path, const std::string& layout) {
+    if (layout == std::to_string(kCheckpointLayout)) return;
+    fail("{}: checkpoint layout {}; this program reads layout {}; hint: use the version that wrote it", path, layout,
+         kCheckpointLayout);
+}
+
 void check_layout(const SafetensorsReader& file) {
     const auto it = file.metadata().find(kLayoutKey);
-    if (it == file.metadata().end() || it->second == std::to_string(kCheckpointLayout)) return;
-    fail("{}: checkpoint layout {}; this program reads layout {}; hint: use the version that wrote it", file.path(),
-         it->second, kCheckpointLayout);
+    if (it != file.metadata().end()) check_layout(file.path(), it->second);
 }
 
 bool of_a_head(const std::string& name) { return name.starts_with("lm_head.") || name.starts_with("classifier."); }
@@ -114,14 +120,15 @@ std::vector<Item> trainer_items(const ParamStore& params, const TensorRef& momen
 
 const char* prefix_of(CheckpointKind kind) { return kind == CheckpointKind::step ? "step-" : "best-"; }
 
-// Step of a folder name like step-00000012, or -1.
-int64_t step_of(const std::string& name, CheckpointKind kind) {
-    const std::string prefix = prefix_of(kind);
-    if (name.rfind(prefix, 0) != 0 || name.size() == prefix.size()) return -1;
-    const std::string digits = name.substr(prefix.size());
-    if (digits.size() > 18 || !std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; }))
-        return -1;
-    return std::stoll(digits);
+// Step of a folder name like step-00000012, or -1. As checkpoint_name gives it, and no other: a user's own step-2 or
+// step-plots is none.
+int64_t step_of(std::string_view name, CheckpointKind kind) {
+    const std::string_view prefix = prefix_of(kind);
+    if (!name.starts_with(prefix)) return -1;
+    const char *begin = name.data() + prefix.size(), *end = name.data() + name.size();
+    int64_t step = -1;
+    const auto [at, error] = std::from_chars(begin, end, step);
+    return error == std::errc() && at == end && checkpoint_name(kind, step) == name ? step : -1;
 }
 
 bool complete(const fs::path& folder) {
@@ -150,13 +157,17 @@ void save_checkpoint(const std::string& path, const LanguageModel& model, const 
     std::memcpy(counters.ref().data, values, sizeof values);
     *best.ref().ptr<double>("best") = state.best_criterion;
     write_items(to + "/trainer.safetensors", trainer_items(params, HostCopy(optimizer.moments()).ref(), counters, best));
-    write_file(to + "/config.json", to_json(model.config()).dump(2) + "\n");
-    write_file(to + "/run.json", run.dump(2) + "\n");
+    write_file(to + "/config.json", json_text(to_json(model.config()), 2) + "\n");
+    write_file(to + "/run.json", json_text(run, 2) + "\n");
     write_file(to + "/DONE", "");
     folder.commit();
 }
 
 std::string checkpoint_name(CheckpointKind kind, int64_t step) { return fmt::format("{}{:08}", prefix_of(kind), step); }
+
+bool is_checkpoint_name(std::string_view name) {
+    return step_of(name, CheckpointKind::step) >= 0 || step_of(name, CheckpointKind::best) >= 0;
+}
 
 std::vector<CheckpointEntry> list_checkpoints(const std::string& run_folder, CheckpointKind kind) {
     std::vector<CheckpointEntry> found;
@@ -169,19 +180,89 @@ std::vector<CheckpointEntry> list_checkpoints(const std::string& run_folder, Che
     return found;
 }
 
+namespace {
+
+// What keeps a checkpoint from being used, or, with `trainer`, from being gone on from: a file that is missing, cut short
+// or something else. "" = nothing; whether the files fit each other is not looked at.
+std::string damage_of(const std::string& checkpoint, bool trainer) {
+    std::error_code ignored;
+    try {
+        load_config(checkpoint);
+        SafetensorsReader(checkpoint + "/model.safetensors");
+        if (trainer) SafetensorsReader(checkpoint + "/trainer.safetensors");
+        // Others' checkpoints have none.
+        if (trainer || fs::exists(checkpoint + "/run.json", ignored)) load_run(checkpoint);
+    } catch (const Error& e) {
+        return e.what();
+    }
+    return "";
+}
+
+// Complete checkpoints of both kinds, oldest first; of one step its own after the best.
+std::vector<CheckpointEntry> all_checkpoints(const std::string& run_folder) {
+    std::vector<CheckpointEntry> found = list_checkpoints(run_folder, CheckpointKind::best);
+    for (CheckpointEntry& c : list_checkpoints(run_folder, CheckpointKind::step)) found.push_back(std::move(c));
+    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.step < b.step; });
+    return found;
+}
+
+// The newest of `found`, oldest first, that is not damaged; "" without one.
+std::string newest_whole(const std::vector<CheckpointEntry>& found, bool trainer) {
+    for (auto c = found.rbegin(); c != found.rend(); ++c)
+        if (damage_of(c->path, trainer).empty()) return c->path;
+    return "";
+}
+
+[[noreturn]] void refuse(const std::string& checkpoint, const std::string& reason) {
+    const std::string run = (fs::path(checkpoint) / "..").lexically_normal().string();
+    const std::string other = newest_whole(all_checkpoints(run), false);
+    fail("{}{}", reason, other.empty() ? "" : fmt::format("; {} can be used instead", other));
+}
+
+}  // namespace
+
+std::string last_checkpoint(const std::string& run_folder) {
+    const auto found = all_checkpoints(run_folder);
+    return found.empty() ? "" : found.back().path;
+}
+
+bool is_step_checkpoint(const std::string& checkpoint) {
+    return step_of(fs::path(checkpoint).filename().string(), CheckpointKind::step) >= 0;
+}
+
+std::string find_resumable(const std::string& run_folder) {
+    auto found = all_checkpoints(run_folder);
+    std::erase_if(found, [](const CheckpointEntry& c) {
+        std::error_code ignored;
+        return !is_step_checkpoint(c.path) && !fs::exists(c.path + "/trainer.safetensors", ignored);
+    });
+    if (found.empty()) return "";
+    const std::string& last = found.back().path;
+    const std::string damage = damage_of(last, true);
+    if (damage.empty()) return last;
+    const std::string other = newest_whole(found, true);
+    fail("{}; hint: {}", damage,
+         other.empty() ? "no other checkpoint of the run can be gone on from"
+                       : fmt::format("remove {}, and --resume goes on from {}", last, other));
+}
+
 std::string find_checkpoint(const std::string& path, bool best) {
     std::error_code error;
     if (!fs::exists(path, error)) fail("{}: no such file or folder; --checkpoint takes a run or a checkpoint folder", path);
     if (!fs::is_directory(path, error)) fail("{}: not a folder; --checkpoint takes a run or a checkpoint folder", path);
-    if (fs::exists(fs::path(path) / "model.safetensors", error)) {
-        // Others' checkpoints have no DONE and no trainer state; ours without it is cut short.
-        if (fs::exists(fs::path(path) / "run.json", error) && !complete(path))
-            fail("{}: the checkpoint is incomplete (no DONE file); hint: use another one of the run", path);
-        return path;
+    const bool is_one = fs::exists(fs::path(path) / "model.safetensors", error) || complete(path);
+    // Others' checkpoints have no DONE and no trainer state; ours without it is cut short.
+    if (is_one && fs::exists(fs::path(path) / "run.json", error) && !complete(path))
+        refuse(path, fmt::format("{}: the checkpoint is incomplete (no DONE file); hint: use another one of the run", path));
+    const auto found = best ? list_checkpoints(path, CheckpointKind::best) : all_checkpoints(path);
+    if (is_one || !found.empty()) {
+        const std::string checkpoint = is_one ? path : found.back().path;
+        if (const std::string damage = damage_of(checkpoint, false); !damage.empty()) refuse(checkpoint, damage);
+        return checkpoint;
     }
-    const auto found = list_checkpoints(path, best ? CheckpointKind::best : CheckpointKind::step);
-    if (!found.empty()) return found.back().path;
     if (best) fail("{}: no best checkpoint: the run had nothing held out; hint: leave --best away", path);
+    if (fs::exists(fs::path(path) / "run.json", error))
+        fail("{}: the run has no complete checkpoint yet; hint: let it go on, with --resume where it was stopped", path);
     fail("{}: holds no complete checkpoint; hint: --checkpoint takes the --out folder of `adder train`", path);
 }
 
@@ -200,10 +281,8 @@ void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64
 void remove_incomplete_checkpoints(const std::string& run_folder) {
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(run_folder, error)) {
-        const std::string name = entry.path().filename().string();
-        const bool checkpoint = step_of(name, CheckpointKind::step) >= 0 || step_of(name, CheckpointKind::best) >= 0;
         std::error_code ignored;
-        if (checkpoint && !complete(entry.path()))
+        if (is_checkpoint_name(entry.path().filename().string()) && !complete(entry.path()))
             fs::remove_all(entry.path(), ignored);
     }
 }
@@ -214,10 +293,26 @@ ModelConfig load_config(const std::string& checkpoint) {
 }
 
 Json load_run(const std::string& folder) {
-    Json run = read_json(folder + "/run.json");
+    const std::string path = folder + "/run.json";
+    Json run = read_json(path);
     const auto is_object = [&](const char* key) { return run.contains(key) && run[key].is_object(); };
     if (!run.is_object() || !is_object("options") || !is_object("data"))
-        fail("{}/run.json: not the record of a run; hint: the folder is damaged, use another checkpoint", folder);
+        fail("{}: not the record of a run; hint: the folder is damaged, use another checkpoint", path);
+    if (run.contains("layout")) check_layout(path, run["layout"].dump());
+    const auto demand = [&](const Json& part, const char* key, bool (*fits)(const Json&), const char* what) {
+        // Older runs have fewer of these.
+        if (const auto it = part.find(key); it != part.end() && !fits(*it))
+            fail("{}: \"{}\": expected {}, got {}; hint: the folder is damaged, use another checkpoint", path, key, what,
+                 it->dump());
+    };
+    const auto text = [](const Json& x) { return x.is_string(); };
+    const auto texts = [](const Json& x) {
+        return x.is_array() && std::all_of(x.begin(), x.end(), [](const Json& one) { return one.is_string(); });
+    };
+    demand(run, "tile", [](const Json& x) { return x.is_number_integer(); }, "a whole number");
+    demand(run["options"], "domain", text, "text");
+    for (const char* key : {"files", "classes"}) demand(run["data"], key, texts, "a list of texts");
+    for (const char* key : {"digest", "valid_digest", "split_digest"}) demand(run["data"], key, text, "text");
     return run;
 }
 

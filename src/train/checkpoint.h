@@ -1,15 +1,15 @@
 // Checkpoints. A run folder holds step-NNNNNNNN/ folders (the last two) and best-NNNNNNNN/ (the lowest held-out loss, or
-// what a run takes for it);
-// each holds
+// what a run takes for it); each holds
 //   model.safetensors    master weights, F32, in the tensor names and shapes of state-spaces/mamba
 //   config.json          the architecture, in the keys of state-spaces/mamba
-//   trainer.safetensors  optimizer moments, step, seed and data cursor
+//   trainer.safetensors  optimizer moments, step and data cursor; the seed is one of the options
 //   run.json             options, program, device, digests of the data
 //   DONE                 written last; a folder without it is ignored
 #pragma once
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/model.h"
@@ -18,7 +18,7 @@
 
 namespace adder {
 
-// Version of the folder's layout; a reader refuses a newer one.
+// Version of the folder's layout; a reader refuses any other.
 inline constexpr int64_t kCheckpointLayout = 1;
 
 // What a run needs beside weights and moments to go on as if it had never stopped.
@@ -38,6 +38,8 @@ void save_checkpoint(const std::string& path, const LanguageModel& model, const 
 
 enum class CheckpointKind { step, best };
 std::string checkpoint_name(CheckpointKind kind, int64_t step);  // "step-00000012"
+// Whether a folder of this name in a run is a checkpoint of either kind.
+bool is_checkpoint_name(std::string_view name);
 
 struct CheckpointEntry {
     int64_t step;
@@ -45,9 +47,16 @@ struct CheckpointEntry {
 };
 // Complete checkpoints of a run folder, oldest first.
 std::vector<CheckpointEntry> list_checkpoints(const std::string& run_folder, CheckpointKind kind);
+// The newest complete checkpoint of a run folder, whichever kind it is of; of one step its own. "" = there is none.
+std::string last_checkpoint(const std::string& run_folder);
+// Whether a path is of the checkpoint that a run writes of a step, and not of the best.
+bool is_step_checkpoint(const std::string& checkpoint);
 // `path` is a checkpoint folder or a run folder; gives the checkpoint folder (the last, or the best). Throws Error
-// saying what is there instead.
+// saying what is there instead; where that is a damaged checkpoint it names another one of the run that can be used.
 std::string find_checkpoint(const std::string& path, bool best);
+// The last checkpoint of a run that has a trainer's state, to go on from; "" = there is none. Throws Error where that is damaged: names the one
+// before it that is not.
+std::string find_resumable(const std::string& run_folder);
 void remove_checkpoint(const std::string& folder);
 // Deletes complete checkpoints but the newest `keep`.
 void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64_t keep);
@@ -56,7 +65,8 @@ void prune_checkpoints(const std::string& run_folder, CheckpointKind kind, int64
 void remove_incomplete_checkpoints(const std::string& run_folder);
 
 ModelConfig load_config(const std::string& checkpoint);
-// run.json of a run or a checkpoint; it has the objects `options` and `data`.
+// run.json of a run or a checkpoint; it has the objects `options` and `data`, and what is read of them and of itself has
+// its type. Throws Error naming the file and the key, or the layout where that is not kCheckpointLayout.
 nlohmann::json load_run(const std::string& folder);
 // Compares all names, types and shapes and throws one Error that lists every mismatch.
 void load_parameters(const std::string& checkpoint, const LanguageModel& model, ParamStore& params);

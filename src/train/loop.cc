@@ -1,5 +1,6 @@
 #include "train/loop.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
@@ -19,7 +20,8 @@ class Loop {
     Loop(LanguageModel& model, ParamStore& params, Trainer& trainer, TrainerState& state, const LoopOptions& options,
          const LoopHooks& hooks)
         : model_(model), params_(params), trainer_(trainer), state_(state), o_(options), hooks_(hooks),
-          submitted_(state.step), saved_step_(state.step), saved_evaluation_(state.evaluated_step) {}
+          submitted_(state.step), saved_step_(is_saved(options.folder, state.step) ? state.step : -1),
+          saved_evaluation_(state.evaluated_step) {}
 
     LoopEnd run() {
         trainer_.engine().set_stop_flag(hooks_.stop);
@@ -31,9 +33,9 @@ class Loop {
             return run_steps();
         } catch (const DeviceError& e) {
             // Nothing on the device is trusted any more: what is left is said, and nothing saved.
-            const auto found = list_checkpoints(o_.folder, CheckpointKind::step);
-            if (found.empty()) fail("step {}: {}; there is no checkpoint yet", state_.step + 1, e.what());
-            fail("step {}: {}; the last checkpoint is {}", state_.step + 1, e.what(), found.back().path);
+            const std::string last = last_checkpoint(o_.folder);
+            if (last.empty()) fail("step {}: {}; there is no checkpoint yet", state_.step + 1, e.what());
+            fail("step {}: {}; the last checkpoint is {}", state_.step + 1, e.what(), last);
         }
     }
 
@@ -44,10 +46,18 @@ class Loop {
         int64_t tokens;
     };
 
+    // Whether the run has a checkpoint of this step: one that goes on from its best has none. Of the beginning none is due.
+    static bool is_saved(const std::string& folder, int64_t step) {
+        const auto found = list_checkpoints(folder, CheckpointKind::step);
+        return step == 0 || std::any_of(found.begin(), found.end(), [&](const auto& c) { return c.step == step; });
+    }
+
     LoopEnd run_steps() {
         try {
             // A run that was stopped during an evaluation makes up for it, so that it equals one never stopped.
             if (evaluation_due(state_.step)) evaluate();
+            // One that was killed after its best was written, before the step's own checkpoint was, writes that now.
+            if (saved_step_ < 0 && save_due(state_.step)) save();
             while (submitted_ < o_.steps) {
                 if (hooks_.stop && hooks_.stop->load()) throw Interrupted{};
                 if (o_.stop_after > 0 && submitted_ >= o_.stop_after) throw Interrupted{};

@@ -102,7 +102,7 @@ Kept rows_up_to(const std::string& path, int64_t last_step, int64_t evaluated_st
 
 MetricsLog::MetricsLog(const std::string& folder, int64_t last_step, int64_t evaluated_step)
     : file_(folder + "/metrics.jsonl") {
-    const Kept kept = last_step > 0 ? rows_up_to(file_.path(), last_step, evaluated_step) : Kept{};
+    const Kept kept = last_step > 0 || evaluated_step >= 0 ? rows_up_to(file_.path(), last_step, evaluated_step) : Kept{};
     if (kept.step < last_step)
         log_warning("{}: rows after step {} and up to {} are missing", file_.path(), kept.step, last_step);
     file_.cut(kept.bytes);

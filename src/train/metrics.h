@@ -50,8 +50,8 @@ class AppendFile {
 // is not finite is null. A row is one write: a kill leaves at most a torn last line, which the next opening cuts.
 class MetricsLog {
   public:
-    // Keeps the rows with step <= `last_step`, byte for byte, and cuts the file after them; 0 keeps none and starts
-    // over. Rows of a step belong before its checkpoint: those that a kill kept from being written are not made up for
+    // Keeps the rows with step <= `last_step`, byte for byte, and cuts the file after them; 0 without an evaluation keeps
+    // none and starts over. Rows of a step belong before its checkpoint: those that a kill kept from being written are not made up for
     // (a warning says so). Throws Error naming file and line when a row before the cut is damaged, or when writing fails.
     // Evaluation rows after `evaluated_step` are cut too.
     MetricsLog(const std::string& folder, int64_t last_step, int64_t evaluated_step);

@@ -5,7 +5,6 @@
 // meanwhile. On the CPU `submit` computes.
 #pragma once
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>

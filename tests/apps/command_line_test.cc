@@ -9,6 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "apps/presets.h"
 #include "apps/run_options.h"
 #include "apps/train_options.h"
 #include "core/error.h"
@@ -62,6 +63,21 @@ TEST(CommandLine, defaults_are_those_of_the_documented_recipe) {
         {"lr-final", 0.1}, {"length-warmup", nullptr}, {"accumulation", 1}, {"valid-fraction", 0.0}, {"gap", 0},
         {"device", "cpu"}, {"save-every", nullptr}, {"tile", nullptr}, {"memory", nullptr}};
     for (const auto& [name, value] : expected.items()) EXPECT_EQ(json.at(name), value) << name;
+}
+
+TEST(CommandLine, help_says_what_each_domain_sets) {
+    TrainOptions o;
+    const std::string help = help_text(kText, o.list());
+    for (const char* option : {"length", "batch"}) {
+        for (const char* domain : {"dna", "audio"}) {
+            TrainOptions set;
+            OptionList list = set.list();
+            parse_command_line(kText, {"--domain", domain}, list);
+            apply_defaults(set, list, {"domain"});
+            const std::string value = to_json(*list.find(option)).dump();
+            EXPECT_THAT(help, testing::ContainsRegex(fmt::format("--{} [^]]*[ ]{} for {}[],]", option, value, domain)));
+        }
+    }
 }
 
 TEST(CommandLine, unknown_options_name_the_nearest) {
@@ -186,6 +202,62 @@ TEST(TrainOptions, only_those_of_one_invocation_may_differ_on_resume) {
     EXPECT_EQ(list.find("steps")->on_resume, OnResume::grow);
 }
 
+// What `train ARGS` says of options that mean nothing there.
+std::string scope_error(const std::vector<std::string>& args) {
+    TrainOptions o;
+    OptionList list = o.list();
+    const CommandLine line = parse_command_line(kText, args, list);
+    try {
+        o.check_scopes(list, line.chosen);
+    } catch (const UsageError& e) {
+        return e.what();
+    }
+    return "";
+}
+
+TEST(TrainOptions, those_of_another_mixer_backbone_or_domain_are_refused_with_their_own) {
+    EXPECT_EQ(scope_error({"--mixer", "mamba1", "--headdim", "32"}), "--headdim: of --mixer mamba2, not of mamba1");
+    EXPECT_EQ(scope_error({"--mixer", "mamba1", "--ngroups", "1"}), "--ngroups: of --mixer mamba2, not of mamba1");
+    EXPECT_EQ(scope_error({"--dt-rank", "2"}), "--dt-rank: of --mixer mamba1, not of mamba2");
+    EXPECT_EQ(scope_error({"--pool", "4,4"}), "--pool: of --backbone unet, not of flat");
+    EXPECT_EQ(scope_error({"--stage-mixers", "mamba1"}), "--stage-mixers: of --backbone unet, not of flat");
+    EXPECT_EQ(scope_error({"--domain", "dna", "--kmer", "6"}), "--kmer: of --tokenizer kmer, not of char");
+    EXPECT_EQ(scope_error({"--domain", "audio", "--kmer", "6"}), "--kmer: of --domain dna, not of audio");
+    EXPECT_EQ(scope_error({"--domain", "audio", "--min-quality", "7"}), "--min-quality: of --domain dna, not of audio");
+    EXPECT_EQ(scope_error({"--domain", "dna", "--strict"}), "--strict: of --domain audio, not of dna");
+}
+
+TEST(TrainOptions, those_of_a_mixer_may_be_given_where_one_stage_has_it) {
+    const std::vector<std::string> stages = {"--backbone", "unet", "--stage-mixers", "mamba1,mamba1,mamba2"};
+    for (const char* own : {"headdim", "ngroups", "dt-rank"}) {
+        std::vector<std::string> args = stages;
+        args.insert(args.end(), {std::string("--") + own, "1"});
+        EXPECT_EQ(scope_error(args), "") << own;
+    }
+    EXPECT_EQ(scope_error({"--backbone", "unet", "--stage-mixers", "mamba1,mamba1,mamba1", "--headdim", "8"}),
+              "--headdim: of --mixer mamba2, not of mamba1");
+}
+
+TEST_F(ConfigFile, options_of_other_models_may_stand_in_it_as_they_are_by_default) {
+    for (const char* domain : {"dna", "audio"}) {
+        for (const char* mixer : {"mamba1", "mamba2"}) {
+            TrainOptions o;
+            OptionList list = o.list();
+            o.data.domain = domain;
+            o.model.mixer = mixer;
+            EXPECT_EQ(scope_error({"--config", write(config_text(list))}), "") << domain << mixer;
+        }
+    }
+    EXPECT_EQ(scope_error({"--config", write(R"({"mixer": "mamba1", "headdim": 32})")}),
+              "--headdim: of --mixer mamba2, not of mamba1");
+    // Each option means something somewhere: no scope is of an option or a value that is not there.
+    TrainOptions o;
+    OptionList list = o.list();
+    for (const Option& option : list.all())
+        for (const OptionScope& s : option.scopes)
+            for (const std::string& value : s.values) set_from_text(*list.find(s.of), value);
+}
+
 TEST(Machine, cuda_is_refused_where_there_is_no_usable_gpu) {
     if (gpu_problem().empty()) GTEST_SKIP() << "skipped: there is a GPU";
     MachineOptions o;
@@ -240,6 +312,17 @@ TEST(EvalOptions, baselines_are_orders) {
         o.baselines = bad;
         EXPECT_THROW(o.check(), UsageError) << bad;
     }
+}
+
+TEST(BenchOptions, those_of_whole_models_are_refused_for_an_op) {
+    for (const char* name : {"--mixer=mamba1", "--d-model=8", "--tile=8", "--keep=1", "--memory=1GB"}) {
+        BenchOptions o;
+        parse(o, {"scan", name});
+        EXPECT_THROW(o.check(), UsageError) << name;
+    }
+    BenchOptions model;
+    parse(model, {"train_step", "--tile=8"});
+    EXPECT_NO_THROW(model.check());
 }
 
 TEST(BenchOptions, the_op_needs_no_name) {

@@ -81,17 +81,34 @@ TEST(Console, a_loss_that_is_not_a_number_is_shown) {
 }
 
 TEST(StopSignals, the_first_signal_only_sets_the_flag) {
-    StopSignals stop;
-    EXPECT_FALSE(stop.flag());
-    std::raise(SIGTERM);
-    EXPECT_TRUE(stop.flag());
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+        StopSignals stop;
+        EXPECT_FALSE(stop.flag());
+        std::raise(signal);
+        EXPECT_TRUE(stop.flag());
+    }
+}
+
+TEST(StopSignals, a_hang_up_that_is_ignored_stays_so) {
+    EXPECT_EXIT(
+        {
+            std::signal(SIGHUP, SIG_IGN);
+            {
+                StopSignals stop;
+                std::raise(SIGHUP);
+                if (stop.flag()) std::_Exit(1);
+            }
+            std::raise(SIGHUP);
+            std::_Exit(0);
+        },
+        testing::ExitedWithCode(0), "");
 }
 
 TEST(StopSignals, the_second_signal_ends_the_process) {
     EXPECT_EXIT(
         {
             StopSignals stop;
-            std::raise(SIGINT);
+            std::raise(SIGHUP);
             std::raise(SIGINT);
         },
         testing::KilledBySignal(SIGINT), "");

@@ -108,5 +108,31 @@ TEST_P(OfEveryPool, agrees_with_the_loss_that_is_trained) {
     }
 }
 
+// Before anything is allocated, and no more than that in the end.
+TEST_P(OfEveryPool, takes_the_memory_that_was_planned) {
+    ThreadPool pool(1);
+    const Compute compute{.pool = &pool};
+    for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{30}, {200, 201, 202}, {9000}, {1, 30, 3000, 9000, 9100}}) {
+        const std::vector<TokenRecord> records = records_of(lengths);
+        std::vector<int64_t> all(records.size());
+        std::iota(all.begin(), all.end(), int64_t{0});
+        for (const int64_t tokens : {1, 1024, 1 << 16}) {
+            LanguageModel unbound(Toy::config(GetParam(), "mamba2"));
+            const int64_t planned =
+                RecordClassifier::planned_bytes(unbound, compute, *tokenizer_, tokens, records, all);
+            RecordClassifier classifier(toy_.model, compute, *tokenizer_, tokens);
+            int64_t most = 0;
+            for (size_t n = 1; n <= all.size(); ++n) {
+                classifier.classify(records, std::span(all).last(n));
+                most = std::max(most, classifier.bytes());
+            }
+            EXPECT_LE(most, planned) << lengths.size() << " records, " << tokens << " tokens";
+            if (lengths.size() == 1) {
+                EXPECT_EQ(most, planned);
+            }
+        }
+    }
+}
+
 }  // namespace
 }  // namespace adder

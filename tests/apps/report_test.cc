@@ -4,10 +4,15 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 
 #include "apps/chart.h"
 #include "apps/html.h"
+#include "apps/report_run.h"
+#include "apps/run_folder.h"
+#include "core/error.h"
+#include "tests/io/scratch.h"
 
 namespace adder {
 namespace {
@@ -132,6 +137,18 @@ TEST(Composition, divergence_is_that_of_its_definition) {
     EXPECT_DOUBLE_EQ(divergence_bits({0.5, 0.5}, {0.5, 0.5}), 0);
     // ½ (log2 4/3) + ½ (½ log2 2/3 + ½ log2 2)
     EXPECT_NEAR(divergence_bits({1, 0}, {0.5, 0.5}), 0.311278124459133, 1e-14);
+}
+
+TEST(ReportRun, any_file_that_has_a_meaning_there_makes_a_folder_that_of_a_run) {
+    for (const RunFile& f : run_files()) {
+        const Scratch w;
+        std::filesystem::create_directories(std::filesystem::path(w.path(f.name)).parent_path());
+        w.put(f.name, "{}");
+        EXPECT_NO_THROW(read_entry(w.path(""))) << f.name;
+    }
+    const Scratch w;
+    w.put("other.json", "{}");
+    EXPECT_THROW(read_entry(w.path("")), Error);
 }
 
 }  // namespace

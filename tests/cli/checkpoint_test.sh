@@ -61,9 +61,29 @@ refuses_all "$W/bad" "layers.1.mixer.in_proj.weight is missing"
 damaged; sed -i 's/"Mamba2"/"Mamba3"/' "$W/bad/config.json"
 refuses_all "$W/bad" "$W/bad/config.json.*Mamba3"
 
+# Of a run whose last checkpoint is damaged the error names the one that can be used.
+cp -r "$W/run" "$W/half"
+earlier=$(ls -d "$W/half"/step-* | tail -n 2 | head -n 1)
+for damage in 'rm' 'truncate -s -8' 'truncate -s 0'; do
+    cp "$step/model.safetensors" "$W/half/step-00000006/"
+    $damage "$W/half/step-00000006/model.safetensors"
+    rm -rf "$W/half"/best-*
+    refuses_all "$W/half" "$W/half/step-00000006/model.safetensors.*; $earlier can be used instead"
+    refuses_all "$W/half/step-00000006/" "$W/half/step-00000006/+model.safetensors.*; $earlier can be used instead"
+    refused 1 "hint: remove $W/half/step-00000006, and --resume goes on from $earlier" \
+        "$ADDER" train --out "$W/half" --resume --steps 9
+done
+cp -r "$(ls -d "$W/run"/best-* | tail -n 1)" "$W/half/best-00000005"
+refuses_all "$W/half" "; $W/half/best-00000005 can be used instead"
+rm "$W/half/best-00000005/config.json" "$earlier/DONE"
+refuses_all "$W/half" "step-00000006/model.safetensors"
+grep -q 'can be used instead' "$W/err" && wrong "no other checkpoint can be used"
+rm "$W/half/step-00000006/DONE"
+refused 1 'half/step-00000006: the checkpoint is incomplete' "$ADDER" info --checkpoint "$W/half/step-00000006"
+
 # A run goes on from the last complete checkpoint; a damaged one is named.
 succeeds "${train[@]}" --steps 8 --stop-after 6 --save-every 3 --out "$W/again"
-rm "$W/again/step-00000006/DONE"
+rm -r "$W/again/step-00000006/DONE" "$W/again"/best-*
 succeeds "$ADDER" train --out "$W/again" --resume
 logs 'going on after step 3'
 logs 'finished 8 steps'

@@ -119,10 +119,7 @@ set -m
 "$ADDER" train "${options[@]}" --steps 200000 --out "$W/signal" >"$W/out" 2>"$W/err" &
 job=$!
 set +m
-for _ in $(seq 600); do
-    [ "$(wc -l 2>/dev/null <"$W/signal/metrics.jsonl")" -ge 9 ] 2>/dev/null && break
-    sleep 0.05
-done
+wait_until has_rows "$W/signal" 9
 kill -s INT "$job"
 wait "$job" || wrong "SIGINT must end in exit 0"
 step=$(sed -nE 's/^stopped after step ([0-9]+) of 200000.*/\1/p' "$W/err")

@@ -17,7 +17,7 @@ grep -v '>' "$W/out" | grep -qE '^ACGTTT[ACGT]{24}$' || wrong "expected 10 token
 refused 1 '4 bases are not a whole number of 3-mers; hint: leave out the first 1' \
     "$ADDER" generate --checkpoint "$W/kmer" --tokens 10 --prompt ACGT --out -
 refused 2 "--kmer: expected a whole number from 1 to 7, got '8'" "${train[@]}" --out "$W/x" --tokenizer kmer --kmer 8
-refused 2 '--kmer: needs --tokenizer kmer' "${train[@]}" --out "$W/x" --kmer 3
+refused 2 '--kmer: of --tokenizer kmer, not of char' "${train[@]}" --out "$W/x" --kmer 6
 refused 2 '--tokenizer' "${train[@]}" --out "$W/x" --tokenizer words
 refused 2 "unknown option '--kmer'" "$ADDER" eval --checkpoint "$W/kmer" --input "$phage" --kmer 3
 
@@ -55,6 +55,30 @@ succeeds "$ADDER" train --domain dna --input "$W/soft.fa" "${model[@]}" --steps 
 logs 'lower case [1-9][0-9]* \(counted 0.5 times\)'
 succeeds "$ADDER" eval --checkpoint "$W/soft" --input "$W/soft.fa" --json
 close "$(json tokens)" "$(awk '!/>/ { n += length($0); l += gsub(/[acgt]/, "") } END { print n - l / 2 - 1 }' "$W/soft.fa")" 1e-6
+
+# The context models of --baselines learn from and are scored on what the model is, with the same weights: here not on
+# repeats of lower case. Letters read as N instead cost little more than the contexts of the first bases after them.
+zcat "$phage" | awk 'NR > 1 && NR % 3 == 0 { gsub(/../, "ca") } 1' >"$W/repeats.fa"
+tr ac nn <"$W/repeats.fa" >"$W/hard.fa"
+counted=$(awk '!/>/ && n < 24251 { line = substr($0, 1, 24251 - n); n += length(line); u += gsub(/[ACGT]/, "", line) }
+    END { print u - 1 }' "$W/repeats.fa")
+succeeds "$ADDER" train --domain dna --input "$W/repeats.fa" "${model[@]}" --steps 1 --out "$W/upper" --mask-weight 0 \
+    --valid-fraction 0.5
+scored=(eval --checkpoint "$W/upper" --input "$W/repeats.fa" --part train --baselines 2)
+succeeds "$ADDER" "${scored[@]}"
+says "^[0-9.]+ bits per base .* over $counted bases, weighted: lower case counts 0$"
+succeeds "$ADDER" "${scored[@]}" --json
+upper=$(json order_2)
+[ "$(json mask_weight)" = 0.0 ] || wrong "the weight must be beside the numbers"
+succeeds "$ADDER" eval --checkpoint "$W/upper" --input "$W/hard.fa" --valid-fraction 0.5 --part train --baselines 2 \
+    --json
+close "$(json order_2)" "$upper" 0.01
+# Over all bases, still learned from the upper-case ones: of repeats the context models know nothing, either.
+succeeds "$ADDER" "${scored[@]}" --mask-weight 1 --json
+[ "$(json tokens)" = 24250 ] || wrong "expected all bases but the first"
+awk -v all="$(json order_2)" -v upper="$upper" 'BEGIN { exit !(all > upper + 0.01) }' ||
+    wrong "expected repeats to cost more"
+refused 2 "--mask-weight: expected a number from 0 to 1, got '2'" "$ADDER" "${scored[@]}" --mask-weight 2
 
 # Regions are read through an index, which is written where there is none.
 zcat "$phage" | sed 's/^>.*/>a/' >"$W/two.fa"

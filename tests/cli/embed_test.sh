@@ -76,6 +76,10 @@ refused 1 'none\.bed' \
 printf '%s\t0\t20\nother\t0\t5\n' "$name" >"$W/unknown.bed"
 fails_after_log 1 "unknown\.bed, line 2: the input has no sequence 'other'; the nearest name is" \
     "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --regions "$W/unknown.bed"
+# Where nothing of the input was asked for, too.
+printf 'chr%s\t0\t20\n' "$name" >"$W/prefixed.bed"
+fails_after_log 1 "line 1: the input has no sequence 'chr$name'; did you mean '$name'" \
+    "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --regions "$W/prefixed.bed"
 printf '%s\t0\t20\n%s\t0\t999999\n' "$name" "$name" >"$W/past.bed"
 fails_after_log 1 'past\.bed, line 2: .* goes past the end of the sequence' \
     "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/x.h5" --regions "$W/past.bed"
@@ -88,13 +92,10 @@ awk 'BEGIN { print ">long"; for (i = 0; i < 40000; ++i) print "ACGTTGCAAGCTAGCTA
 for signal in TERM KILL; do
     "$ADDER" embed --checkpoint "$run" --input "$W/long.fa" --out "$W/stopped.h5" --pool none --tile 64 \
         >"$W/out" 2>"$W/err" &
-    pid=$!
-    for _ in $(seq 200); do
-        grep -q 'bases/s' "$W/err" && break
-        sleep 0.05
-    done
-    kill -"$signal" $pid
-    wait $pid 2>/dev/null
+    job=$!
+    wait_until grep -q 'bases/s' "$W/err"
+    kill -"$signal" $job
+    wait $job 2>/dev/null
     rc=$?
     [ ! -e "$W/stopped.h5" ] || wrong "a run that got SIG$signal left a file"
     if [ $signal = TERM ]; then
@@ -103,6 +104,10 @@ for signal in TERM KILL; do
         untouched "$W"
     fi
 done
+# What the killed one left goes when the next one writes there.
+[ -n "$(find "$W" -name '.adder-tmp-*')" ] || wrong "expected what a killed run leaves"
+succeeds "$ADDER" embed --checkpoint "$run" --input "$fasta" --out "$W/next.h5"
+untouched "$W"
 "$ADDER" embed --help >"$W/out" 2>"$W/err"
 rc=$?
 says 'adder embed --checkpoint run'

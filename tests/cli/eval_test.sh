@@ -43,6 +43,17 @@ succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$golden/sequence.f
 says 'bits per base'
 succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/second.fa" --per-record "$W/alone.tsv"
 close "$(awk 'NR == 3 { print $3 }' "$W/all.tsv")" "$(awk 'NR == 2 { print $3 }' "$W/alone.tsv")" 1e-4
+# A record is one row, however many of its parts are scored, and whatever its name holds.
+{ echo '>long'; zcat "$phage" | sed -n 2,30p; } >"$W/long.fa"
+printf 'long\t0\t300\tvalid\nlong\t500\t700\ttest\nlong\t900\t1000\tvalid\n' >"$W/parts.bed"
+succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/long.fa" --split-bed "$W/parts.bed" --json --per-record "$W/parts.tsv"
+[ "$(wc -l <"$W/parts.tsv")" -eq 2 ] || wrong "expected one row of one record"
+[ "$(json tokens)" = 398 ] && [ "$(awk 'NR == 2 { print $2 }' "$W/parts.tsv")" = 398 ] || wrong "two parts have 299 and 99 targets"
+close "$(awk 'NR == 2 { print $3 / $2 }' "$W/parts.tsv")" "$(json nats_per_token)" 1e-5
+printf 'name,sequence\n"a\tb\nc",ACGTACGT\n"""d",ACGT\n' >"$W/names.csv"
+succeeds "$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/names.csv" --per-record "$W/names.tsv"
+[ "$(cut -f 1 "$W/names.tsv" | tr '\n' '|')" = 'name|a\tb\nc|"""d"|' ] && [ "$(awk -F'\t' 'NF != 3' "$W/names.tsv")" = '' ] ||
+    wrong "names in $(cat "$W/names.tsv")"
 # What is there stays, and - is no file.
 cp "$W/all.tsv" "$W/before"
 table=("$ADDER" eval --checkpoint "$golden/mamba1" --input "$W/second.fa")
@@ -71,8 +82,17 @@ succeeds "${evaluate[@]}" --input "$phage" --part all
 [ "$(json tokens)" = 48501 ] || wrong "48502 bases have 48501 targets"
 succeeds "${evaluate[@]}" --input "$phage" --valid-fraction 0.5
 logs '^warning: this is the data of the run, which was not trained on the same part'
+# From standard input too, which can be read but once.
 "${evaluate[@]}" --input - <"$W/copy.fa" >"$W/out" 2>"$W/err"
+same "$W/out" "$W/asked"
+logs 'in the parts of the run: --valid-fraction 0.1 --gap 100$'
+grep -q '^warning: ' "$W/err" && wrong "what is scored was held out"
+"${evaluate[@]}" --input - --part all <"$W/copy.fa" >"$W/out" 2>"$W/err"
+[ "$(json tokens)" = 48501 ] || wrong "48502 bases have 48501 targets"
+"${evaluate[@]}" --input - --valid-fraction 0.5 <"$W/copy.fa" >"$W/out" 2>"$W/err"
 logs '^warning: this is the data of the run, which was not trained on the same part'
+"${evaluate[@]}" --input - <"$golden/sequence.fa" >"$W/out" 2>"$W/err"
+grep -q 'of the run' "$W/err" && wrong "other data is not that of the run"
 succeeds "${evaluate[@]}" --input "$golden/sequence.fa"
 grep -q 'of the run' "$W/err" && wrong "other data is not that of the run"
 # What is empty is called that.

@@ -47,6 +47,15 @@ for c in $commands; do
     fi
 done
 
+# Threads that cannot be had: no memory for all of their stacks, whatever the machine's own limits are.
+starved() {
+    ulimit -s 65536
+    ulimit -v 8000000
+    OPENBLAS_NUM_THREADS=1 exec "$ADDER" selftest --device cpu --threads 1024
+}
+export -f starved
+refused 1 'thread [0-9]+ of 1024 cannot be started: .*--threads' bash -c starved
+
 # Results that cannot be written are a failure.
 "$ADDER" --version >/dev/full 2>"$W/err"
 rc=$?

@@ -66,6 +66,9 @@ succeeds "$ADDER" generate --checkpoint "$W/mamba1" --tokens 4000 --temperature 
 sequences "$W/n.fa" | grep -qE '^[ACGTN]*N[ACGTN]*$' || wrong "expected some N with --allow-n"
 refused 2 '--tokens' "$ADDER" generate --checkpoint "$W/mamba1" --out "$W/x.fa"
 refused 2 '--tokens' "$ADDER" generate --checkpoint "$W/mamba1" --tokens 0 --out "$W/x.fa"
+refused 2 'tokens: expected .* to 4398046511104,' \
+    "$ADDER" generate --checkpoint "$W/mamba1" --tokens 9223372036854775807 --out "$W/x.fa"
+refused 2 '--seconds: of --domain audio, not of dna' "$ADDER" generate --checkpoint "$W/mamba1" --seconds 1 --out "$W/x.fa"
 refused 2 '--top-p' "$ADDER" generate --checkpoint "$W/mamba1" --tokens 9 --top-p 2 --out "$W/x.fa"
 refused 2 '--temperature' "$ADDER" generate --checkpoint "$W/mamba1" --tokens 9 --temperature -1 --out "$W/x.fa"
 refused 2 "unknown option '--temprature'; the nearest is --temperature" \
@@ -78,10 +81,17 @@ refused 1 'one.fa: --out would replace what --prompt names' "${one[@]}" --prompt
 same "$W/one.fa" "$W/before"
 refused 1 'cuda' "$ADDER" generate --checkpoint "$W/none" --tokens 9 --out "$W/x.fa" --device cuda
 
+# A folder is no file, and a header is one line.
+refused 1 'new/: is the name of a folder; hint: give the name of a file' "${one[@]}" --out "$W/new/"
+line=$W/$(printf 'a\nb')
+cp -r "$W/mamba1" "$line"
+succeeds "$ADDER" generate --checkpoint "$line" --tokens 60 --out "$W/line.fa"
+[ "$(wc -l <"$W/line.fa")" -eq 2 ] || wrong "the name of a checkpoint broke the header"
+
 # A signal in the middle: nothing is written.
 "$ADDER" generate --checkpoint "$W/mamba2" --tokens 5000000 --out "$W/x.fa" >"$W/out" 2>"$W/err" &
 job=$!
-sleep 0.5
+wait_until catches_signals
 kill -s TERM "$job"
 wait "$job"
 rc=$?

@@ -29,8 +29,22 @@ grep -q '^warning: ' "$W/err" && wrong "what was held out was not trained on"
 # The same letters in another file can only be told.
 sed 's/^>a/>copy/' "$W/two/a.fa" >"$W/copy.fa"
 succeeds "${train[@]}" --input "$W/two" --valid "$W/copy.fa" --out "$W/shared"
-logs '^warning: 1 held-out sequence is also among the inputs, a for one: '
+logs '^warning: 1 held-out sequence is also trained on, a for one: '
 [ -e "$W/x" ] && wrong "a refused run left $W/x"
+
+# Rows of a manifest that overlap are in one part, also where a classifier's parts are drawn.
+printf 'path\tname\tlabel\tsplit\tstart\tend\n%s\ta\tu\ttrain\t0\t4000\n%s\tb\tv\tvalid\t2000\t4800\n' \
+    "$W/two/a.fa" "$W/two/a.fa" >"$W/overlap.tsv"
+refused 1 'overlap.tsv: bases 2000 to 4000 of one sequence are both trained on \(record a\) and held out \(record b\)' \
+    "${train[@]}" --input "$W/overlap.tsv" --out "$W/x"
+{
+    printf 'path\tname\tlabel\tstart\tend\n'
+    for i in {0..19}; do printf '%s\tr%d\t%d\t%d\t%d\n' "$W/two/a.fa" "$i" $((i % 2)) $((i * 100)) $((i * 100 + 150)); done
+} >"$W/windows.tsv"
+fails_after_log 1 'windows.tsv: bases [0-9]+ to [0-9]+ of one sequence are both trained on .* and held out .*; hint: ' \
+    "$ADDER" finetune --checkpoint "$W/file" --input "$W/windows.tsv" --steps 1 --out "$W/x"
+awk -F'\t' -v OFS='\t' 'NR == 1 { print $0, "group" } NR > 1 { print $0, "one" }' "$W/windows.tsv" >"$W/grouped.tsv"
+succeeds "$ADDER" finetune --checkpoint "$W/file" --input "$W/grouped.tsv" --steps 1 --out "$W/grouped"
 
 # Sounds too: the file in the folder, and a copy of it.
 digits=$ADDER_SOURCE_DIR/datasets/data/fsdd held=$ADDER_SOURCE_DIR/datasets/data/fsdd/0_theo_0.wav
@@ -41,5 +55,5 @@ grep -q '^warning: .*held-out' "$W/err" && wrong "nothing is shared"
 refused 1 'is given as --input and as --valid' "${hear[@]}" --input "$held" --valid "$held" --out "$W/x"
 cp "$held" "$W/copy.wav"
 succeeds "${hear[@]}" --input "$digits" --valid "$W/copy.wav" --out "$W/told"
-logs '^warning: 1 held-out sequence is also among the inputs, 0_theo_0.wav for one: '
+logs '^warning: 1 held-out sequence is also trained on, 0_theo_0.wav for one: '
 finish

@@ -84,6 +84,8 @@ if mkdir "$W/tiny" && mount -t tmpfs -o size=24k none "$W/tiny" 2>/dev/null; the
     untouched "$W/tiny"
     refused 1 "$W/tiny/x.fa: No space left" \
         "$ADDER" generate --checkpoint "$W/run" --tokens 90000 --temperature 0 --out "$W/tiny/x.fa"
+    fails_after_log 1 "$W/tiny/x.h5: No space left on device; hint: free some space" \
+        "$ADDER" embed --checkpoint "$W/run" --input "$phage" --pool none --out "$W/tiny/x.h5"
     [ -e "$W/tiny/x.fa" ] && wrong "a file that was not written is there"
     untouched "$W/tiny"
     umount "$W/tiny"

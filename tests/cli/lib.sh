@@ -69,6 +69,21 @@ close() {
         wrong "$1 and $2 differ by more than $3"
 }
 
+# wait_until COMMAND...: until it succeeds or the background process $job has ended.
+wait_until() { until "$@" || ! kill -0 "$job" 2>/dev/null; do sleep 0.02; done; }
+
+# Of $job: it has its own handler of SIGTERM, so that a signal from now on meets a program that can clean up. Before it is
+# executed it is a shell, which has handlers too.
+catches_signals() {
+    local mask
+    [ "/proc/$job/exe" -ef /proc/$$/exe ] && return 1
+    mask=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$job/status" 2>/dev/null)
+    [ $((16#${mask:-0} >> 14 & 1)) -eq 1 ]
+}
+
+# has_rows RUN N: at least N rows of metrics.
+has_rows() { [ "$(cat "$1/metrics.jsonl" 2>/dev/null | wc -l)" -ge "$2" ]; }
+
 finish() {
     [ "$failures" -eq 0 ] && echo "all as expected"
     exit $((failures > 0))

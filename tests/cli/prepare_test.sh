@@ -84,6 +84,15 @@ succeeds "$ADDER" embed --checkpoint "$W/whole" --input "$W/a.fa" --input "$W/b.
 same "$W/ab.embedding.h5" "$W/both.h5.embedding.h5"
 succeeds "$ADDER" eval --checkpoint "$W/whole" --input "$W/both.h5" --json
 same "$W/out" "$W/b.fa.eval"
+# A run of the source, or of a store without a split, takes the parts of one with the same split, which may be another.
+succeeds "$ADDER" eval --checkpoint "$W/whole" --input "$W/ab.h5" --json
+cp "$W/out" "$W/ab.eval"
+succeeds "$ADDER" eval --checkpoint "$W/whole" --input "$W/split.h5" --json
+logs 'the data of the run, in the parts of the run$'
+same "$W/out" "$W/ab.eval"
+succeeds "$ADDER" prepare --domain dna --input "$W/a.fa" --input "$W/b.fa" --valid-fraction 0.3 --out "$W/other.h5"
+succeeds "$ADDER" eval --checkpoint "$W/whole" --input "$W/other.h5"
+logs '^warning: this is the data of the run, which was not trained on the same part of it'
 succeeds "$ADDER" train --out "$W/whole" --resume --steps 5
 cp "$W/a.fa" "$W/c.fa"
 printf '>five\nACGT\n' >>"$W/c.fa"
@@ -106,4 +115,36 @@ done
 refused 1 'b.h5: was prepared with --min-length 1, not 50' \
     "$ADDER" train "${settings[@]}" --input "$W/b.h5" --min-length 50 --out "$W/new"
 untouched "$W"
+
+# A signal while inputs are still read: they come from a pipe that does not end.
+mkfifo "$W/pipe"
+mkdir "$W/stopped"
+"$ADDER" prepare --domain dna --input - --out "$W/stopped/x.h5" <"$W/pipe" >"$W/out" 2>"$W/err" &
+job=$!
+exec 3>"$W/pipe"
+printf '>a\nACGT' >&3
+kill -s TERM "$job"
+wait "$job"
+rc=$?
+exec 3>&-
+[ "$rc" -eq 143 ] || [ "$rc" -eq 1 ] || wrong "expected the end by a signal"
+[ -z "$(ls -A "$W/stopped")" ] || wrong "a stopped command left something"
+
+# A signal while the store is written: one line, nothing left behind.
+{ echo '>long'; for _ in $(seq 800); do gzip -dc "$phage" | sed 1d; done; } >"$W/long.fa"
+for signal in INT HUP; do
+    # A shell's background jobs ignore SIGINT unless job control is on.
+    set -m
+    "$ADDER" prepare --domain dna --input "$W/long.fa" --out "$W/stopped.h5" >"$W/out" 2>"$W/err" &
+    job=$!
+    set +m
+    until [ -n "$(find "$W" -maxdepth 1 -name '.adder-tmp-*' -size +0)" ] || ! kill -0 "$job" 2>/dev/null; do :; done
+    kill -s "$signal" "$job"
+    wait "$job"
+    rc=$?
+    [ "$rc" -eq 1 ] || wrong "expected exit 1 after SIG$signal"
+    logs '^adder: prepare: stopped by a signal before the end; nothing was written$'
+    [ ! -e "$W/stopped.h5" ] || wrong "a stopped preparation left a store"
+    untouched "$W"
+done
 finish

@@ -89,7 +89,8 @@ succeeds "$ADDER" generate --checkpoint "$W/plain" --tokens 700 --num 8 --seed 1
 cat >"$W/plain/probe.json" <<'JSON'
 {"accuracy":0.8125,"mcc":0.5,"auroc":0.875,"macro_f1":0.75,"l2":[1.0],"test":64,"classes":2,"majority":0.5,"kmer":{"k":5,"accuracy":0.84375,"mcc":0.625,"auroc":0.8125,"macro_f1":0.8,"l2":[1.0]},"random_init":{"accuracy":0.75,"mcc":0.25,"auroc":null,"macro_f1":0.7,"l2":[1.0]},"labels":["<x>","y"],"confusion":[[30,2],[10,22]]}
 JSON
-mkdir "$W/speech" && cp "$W/plain/run.json" "$W/speech/" && echo '<p>' >"$W/speech/listen.html"
+mkdir "$W/speech" && cp "$W/plain/run.json" "$W/speech/"
+echo '<meta name="generator" content="adder"><section id="clips" data-files="7">' >"$W/speech/listen.html"
 report "$W/plain" "$W/speech" --json-out "$W/numbers.json"
 well_formed "$page"
 for text in "data-value=\"$bits\"" "data-value=\"$order_2\"" 'context model of order 12' 'The best of 5 context models is order_' \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# adder.sh build cuda: what it compiles for, with stand-ins for the tools that say what the machine has.
+# adder.sh build cuda: what it compiles for, and what ends adder.sh demo, with stand-ins for the tools and for adder.
 . "$(dirname "$0")/lib.sh"
 
 cp "$ADDER_SOURCE_DIR/adder.sh" "$W/"
@@ -40,5 +40,22 @@ dies_for 12.0 'does not know the GPU of this machine (compute capability 12.0): 
 TOOLKIT=11.8
 export TOOLKIT
 dies_for 9.0 '12.0 or newer is needed'
+
+# The demo ends where the model is not below the best context model; else it goes on to generate.
+stand_in cmake :
+mkdir -p "$W/.cache" "$W/build/cpu"
+{ echo '>g'; head -c 4639675 /dev/zero | tr '\0' A; echo; } | gzip -1 >"$W/.cache/MG1655-K12.fasta.gz"
+demo_with() {
+    stand_in ../build/cpu/adder "case \$1 in
+        train) mkdir -p demo/ecoli ;;
+        eval) echo '{\"bits_per_token\":$1,\"baselines\":{\"order_1\":1.97,\"order_7\":1.92,\"order_12\":1.94},\"best_baseline\":\"order_7\"}' ;;
+        generate) echo 'it went on' >&2; exit 1 ;;
+    esac"
+    run env PATH="$W/bin:$PATH" "$W/adder.sh" demo
+    [ "$rc" -eq 1 ] && tail -n 1 "$W/err" | grep -q "$2" || wrong "of $1 bits expected '$2'"
+}
+demo_with 1.93 'needs no fewer than order_7'
+demo_with 1.92 'needs no fewer than order_7'
+demo_with 1.91 'it went on'
 
 finish

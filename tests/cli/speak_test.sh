@@ -131,6 +131,17 @@ pairs=$(grep -oE 'data-group="[^"]*" data-label="[^"]*"' "$W/compared/listen.htm
     wrong "expected two clips of each of three groups and two labels, got: $pairs"
 grep -q 'data-group="classes"' "$W/compared/listen.html" || wrong "expected a group of the folder's name"
 
+# What of a folder cannot be read is left out and listed; what is named itself has to be read.
+mkdir "$W/some"
+cp "$W/in/low/1.wav" "$W/some/"
+echo 'RIFF' >"$W/some/broken.wav"
+succeeds "${any[@]}" --num 2 --beside "$W/some" --out "$W/left"
+logs '^warning: --beside: left out: .*some/broken.wav'
+grep -q 'data-group="some"' "$W/left/listen.html" || wrong "expected the clip that can be read"
+refused 1 'some/broken.wav' "${any[@]}" --num 2 --beside "$W/some/broken.wav" --out "$W/new"
+rm "$W/some/1.wav"
+refused 1 'beside .*some: no clip can be read: 1 failed, the first: .*broken.wav' "${any[@]}" --num 2 --beside "$W/some" --out "$W/new"
+
 # Drawing.
 succeeds "${any[@]}" --num 2 --temperature 0 --out "$W/greedy"
 same "$W/greedy/0000.wav" "$W/greedy/0001.wav"
@@ -139,9 +150,40 @@ cmp -s <(pcm "$W/top.wav") <(pcm "$W/greedy/0000.wav") || wrong "expected the li
 succeeds "${any[@]}" --top-p 1e-9 --out "$W/topp.wav"
 cmp -s <(pcm "$W/topp.wav") <(pcm "$W/greedy/0000.wav") || wrong "expected the likeliest samples"
 
+# What is written is told by the name: a suffix in any case, a folder with '/' at the end whatever it is called.
+succeeds "${any[@]}" --out "$W/upper.WAV"
+same "$W/upper.WAV" "$W/flat.wav"
+succeeds "${any[@]}" --out "$W/upper.Flac"
+same "$W/upper.Flac" "$W/flat.flac"
+for name in x.mp3 x.OGG x.m4a; do
+    refused 2 "$name: \\.[a-zA-Z0-9]* is not written; hint: a name that ends in .wav or .flac, or a folder" "${any[@]}" --out "$W/$name"
+done
+succeeds "${any[@]}" --out "$W/folder.wav/"
+same "$W/folder.wav/0000.wav" "$W/flat.wav"
+refused 1 'exists.*--overwrite' "${any[@]}" --out "$W/folder.wav/"
+mkdir "$W/empty"
+succeeds "${any[@]}" --out "$W/empty/"
+same "$W/empty/0000.wav" "$W/flat.wav"
+# A link stays, and the folder that it leads to is replaced.
+ln -s empty "$W/link"
+succeeds "${any[@]}" --num 2 --out "$W/link" --overwrite
+[ -L "$W/link" ] && [ -e "$W/empty/0001.wav" ] || wrong "expected the folder behind the link to be replaced"
+# report finds the folders of clips in that of a run, and no others.
+succeeds "${any[@]}" --num 2 --out "$W/flat/high" --class high
+succeeds "${any[@]}" --out "$W/flat/low/" --class low
+mkdir "$W/flat/other"
+cp "$W/flat.wav" "$W/flat/other/0005.wav"
+echo '<p>' >"$W/flat/other/listen.html"
+succeeds "$ADDER" report "$W/flat" --out "$W/report.html"
+[ "$(grep -oE 'flat/[a-z]*/listen.html' "$W/report.html" | tr '\n' ' ')" = 'flat/high/listen.html flat/low/listen.html ' ] ||
+    wrong "expected links to both folders of clips"
+[ "$(grep -c '<audio id=' "$W/report.html")" -eq 3 ] || wrong "expected three players"
+
 # The command line, and what is there already.
 refused 2 'tokens.*seconds' "$ADDER" generate --checkpoint "$W/flat" --out "$W/x.wav"
 refused 2 'tokens.*seconds' "${any[@]}" --tokens 9 --out "$W/x.wav"
+refused 2 'records of 4398046511104 samples are more than can be counted; hint: ' \
+    "$ADDER" generate --checkpoint "$W/flat" --tokens 4398046511104 --num 1048577 --out -
 refused 2 '--seconds' "$ADDER" generate --checkpoint "$W/flat" --seconds 0 --out "$W/x.wav"
 refused 2 'a file of one record' "${any[@]}" --num 2 --out "$W/x.wav"
 refused 2 '--allow-n' "${any[@]}" --allow-n --out "$W/x.wav"
@@ -198,11 +240,20 @@ wait "$job"
     wrong "expected the stream while it is made, and an error when nobody listens"
 "$ADDER" generate --checkpoint "$W/flat" --seconds 2000 --num 2 --out "$W/stopped" >"$W/out" 2>"$W/err" &
 job=$!
-sleep 1
+wait_until catches_signals
 kill -s TERM "$job"
 wait "$job"
 rc=$?
 [ "$rc" -eq 1 ] && [ ! -e "$W/stopped" ] || wrong "expected exit 1 and no folder after a signal"
+untouched "$W"
+# What a killed one leaves goes with the next that writes there.
+"$ADDER" generate --checkpoint "$W/flat" --seconds 2000 --num 2 --out "$W/killed" >"$W/out" 2>"$W/err" &
+job=$!
+until [ -n "$(find "$W" -maxdepth 1 -type d -name '.adder-tmp-*')" ] || ! kill -0 "$job" 2>/dev/null; do :; done
+kill -s KILL "$job"
+wait "$job" 2>/dev/null
+[ -n "$(find "$W" -name '.adder-tmp-*')" ] || wrong "expected what a killed run leaves"
+succeeds "${any[@]}" --out "$W/killed"
 untouched "$W"
 
 finish

@@ -51,7 +51,10 @@ says 'mamba1 d_model 24 layers 1 d_state 4'
 from=(train "${data[@]}" --init "$W/base" --out "$W/refused")
 refused 1 '--d-model: is 24 in .*base/step-00000003, got 32; hint: leave it out' "$ADDER" "${from[@]}" --d-model 32 --layers 2
 refused 1 '--mixer: is "mamba1" in' "$ADDER" "${from[@]}" --mixer mamba2
-fails_after_log 1 '--init .*: vocab_size is [0-9]+ there, [0-9]+ here; hint: --tokenizer' "$ADDER" "${from[@]}" --kmer 3
+refused 1 '--kmer: the tokens of .*base/step-00000003 are 2-mers, got 3; hint: leave it out, --init takes' \
+    "$ADDER" "${from[@]}" --kmer 3
+refused 1 '--tokenizer: the tokens of .*base/step-00000003 are 2-mers, got "char"; hint: leave it out, --init takes' \
+    "$ADDER" "${from[@]}" --tokenizer char
 refused 1 'a model of dna, not of audio' "$ADDER" train --domain audio --input "$phage" --init "$W/base" --out "$W/refused"
 [ -e "$W/refused" ] && wrong "a refused run left its folder"
 
@@ -67,10 +70,13 @@ refused 1 "$W/other: --overwrite replaces only the folder of a run" "$ADDER" "${
 [ -e "$W/other/notes" ] || wrong "what is not a run must stay"
 rm -r "$W/other"
 succeeds "$ADDER" "${short[@]}" --out "$W/other" --lr 1e-2 --stop-after 3
-touch "$W/other/notes" "$W/other/eval.json"
+touch "$W/other/notes" "$W/other/eval.json" "$W/other/best-notes.txt"
+mkdir "$W/other/step-plots" "$W/other/step-2"
 succeeds "$ADDER" "${short[@]}" --out "$W/other" --overwrite
 equal_runs "$W/a" "$W/other" 12
-[ -e "$W/other/notes" ] || wrong "what is not of the run must stay"
+for own in notes best-notes.txt step-plots step-2; do
+    [ -e "$W/other/$own" ] || wrong "what is not of the run must stay: $own"
+done
 [ -e "$W/other/eval.json" ] && wrong "what was said of the replaced run must go"
 
 # Nothing that is read is removed for it, and no file of a run is written over.
@@ -90,6 +96,13 @@ refused 1 'would replace a part of a run' "$ADDER" generate --checkpoint "$W/a" 
 succeeds "$ADDER" train --out "$W/a" --resume
 logs 'has finished its 12 steps; nothing to do'
 [ "$(ls -lR --full-time "$W/a")" = "$before" ] || wrong "resuming a finished run changed something"
+# Killed between the two renames by which a file system without the exchange replaces a checkpoint.
+cp -r "$W/a" "$W/aside"
+mv "$W/aside/step-00000012" "$W/aside/.adder-tmp-old-step-00000012"
+mkdir "$W/aside/.adder-tmp-1-1"
+succeeds "$ADDER" train --out "$W/aside" --resume
+logs 'has finished its 12 steps; nothing to do'
+diff -r "$W/a" "$W/aside" >/dev/null || wrong "the checkpoint that stood aside did not get its name back"
 
 # Stopped after 7, then on to the end with nothing but --out.
 succeeds "$ADDER" "${short[@]}" --out "$W/b" --stop-after 7
@@ -104,11 +117,13 @@ equal_runs "$W/a" "$W/b" 12
 succeeds "$ADDER" "${long[@]}" --out "$W/whole"
 RANDOM=1
 kills=0
+rows=0
 for i in $(seq 12); do
     "$ADDER" "${long[@]}" --out "$W/c" --save-every 1 --resume >/dev/null 2>&1 &
-    sleep "0.$((RANDOM % 3))$((RANDOM % 10))"
-    kill -9 $! 2>/dev/null
-    wait $! 2>/dev/null
+    job=$!
+    wait_until has_rows "$W/c" $((rows += RANDOM % 15 + 1))
+    kill -9 $job 2>/dev/null
+    wait $job 2>/dev/null
     [ $? -eq 137 ] && kills=$((kills + 1))
 done
 [ "$kills" -ge 2 ] || wrong "only $kills kills met a running program"
@@ -116,19 +131,16 @@ succeeds "$ADDER" "${long[@]}" --out "$W/c" --save-every 1 --resume
 equal_runs "$W/whole" "$W/c" 200
 untouched "$W/c"
 
-# SIGTERM and SIGINT in the middle: exit 0, and the weights of --stop-after at that step. Where the signal met the
+# SIGTERM, SIGINT and SIGHUP in the middle: exit 0, and the weights of --stop-after at that step. Where the signal met the
 # evaluation of that step, going on makes up for it: then all the rest is the same too.
-for signal in TERM INT; do
+for signal in TERM INT HUP; do
     run=$W/signal$signal
     # A shell's background jobs ignore SIGINT unless job control is on.
     set -m
     "$ADDER" train "${options[@]}" --steps 200000 --out "$run" >"$W/out" 2>"$W/err" &
     job=$!
     set +m
-    for i in $(seq 600); do
-        [ "$(wc -l 2>/dev/null <"$run/metrics.jsonl")" -ge 20 ] 2>/dev/null && break
-        sleep 0.05
-    done
+    wait_until has_rows "$run" 20
     kill -s "$signal" "$job"
     wait "$job"
     rc=$?
@@ -170,6 +182,30 @@ fails_after_log 1 "$W/moved: the data changed: its digest was [0-9a-f]{64}, is [
     "$ADDER" train --out "$W/moved" --resume
 rm "$W/data.fa"
 refused 1 "$W/data.fa: No such file" "$ADDER" train --out "$W/moved" --resume
+
+# Killed after an evaluation and before a checkpoint of a step: the best is the last one, and as good as that.
+succeeds "$ADDER" "${short[@]}" --out "$W/killed" --stop-after 10
+best=$(ls -d "$W/killed"/best-*)
+rm -r "$W/killed"/step-*
+succeeds "$ADDER" info --checkpoint "$W/killed" --json
+[ "$(json checkpoint)" = "$best" ] || wrong "expected $best"
+[ "$(json finished)" = false ] || wrong "the run has not finished"
+succeeds "$ADDER" eval --checkpoint "$W/killed" --input "$phage"
+succeeds "$ADDER" train --out "$W/killed" --resume
+logs "going on after step $((10#${best##*-})) of $best"
+equal_runs "$W/a" "$W/killed" 12
+# The same after the last evaluation: what is missing is the checkpoint of the last step.
+cp -r "$W/killed" "$W/last"
+rm -r "$W/last"/step-*
+[ -d "$W/last/best-00000012" ] || wrong "expected the last evaluation to be the best"
+succeeds "$ADDER" info --checkpoint "$W/last" --json
+[ "$(json finished)" = false ] || wrong "the checkpoint of the last step is missing"
+succeeds "$ADDER" train --out "$W/last" --resume
+equal_runs "$W/a" "$W/last" 12
+succeeds "$ADDER" info --checkpoint "$W/last" --json
+[ "$(json finished)" = true ] || wrong "the run has finished"
+rm -r "$W/last"/step-* "$W/last"/best-*
+refused 1 "$W/last: the run has no complete checkpoint yet; hint: .*--resume" "$ADDER" info --checkpoint "$W/last"
 
 # Nothing to go on from.
 succeeds "$ADDER" "${short[@]}" --out "$W/new" --resume

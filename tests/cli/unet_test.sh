@@ -75,7 +75,7 @@ says '^shift_forward'
 refused 2 'length: .*multiples of 8, got 100; hint: 104' "$ADDER" plan "${unet[@]}" --length 100
 refused 2 'tile: .*multiples of 8, got 100; hint: 96' "$ADDER" plan "${unet[@]}" --tile 100
 refused 2 "pool: expected positive numbers .*got '4,x'" "$ADDER" plan --backbone unet --pool 4,x
-refused 2 'pool: needs --backbone unet' "$ADDER" plan --pool 4,4
+refused 2 'pool: of --backbone unet, not of flat' "$ADDER" plan --pool 4,4
 refused 2 'backbone: expected one of flat, unet' "$ADDER" plan --backbone net
 refused 2 'stage-mixers: 2 mixers for 3 stages' "$ADDER" plan --backbone unet --stage-mixers mamba1,mamba2
 refused 2 'stage-mixers: .*mamba9' "$ADDER" train "${unet[@]}" --input "$phage" --stage-mixers mamba1,mamba9,mamba2 --out "$W/new"

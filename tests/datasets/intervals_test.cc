@@ -114,6 +114,21 @@ TEST(Bed, intervals_find_their_contigs) {
                     found("a\t0\t1\na\t1\t3\nchrl\t0\t1\n", {"a", "chr1"}, {3, 4});
                 }),
                 AllOf(HasSubstr("a.bed, line 3"), HasSubstr("'chrl'"), HasSubstr("'chr1'")));
+    // The same sequence by another assembly's name, before what is spelled alike.
+    const auto meant = [&](const std::string& contig, std::vector<std::string> names, std::vector<std::string> others = {}) {
+        const std::vector<int64_t> lengths(names.size(), 100);
+        return error_of([&] { locate(read_bed(scratch.put("a.bed", contig + "\t0\t1\n")), names, lengths, others); });
+    };
+    EXPECT_THAT(meant("1", {"2", "chr10", "chr1"}), HasSubstr("no sequence '1'; did you mean 'chr1'?"));
+    EXPECT_THAT(meant("chr2", {"chr1", "1", "2"}), HasSubstr("did you mean '2'?"));
+    EXPECT_THAT(meant("CHRX", {"chrY", "chrX"}), HasSubstr("did you mean 'chrX'?"));
+    EXPECT_THAT(meant("MT", {"chr1", "chrM"}), HasSubstr("did you mean 'chrM'?"));
+    EXPECT_THAT(meant("NC_001416", {"NC_0014", "NC_001416.1"}), HasSubstr("did you mean 'NC_001416.1'?"));
+    EXPECT_THAT(meant("NC_001416.3", {"NC_001417.3", "NC_001416.1"}), HasSubstr("did you mean 'NC_001416.1'?"));
+    EXPECT_THAT(meant("1", {"x.fa:chr2", "x.fa:chr1"}), HasSubstr("did you mean 'chr1'?"));
+    EXPECT_THAT(meant("1", {}, {"chr2", "chr1"}), HasSubstr("did you mean 'chr1'?"));
+    EXPECT_THAT(meant("chr", {"a", "chs"}), HasSubstr("the nearest name is 'chs'"));
+    EXPECT_THAT(meant("a", {}), testing::EndsWith("no sequence 'a'"));
     EXPECT_THAT(error_of([&] {
                     found("a\t0\t1\n", {"x.fa:a", "y.fa:a"}, {3, 3});
                 }),

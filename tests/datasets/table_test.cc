@@ -171,7 +171,6 @@ TEST(Manifest, files_and_sequences_have_names_parts_and_labels) {
     EXPECT_FALSE(m.rows[1].start || m.rows[1].end);
     const Manifest s = read_manifest(w.put("m.tsv", "sequence\tname\nACGT\tq\nGG\tr\n"), false);
     EXPECT_EQ(s.rows[0].sequence + s.rows[1].name, "ACGTr");
-    EXPECT_FALSE(s.has_label);
     EXPECT_EQ(read_manifest(w.put("m.tsv", "sequence\nACGT\nGG\n"), false).rows[1].name, "row2");
 }
 

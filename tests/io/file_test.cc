@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <string>
@@ -83,6 +84,7 @@ TEST(AtomicFile, folders_devices_and_missing_folders_are_errors) {
     EXPECT_THAT(error_of([&] { AtomicFile f("/dev/null"); }), HasSubstr("a device"));
     EXPECT_THAT(error_of([&] { AtomicFile f(w.path("no/such/a")); }), HasSubstr("no/such does not exist"));
     EXPECT_THAT(error_of([&] { AtomicFile f(""); }), HasSubstr("empty"));
+    EXPECT_THAT(error_of([&] { AtomicFile f(w.path("new/")); }), HasSubstr("is the name of a folder"));
     w.put("file", "");
     EXPECT_THAT(error_of([&] { AtomicFile f(w.path("file/a")); }), HasSubstr("Not a directory"));
 }
@@ -97,7 +99,10 @@ TEST(AtomicFile, an_unwritable_folder_is_an_error) {
 
 TEST(AtomicFile, what_a_killed_process_left_is_no_obstacle_and_can_be_removed) {
     Scratch w;
-    for (int i = 0; i < 1000; ++i) w.put(fmt::format(".adder-tmp-{}-{}", ::getpid(), i), "left");
+    const std::string name = temporary_name();
+    const size_t number = name.rfind('-') + 1;
+    for (int i = 1; i <= 1000; ++i)
+        w.put(name.substr(0, number) + std::to_string(std::stoi(name.substr(number)) + i), "left");
     write_file(w.path("a"), "x");
     AtomicFolder folder(w.path("b"));
     folder.commit();
@@ -105,6 +110,42 @@ TEST(AtomicFile, what_a_killed_process_left_is_no_obstacle_and_can_be_removed) {
     remove_leftovers(w.folder());
     EXPECT_EQ(w.get("a"), "x");
     EXPECT_EQ(w.n_files(), 3);
+}
+
+TEST(AtomicFile, what_a_killed_process_left_goes_and_what_is_being_written_stays) {
+    Scratch w;
+    const pid_t child = ::fork();
+    if (child == 0) {
+        AtomicFile file(w.path("a"));
+        AtomicFolder folder(w.path("b"));
+        w.put(std::filesystem::path(folder.temporary()).filename().string() + "/0000.wav", "left");
+        ::raise(SIGKILL);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_EQ(w.n_files(), 2);
+    AtomicFile ours(w.path("c"));
+    const std::string elsewhere = w.put(".adder-tmp-0-1-0", "of another machine");
+    remove_abandoned(w.path("a"));
+    EXPECT_EQ(w.n_files(), 2);
+    EXPECT_TRUE(std::filesystem::exists(elsewhere));
+    ours.write("x");
+    ours.commit();
+    EXPECT_EQ(w.get("c"), "x");
+}
+
+TEST(AtomicFile, a_link_stays_and_what_it_leads_to_is_written) {
+    Scratch w;
+    std::filesystem::create_directory(w.path("elsewhere"));
+    w.put("elsewhere/a", "old");
+    std::filesystem::create_symlink("elsewhere/a", w.path("second"));
+    std::filesystem::create_symlink(w.path("second"), w.path("first"));
+    std::filesystem::create_symlink("elsewhere/none", w.path("new"));
+    write_file(w.path("first"), "new");
+    write_file(w.path("new"), "too");
+    for (const char* link : {"first", "second", "new"})
+        EXPECT_TRUE(std::filesystem::is_symlink(w.path(link))) << link;
+    EXPECT_EQ(w.get("elsewhere/a") + w.get("elsewhere/none"), "newtoo");
 }
 
 TEST(AtomicFile, the_longest_legal_name_can_be_written) {
@@ -131,14 +172,110 @@ TEST(AtomicFolder, appears_complete_or_not_at_all) {
     EXPECT_EQ(w.n_files(), 1);
 }
 
+// As a file system without the exchange answers.
+int no_exchange(const char*, const char*) {
+    errno = EINVAL;
+    return -1;
+}
+
+// Puts a new folder in the place of one that holds "old".
+void replace_folder(const Scratch& w, const std::string& name, ExchangeNames exchange) {
+    std::filesystem::create_directory(w.path(name));
+    w.put(name + "/a", "old");
+    AtomicFolder folder(w.path(name), true, exchange);
+    write_file(folder.temporary() + "/a", "new");
+    EXPECT_EQ(w.get(name + "/a"), "old");
+    folder.commit();
+}
+
+TEST(AtomicFolder, replaces_with_and_without_the_exchange_of_names) {
+    for (const ExchangeNames exchange : {exchange_names, no_exchange}) {
+        Scratch w;
+        replace_folder(w, "a", exchange);
+        EXPECT_EQ(w.get("a/a"), "new");
+        EXPECT_EQ(w.n_files(), 1);
+    }
+}
+
+TEST(AtomicFolder, another_failure_of_the_exchange_leaves_the_old_one) {
+    Scratch w;
+    EXPECT_THAT(error_of([&] { replace_folder(w, "a", [](const char*, const char*) { return errno = EACCES, -1; }); }),
+                AllOf(HasSubstr(w.path("a")), HasSubstr("Permission denied")));
+    EXPECT_EQ(w.get("a/a"), "old");
+    EXPECT_EQ(w.n_files(), 1);
+}
+
+TEST(AtomicFolder, that_cannot_take_the_name_gives_it_back) {
+    Scratch w;
+    // The new folder is lost, so that the old one steps aside for nothing.
+    const auto lose = [](const char* fresh, const char*) {
+        std::filesystem::remove_all(fresh);
+        return errno = ENOSYS, -1;
+    };
+    EXPECT_THAT(error_of([&] { replace_folder(w, "a", lose); }), HasSubstr("No such file"));
+    EXPECT_EQ(w.get("a/a"), "old");
+    EXPECT_EQ(w.n_files(), 1);
+}
+
+TEST(AtomicFolder, that_a_kill_left_aside_gets_its_name_back) {
+    for (const bool by_leftovers : {false, true})
+        for (const bool successor : {false, true}) {
+            Scratch w;
+            std::filesystem::create_directory(w.path(".adder-tmp-old-a"));
+            w.put(".adder-tmp-old-a/x", "old");
+            if (successor) {
+                std::filesystem::create_directory(w.path("a"));
+                w.put("a/x", "new");
+            }
+            if (by_leftovers)
+                remove_leftovers(w.folder());
+            else
+                AtomicFolder(w.path("a"), true);
+            EXPECT_EQ(w.get("a/x"), successor ? "new" : "old");
+            EXPECT_EQ(w.n_files(), 1);
+        }
+}
+
 TEST(AtomicFolder, never_replaces_what_exists) {
     Scratch w;
     w.put("file", "old");
     EXPECT_THAT(error_of([&] { AtomicFolder f(w.path("file")); }), HasSubstr("File exists"));
     AtomicFolder late(w.path("late"));
     std::filesystem::create_directory(w.path("late"));
-    EXPECT_THAT(error_of([&] { late.commit(); }), HasSubstr("File exists"));
+    w.put("late/a", "old");
+    EXPECT_THAT(error_of([&] { late.commit(); }), HasSubstr("Directory not empty"));
+    AtomicFolder other(w.path("other"));
+    w.put("other", "old");
+    EXPECT_THAT(error_of([&] { other.commit(); }), HasSubstr("Not a directory"));
+    EXPECT_EQ(w.get("late/a") + w.get("other"), "oldold");
     EXPECT_THAT(error_of([&] { AtomicFolder f(w.path("no/such")); }), HasSubstr("No such file"));
+}
+
+TEST(AtomicFolder, takes_the_place_of_an_empty_folder) {
+    Scratch w;
+    std::filesystem::create_directory(w.path("empty"));
+    AtomicFolder folder(w.path("empty/"));
+    write_file(folder.temporary() + "/a", "new");
+    folder.commit();
+    EXPECT_EQ(w.get("empty/a"), "new");
+    EXPECT_EQ(w.n_files(), 1);
+}
+
+TEST(AtomicFolder, a_link_stays_and_the_folder_behind_it_is_replaced) {
+    Scratch w;
+    std::filesystem::create_directories(w.path("elsewhere/clips"));
+    w.put("elsewhere/clips/old", "old");
+    std::filesystem::create_directory_symlink("elsewhere/clips/", w.path("link"));
+    EXPECT_THAT(error_of([&] { AtomicFolder f(w.path("link")); }), HasSubstr("File exists"));
+    {
+        AtomicFolder folder(w.path("link"), true);
+        write_file(folder.temporary() + "/new", "new");
+        folder.commit();
+    }
+    EXPECT_TRUE(std::filesystem::is_symlink(w.path("link")));
+    EXPECT_EQ(w.get("elsewhere/clips/new"), "new");
+    EXPECT_FALSE(std::filesystem::exists(w.path("elsewhere/clips/old")));
+    EXPECT_EQ(w.n_files(), 2);
 }
 
 TEST(MappedFile, shows_the_bytes_and_survives_a_move) {

@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <memory>
 
-#include "kernels/common/op_check.h"
 #include "kernels/common/op_table.h"
+#include "tests/ops/more_checks.h"
 
 namespace adder {
 namespace {

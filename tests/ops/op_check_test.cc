@@ -4,8 +4,8 @@
 #include <cmath>
 #include <memory>
 
-#include "kernels/common/op_check.h"
 #include "tests/ops/decay_op.h"
+#include "tests/ops/more_checks.h"
 
 namespace adder {
 namespace {

@@ -8,7 +8,7 @@
 #include "kernels/common/op_instance.h"
 #include "kernels/ssd/ssd_cases.h"
 #include "kernels/ssd/ssd_cpu.h"
-#include "kernels/ssd/ssd_dual_ref.h"
+#include "tests/ops/ssd_dual_ref.h"
 
 namespace adder {
 namespace {

@@ -4,8 +4,8 @@
 #include <cstdio>
 
 #include "kernels/common/isa.h"
-#include "kernels/common/op_check.h"
 #include "kernels/common/op_table.h"
+#include "tests/ops/more_checks.h"
 
 namespace adder {
 namespace {

@@ -24,16 +24,16 @@ std::vector<uint8_t> encode(const std::string& letters) {
     return symbols;
 }
 
-ContextModel learned(int longest, const std::vector<std::string>& texts) {
+ContextModel learned(int longest, const std::vector<std::string>& texts, double lower_weight = 1) {
     std::vector<std::vector<uint8_t>> parts;
     for (const std::string& text : texts) parts.push_back(encode(text));
     const std::vector<std::span<const uint8_t>> spans(parts.begin(), parts.end());
-    return {longest, spans};
+    return {longest, spans, lower_weight};
 }
 
-std::vector<BitCount> scored(const ContextModel& model, const std::string& text) {
+std::vector<BitCount> scored(const ContextModel& model, const std::string& text, const DnaOptions& options = {}) {
     std::vector<BitCount> totals(static_cast<size_t>(model.longest()) + 1);
-    model.score(encode(text), totals);
+    model.score(encode(text), *make_tokenizer(options), totals);
     return totals;
 }
 
@@ -107,6 +107,65 @@ TEST(ContextModel, probabilities_of_the_four_bases_add_up_to_one) {
     for (const char* next : {"ACGTA", "ACGTC", "ACGTG", "ACGTT"})
         sum += std::exp2(scored(model, "ACGT")[4].bits - scored(model, next)[4].bits);
     EXPECT_NEAR(sum, 1, 1e-12);
+}
+
+// By hand: ACac counts A and C once and a and c W times; the other strand, gtGT, G and T alike.
+TEST(ContextModel, what_counts_less_in_the_loss_is_learned_from_less) {
+    const double a = ContextModel::kPrior;
+    for (const double W : {0.0, 0.25, 1.0}) {
+        const ContextModel model = learned(1, {"ACac"}, W);
+        const double all = 4 + 4 * W, A = (1 + W + a / 4) / (all + a);
+        const double C = (1 + W + a / 4) / (all + a);
+        // After A: C once, c W times; after C: a W times.
+        const std::vector<BitCount> got = scored(model, "AC");
+        EXPECT_NEAR(got[0].bits, -std::log2(C), 1e-12) << W;
+        EXPECT_NEAR(got[1].bits, -std::log2((1 + W + a * C) / (1 + W + a)), 1e-12) << W;
+        EXPECT_NEAR(scored(model, "CA")[1].bits, -std::log2((W + a * A) / (W + a)), 1e-12) << W;
+    }
+}
+
+TEST(ContextModel, bases_count_as_often_as_the_targets_of_the_network) {
+    const ContextModel model = learned(2, {"ACGTTGCATTNACGGTAAACC"});
+    const std::string text = "ACgtTGnCaTT";
+    for (const double W : {0.0, 0.3, 1.0}) {
+        // Code lengths of one base each, as the difference of two beginnings.
+        double bits = 0, bases = 0;
+        for (size_t i = 1; i < text.size(); ++i) {
+            const double one = scored(model, text.substr(0, i + 1))[2].bits - scored(model, text.substr(0, i))[2].bits;
+            const double weight = text[i] == 'n' ? 0 : text[i] >= 'a' ? static_cast<float>(W) : 1;
+            bits += weight * one;
+            bases += weight;
+        }
+        const std::vector<BitCount> got = scored(model, text, {.mask_weight = W});
+        EXPECT_NEAR(got[2].bits, bits, 1e-12) << W;
+        EXPECT_NEAR(got[2].bases, bases, 1e-12) << W;
+    }
+}
+
+// Of 3-mers ACG tTA NCC GgG T: the first has none before it, that with N and the rest are no targets.
+TEST(ContextModel, of_k_mers_the_bases_of_their_targets_are_scored) {
+    const std::string text = "ACGtTANCCGgGT";
+    const std::vector<BitCount> got =
+        scored(learned(1, {text}), text, {.tokenizer = "kmer", .kmer = 3, .mask_weight = 0.5});
+    EXPECT_NEAR(got[1].bases, 3 * (2.5 / 3) + 3 * (2.5 / 3), 1e-6);
+}
+
+// Weights are looked up in blocks.
+TEST(ContextModel, a_long_segment_is_scored_as_its_pieces) {
+    std::string text;
+    const Philox rng(6, Stream::test);
+    for (uint64_t i = 0; i < 10000; ++i) text += "ACGTacgt"[rng.below(8, i)];
+    const ContextModel model = learned(0, {text});
+    const DnaOptions half{.mask_weight = 0.5};
+    const BitCount whole = scored(model, text, half)[0];
+    BitCount pieces;
+    for (size_t at = 0; at + 1 < text.size(); at += 99) {
+        const BitCount piece = scored(model, text.substr(at, 100), half)[0];
+        pieces.bits += piece.bits;
+        pieces.bases += piece.bases;
+    }
+    EXPECT_EQ(whole.bases, pieces.bases);
+    EXPECT_NEAR(whole.bits, pieces.bits, 1e-9 * whole.bits);
 }
 
 TEST(ContextModel, orders_out_of_range_are_errors) {

@@ -310,7 +310,8 @@ TEST(DnaDomain, the_embedded_phage_genome_is_read) {
     ASSERT_EQ(data.records.size(), 1u);
     EXPECT_EQ(data.records[0].symbols.size(), 48502u);
     EXPECT_EQ(data.records[0].name, "NC_001416.1");
-    const std::vector<Baseline> rows = kDomain.evaluate(data, data.valid, std::array<int64_t, 2>{2, 6});
+    const std::vector<Baseline> rows =
+        kDomain.evaluate(data, data.valid, std::array<int64_t, 2>{2, 6}, *data.tokenizer);
     ASSERT_EQ(rows.size(), 2u);
     EXPECT_EQ(rows[0].tokens, 9699);
     EXPECT_GT(rows[0].bits_per_token, 1.9);

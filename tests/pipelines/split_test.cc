@@ -185,7 +185,7 @@ TEST(Split, intervals_that_cannot_be_meant_are_errors_naming_the_line) {
 TEST(RecordNames, names_that_occur_in_several_files_are_qualified_and_found_either_way) {
     const std::vector<std::string> files{"x/a.fa", "x/b.fa", "y/b.fa"};
     std::vector<TokenRecord> records{record("chr1", 1, 0), record("chr2", 1, 0), record("chr1", 1, 1), record("chr3", 1, 2)};
-    qualify_names(records, files);
+    settle_names(records, files);
     std::vector<std::string> names;
     for (const TokenRecord& r : records) names.push_back(r.name);
     EXPECT_THAT(names, ElementsAre("a.fa:chr1", "chr2", "x/b.fa:chr1", "chr3"));
@@ -199,6 +199,23 @@ TEST(RecordNames, names_that_occur_in_several_files_are_qualified_and_found_eith
     EXPECT_THAT(error_of([&] { index.find("chr1", "held-out contigs"); }),
                 AllOf(HasSubstr("held-out contigs: chr1 is the name of several"), HasSubstr("file:name")));
     EXPECT_THAT(error_of([&] { index.find("chr9", "x"); }), HasSubstr("no record chr9; the records are a.fa:chr1, chr2"));
+}
+
+TEST(RecordNames, records_are_asked_for_by_name_or_behind_their_file) {
+    const WantedNames all({}), some({"x", "a.fa:y", "chr1:10-20"});
+    EXPECT_TRUE(all.all() && all.has("anything"));
+    EXPECT_FALSE(some.all());
+    for (const char* name : {"x", "y", "a.fa:y", "chr1:10-20", "10-20"}) EXPECT_TRUE(some.has(name)) << name;
+    for (const char* name : {"", "a.fa", "chr1", "fa:y", "z"}) EXPECT_FALSE(some.has(name)) << name;
+}
+
+TEST(RecordNames, a_name_stays_on_one_line_and_in_one_column) {
+    const std::vector<std::string> files{"x/a\tb.wav", "y/c.wav"};
+    std::vector<TokenRecord> records{record("a\tb", 1, 0), record("c\nd\r\x1b", 1, 1), record("a\tb", 1, 1)};
+    settle_names(records, files);
+    EXPECT_EQ(records[0].name, "a\\tb.wav:a\\tb");
+    EXPECT_EQ(records[1].name, "c\\nd\\r\\x1b");
+    EXPECT_EQ(records[2].name, "c.wav:a\\tb");
 }
 
 TEST(RecordNames, files_are_called_the_same_from_wherever_they_are_named) {

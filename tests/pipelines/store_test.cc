@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <tuple>
 
+#include "core/interrupted.h"
 #include "core/rng.h"
 #include "io/hdf5.h"
 #include "tests/io/scratch.h"
@@ -89,8 +91,23 @@ TEST(Store, what_is_stored_is_read) {
             EXPECT_EQ(info.report, data.report);
             EXPECT_EQ(info.settings, options->settings);
             EXPECT_EQ(info.digest, data.digest);
-            EXPECT_EQ(store_info(w.path("s.h5")).n_records, n);
+            EXPECT_EQ(store_info(w.path("s.h5"), "tones").n_records, n);
         }
+    }
+}
+
+TEST(Store, one_that_is_stopped_leaves_nothing) {
+    Scratch w;
+    const Dataset data = some_data(40, 1);
+    for (StoreOptions options : {kBytes, kTwoBits}) {
+        std::atomic<bool> stop{true};
+        options.stop = &stop;
+        EXPECT_THROW(write_store(w.path("s.h5"), data, options), Interrupted);
+        EXPECT_EQ(w.n_files(), 0);
+        stop = false;
+        write_store(w.path("s.h5"), data, options);
+        EXPECT_EQ(w.n_files(), 1);
+        std::filesystem::remove(w.path("s.h5"));
     }
 }
 
@@ -141,21 +158,21 @@ TEST(Store, what_is_no_store_of_the_domain_is_named) {
         out.dataset("embedding", {DType::f32, 3});
         out.commit();
     }
-    EXPECT_THAT(error_of([&] { store_info(path); }), HasSubstr("s.h5: is an HDF5 file but no token store"));
+    EXPECT_THAT(error_of([&] { store_info(path, "tones"); }), HasSubstr("s.h5: is an HDF5 file but no token store"));
     {
         Hdf5Writer out(path);
         out.attribute("/", "format", "adder token store");
         out.attribute("/", "version", int64_t{2});
         out.commit();
     }
-    EXPECT_THAT(error_of([&] { store_info(path); }), HasSubstr("s.h5: has format version 2, this adder reads up to 1"));
+    EXPECT_THAT(error_of([&] { store_info(path, "tones"); }), HasSubstr("s.h5: has format version 2, this adder reads up to 1"));
     {
         Hdf5Writer out(path);
         out.attribute("/", "format", "adder token store");
         out.attribute("/", "version", int64_t{1});
         out.commit();
     }
-    EXPECT_THAT(error_of([&] { store_info(path); }), HasSubstr("there is no dataset meta"));
+    EXPECT_THAT(error_of([&] { store_info(path, "tones"); }), HasSubstr("there is no dataset meta"));
     write_store(path, some_data(3, 1), kBytes);
     EXPECT_THAT(error_of([&] { read_store(path, "dna", records, parts); }),
                 HasSubstr("records of domain tones, expected dna"));
@@ -209,6 +226,15 @@ TEST(Store, settings_other_than_those_of_the_symbols_are_refused) {
     check_settings("s.h5", stored, {{"rate", 8000}, {"codec", "mulaw"}}, defaults);
     EXPECT_THAT(error_of([&] { check_settings("s.h5", stored, {{"rate", 16000}}, defaults); }),
                 HasSubstr("s.h5: was prepared with --rate 8000, not 16000"));
+}
+
+TEST(Store, that_is_stopped_leaves_nothing) {
+    Scratch w;
+    const std::atomic<bool> stop{true};
+    StoreOptions options = kTwoBits;
+    options.stop = &stop;
+    EXPECT_THROW(write_store(w.path("s.h5"), some_data(3, 1), options), Interrupted);
+    EXPECT_EQ(w.n_files(), 0);
 }
 
 }  // namespace

@@ -135,7 +135,7 @@ struct AnyLoop {
         options.steps = 6;
         options.eval_every = 3;
         options.folder = folder;
-        options.run = {{"options", {{"steps", 6}}}};
+        options.run = {{"options", {{"steps", 6}}}, {"data", nlohmann::json::object()}};
         hooks.lr = [](int64_t) { return 1e-2; };
         hooks.plan = [this](int64_t) -> const MemoryPlan& { return plan; };
         hooks.fill = fill;
@@ -236,6 +236,7 @@ TEST_F(CudaLoop, three_non_finite_gradients_in_a_row_stop_the_run_with_the_last_
     Scratch scratch;
     AnyLoop loop(gpu.get(), DType::f32, scratch.path("run"), false);
     loop.options.save_every = 2;
+    loop.options.eval_every = 0;
     loop.hooks.fill = [](int64_t step, int64_t micro, Batch& batch) {
         fill(step, micro, batch);
         if (step >= 2) batch.weights.ref().ptr<float>("w")[3] = std::numeric_limits<float>::infinity();

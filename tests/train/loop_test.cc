@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <limits>
+#include <map>
 
 #include "io/file.h"
 #include "io/safetensors.h"
@@ -15,6 +16,7 @@ namespace adder {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -26,7 +28,7 @@ struct ToyLoop {
         fs::create_directories(folder);
         options.steps = 8;
         options.folder = folder;
-        options.run = {{"options", {{"steps", 8}}}};
+        options.run = {{"options", {{"steps", 8}}}, {"data", nlohmann::json::object()}};
         hooks.lr = [](int64_t) { return 1e-2; };
         hooks.plan = [this](int64_t) -> const MemoryPlan& { return plan; };
         hooks.fill = [this](int64_t step, int64_t micro, Batch& batch) { fill(step, micro, batch); };
@@ -134,6 +136,81 @@ TEST(Loop, an_evaluation_that_was_interrupted_is_made_up_for) {
     }
 }
 
+// All of a run's checkpoints: name and content of each file.
+std::map<std::string, std::string> files_of(const std::string& folder) {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : fs::recursive_directory_iterator(folder))
+        if (entry.is_regular_file()) files[fs::relative(entry.path(), folder)] = read_file(entry.path());
+    return files;
+}
+
+// Killed where the best of an evaluation was saved and the step, if it is saved at all, was not.
+TEST(Loop, a_run_that_left_its_best_checkpoint_last_goes_on_from_it_bit_for_bit) {
+    for (const int64_t at : {2, 4, 8}) {
+        Scratch scratch;
+        const auto begin = [&](ToyLoop& loop) {
+            loop.options.eval_every = 2;
+            loop.options.save_every = 4;
+            // Always better, so that the last one is the best.
+            loop.hooks.evaluate = [&](bool) {
+                const double loss = 2 - static_cast<double>(loop.state.step) / 10;
+                return HeldOut{{loss * 7, 7}, {loss * 7, 7}};
+            };
+        };
+        ToyLoop whole(scratch.path("whole"));
+        begin(whole);
+        EXPECT_EQ(whole.run(), LoopEnd::finished);
+
+        ToyLoop killed(scratch.path("killed"));
+        begin(killed);
+        int64_t saves = 0;
+        killed.hooks.on_save = [&] {
+            // The best of step 2; the best of step 4, then its own; the best of 6; the best of 8, then its own.
+            const std::map<int64_t, int64_t> last = {{2, 1}, {4, 2}, {8, 5}};
+            if (++saves > last.at(at)) fail("killed");
+        };
+        if (at == 2) killed.hooks.on_step = [](const StepRow& r) { if (r.step == 3) fail("killed"); };
+        EXPECT_EQ(error_of([&] { killed.run(); }), "killed");
+        const std::string best = scratch.path("killed/") + checkpoint_name(CheckpointKind::best, at);
+        EXPECT_EQ(last_checkpoint(scratch.path("killed")), best);
+        EXPECT_EQ(find_checkpoint(scratch.path("killed"), false), best);
+        EXPECT_EQ(find_resumable(scratch.path("killed")), best);
+
+        ToyLoop rest(scratch.path("killed"), true);
+        begin(rest);
+        EXPECT_EQ(rest.state.step, at);
+        EXPECT_EQ(rest.run(), LoopEnd::finished);
+        EXPECT_EQ(rest.losses, std::vector<double>(whole.losses.begin() + at, whole.losses.end()));
+        EXPECT_EQ(files_of(scratch.path("killed")), files_of(scratch.path("whole"))) << at;
+    }
+}
+
+TEST(Loop, a_run_stopped_at_once_after_its_best_saves_the_step) {
+    Scratch scratch;
+    ToyLoop first(scratch.path("run"));
+    first.options.eval_every = 4;
+    first.hooks.on_step = [](const StepRow& r) { if (r.step == 5) fail("killed"); };
+    EXPECT_EQ(error_of([&] { first.run(); }), "killed");
+    ToyLoop second(scratch.path("run"), true);
+    second.options.stop_after = 4;
+    EXPECT_EQ(second.run(), LoopEnd::stopped);
+    EXPECT_EQ(last_checkpoint(scratch.path("run")), scratch.path("run/step-00000004"));
+}
+
+// Who keeps the best for its weights may have thrown its moments away.
+TEST(Checkpoint, a_best_without_a_trainers_state_is_not_gone_on_from) {
+    Scratch scratch;
+    ToyLoop loop(scratch.path("run"));
+    loop.options.steps = 2;
+    loop.options.stop_after = 2;
+    loop.run();
+    fs::copy(scratch.path("run/step-00000002"), scratch.path("run/best-00000005"), fs::copy_options::recursive);
+    EXPECT_EQ(find_resumable(scratch.path("run")), scratch.path("run/best-00000005"));
+    fs::remove(scratch.path("run/best-00000005/trainer.safetensors"));
+    EXPECT_EQ(find_resumable(scratch.path("run")), scratch.path("run/step-00000002"));
+    EXPECT_EQ(find_checkpoint(scratch.path("run"), false), scratch.path("run/best-00000005"));
+}
+
 TEST(Loop, keeps_the_last_two_checkpoints_and_the_best) {
     Scratch scratch;
     ToyLoop loop(scratch.path("run"));
@@ -147,6 +224,13 @@ TEST(Loop, keeps_the_last_two_checkpoints_and_the_best) {
     EXPECT_THAT(find_checkpoint(scratch.path("run"), false), HasSubstr("step-00000007"));
     remove_incomplete_checkpoints(scratch.path("run"));
     EXPECT_FALSE(fs::exists(scratch.path("run/step-00000008")));
+}
+
+TEST(Checkpoint, a_name_that_only_begins_like_one_is_none) {
+    EXPECT_TRUE(is_checkpoint_name("step-00000012") && is_checkpoint_name("best-123456789"));
+    for (const char* name : {"step-", "step-12", "step-0000000012", "step--0000001", "step-00000012.old", "step-plots",
+                             "best-notes.txt", "last-00000012", "step-99999999999999999999"})
+        EXPECT_FALSE(is_checkpoint_name(name)) << name;
 }
 
 TEST(Loop, one_non_finite_gradient_is_skipped_and_named) {
@@ -237,6 +321,19 @@ TEST(Checkpoint, config_round_trips_and_refuses_what_it_does_not_know) {
     json["ssm_cfg"].erase("spline");
     json["attn_layer_idx"] = {1};
     EXPECT_THAT(error_of([&] { model_config_from_json(json, "c.json"); }), HasSubstr("attn_layer_idx"));
+    json["attn_layer_idx"] = nlohmann::json::array();
+    for (const char* value : {"16.9", "1e30", "18446744073709551615", "true", "\"8\"", "[8]"})
+        for (const char* key : {"d_model", "n_layer", "d_conv"}) {
+            nlohmann::json other = json;
+            (key[2] == 'c' ? other["ssm_cfg"] : other)[key] = nlohmann::json::parse(value);
+            EXPECT_THAT(error_of([&] { model_config_from_json(other, "c.json"); }),
+                        HasSubstr(fmt::format("\"{}\" has the wrong type: ", key)))
+                << value;
+        }
+    nlohmann::json unet = json;
+    unet["backbone"] = "unet";
+    unet["stage_pools"] = {2, 2.5};
+    EXPECT_THAT(error_of([&] { model_config_from_json(unet, "c.json"); }), HasSubstr("\"stage_pools\" has the wrong type"));
     // As upstream's config.json of mamba-130m states it.
     const auto upstream = nlohmann::json::parse(R"({"d_model": 768, "n_layer": 24, "vocab_size": 50277, "ssm_cfg": {},
         "rms_norm": true, "residual_in_fp32": true, "fused_add_norm": true, "pad_vocab_size_multiple": 8})");
@@ -262,6 +359,25 @@ TEST(Checkpoint, every_layout_so_far_is_read) {
         EXPECT_EQ(load_run(checkpoint)["options"]["seed"], 3);
         EXPECT_NE(ToyModel::get(optimizer.tensors()[0].v, 7 * 8), 0);
     }
+}
+
+TEST(Checkpoint, a_damaged_record_of_a_run_is_refused_by_file_and_key) {
+    Scratch scratch;
+    const auto good = nlohmann::json::parse(
+        read_file(std::string(ADDER_SOURCE_DIR) + "/tests/ckpt/v" + std::to_string(kCheckpointLayout) + "/run.json"));
+    const auto refused = [&](const char* pointer, nlohmann::json value) {
+        nlohmann::json run = good;
+        run[nlohmann::json::json_pointer(pointer)] = std::move(value);
+        scratch.put("run.json", run.dump());
+        return error_of([&] { load_run(scratch.folder()); });
+    };
+    EXPECT_THAT(refused("/data/files", 3), AllOf(HasSubstr(scratch.path("run.json")), HasSubstr("\"files\": expected a list")));
+    EXPECT_THAT(refused("/data/files", {"a", 3}), HasSubstr("\"files\""));
+    EXPECT_THAT(refused("/data/digest", nullptr), HasSubstr("\"digest\": expected text, got null"));
+    EXPECT_THAT(refused("/tile", "x"), HasSubstr("\"tile\": expected a whole number, got \"x\""));
+    EXPECT_THAT(refused("/options/domain", 3), HasSubstr("\"domain\""));
+    for (const nlohmann::json& layout : {nlohmann::json(kCheckpointLayout + 1), nlohmann::json("1")})
+        EXPECT_THAT(refused("/layout", layout), HasSubstr("checkpoint layout " + layout.dump() + "; this program reads"));
 }
 
 TEST(Model, parameter_counts_and_names_are_those_of_state_spaces_mamba) {

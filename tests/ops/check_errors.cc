@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/common/op_check.h"
+#include "tests/ops/more_checks.h"
 
 namespace adder {
 
