@@ -1,10 +1,10 @@
 // One step of the scan with the projection of its step sizes in front.
 //
-// Mapping: a warp has eight neighbouring channels and walks up to 16 rows of them. The projection is one tile
-// of tensor cores, up to 16 rows by eight channels, of which a lane holds two rows of two channels: it makes
-// step size, gate and skip of these and leaves them in shared memory. Then four lanes share a channel, four
-// states each, so that the states of a warp's row are 512 bytes in a row. Those of all rows are copied to
-// shared memory at once, before the kernel before has ended where the caller says that they may be;
+// Mapping: a warp has eight neighbouring channels and walks up to eight rows of them. The projection is the
+// upper half of one tile of tensor cores, eight rows by eight channels, of which a lane holds two channels of
+// a row: it makes step size, gate and skip of these and leaves them in shared memory. Then four lanes share a
+// channel, four states each, so that the states of a warp's row are 512 bytes in a row. Those of all rows are
+// copied to shared memory at once, before the kernel before has ended where the caller says that they may be;
 // parameters are loaded as early. Bytes: the state twice, 8 B D N, beside which the rest is small: bound by
 // memory from about 16 rows on, by the latency of one load below. Order of sums: the projection as the
 // instruction has it, 16 at a time; a lane's states, then the lanes by a butterfly. A row's bits depend on
@@ -21,7 +21,8 @@ using namespace scan;
 constexpr int kThreads = 128;
 constexpr int kLanes = 4, kQuad = 4, kStateSize = kLanes * kQuad;  // of a channel
 constexpr int kChannels = kWarp / kLanes;                          // of a warp
-constexpr int kMostRows = 16, kHalf = kMostRows / 2;               // of a block
+constexpr int kMostRows = 8;                                       // of a block
+constexpr int kResident = 6;                                       // blocks that a multiprocessor has at once
 constexpr int kDepth = 16, kMostDepths = 4;                        // of R an instruction: R <= 64
 // Up to so many rows products let the next kernel start before their own input is there.
 constexpr int kFewRows = 16;
@@ -94,39 +95,30 @@ class Scalars {
         for (int c = 0; c < 2; ++c) bias_[c] = p.bias[channel(p, c)], skip_[c] = p.skip[channel(p, c)];
     }
     __device__ __forceinline__ void make(const Problem& p, int64_t first, int rows, const Room& room) const {
-        bf16 u[2][2]{}, z[2][2]{};
-        uint2 x[2][kMostDepths] = {};
+        bf16 u[2], z[2]{};
+        uint2 x[kMostDepths];
         const int second = min(1, p.n_channels - 1 - channel(p, 0));
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            if (half * kHalf >= rows) break;
-            // Rows past the last are computed from the last and not stored.
-            const int64_t b = first + min(half * kHalf + group_, rows - 1);
-            const bf16 *const row = p.x + b * p.x_stride, *const u_row = p.u + b * p.u_stride + channel(p, 0);
-            u[half][0] = u_row[0], u[half][1] = u_row[second];
-            if (p.z) {
-                const bf16* const z_row = p.z + b * p.z_stride + channel(p, 0);
-                z[half][0] = z_row[0], z[half][1] = z_row[second];
-            }
-#pragma unroll
-            for (int q = 0; q < kMostDepths; ++q) x[half][q] = load_four(row, q * kDepth + pair_ * 4, p.R);
+        // Rows past the last are computed from the last and not stored.
+        const int64_t b = first + min(group_, rows - 1);
+        const bf16 *const row = p.x + b * p.x_stride, *const u_row = p.u + b * p.u_stride + channel(p, 0);
+        u[0] = u_row[0], u[1] = u_row[second];
+        if (p.z) {
+            const bf16* const z_row = p.z + b * p.z_stride + channel(p, 0);
+            z[0] = z_row[0], z[1] = z_row[second];
         }
+#pragma unroll
+        for (int q = 0; q < kMostDepths; ++q) x[q] = load_four(row, q * kDepth + pair_ * 4, p.R);
         float sum[4] = {};
 #pragma unroll
         for (int q = 0; q < kMostDepths; ++q)
-            mma_16x8x16(sum, {x[0][q].x, x[1][q].x, x[0][q].y, x[1][q].y}, {weight_[q].x, weight_[q].y});
+            mma_16x8x16(sum, {x[q].x, 0, x[q].y, 0}, {weight_[q].x, weight_[q].y});
+        if (group_ >= rows) return;
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            const int r = half * kHalf + group_;
-            if (r >= rows) break;
-#pragma unroll
-            for (int c = 0; c < 2; ++c) {
-                const float dt = step_size(sum[half * 2 + c] + bias_[c]), value = to_float(u[half][c]);
-                const float gate = to_float(z[half][c]);
-                room.scalars[r][static_cast<int>(threadIdx.x) / kWarp * kChannels + pair_ * 2 + c] =
-                    make_float4(dt, kZoh ? value : dt * value, skip_[c] * value,
-                                p.z ? gate * logistic(gate) : 1.0f);
-            }
+        for (int c = 0; c < 2; ++c) {
+            const float dt = step_size(sum[c] + bias_[c]), value = to_float(u[c]), gate = to_float(z[c]);
+            room.scalars[group_][static_cast<int>(threadIdx.x) / kWarp * kChannels + pair_ * 2 + c] =
+                make_float4(dt, kZoh ? value : dt * value, skip_[c] * value,
+                            p.z ? gate * logistic(gate) : 1.0f);
         }
     }
 
@@ -163,7 +155,7 @@ __device__ __forceinline__ void clear_starts(const Problem& p, int64_t b, int ro
 }
 
 template <bool kZoh>
-__global__ void __launch_bounds__(kThreads, 6) step_rows(const Problem p) {
+__global__ void __launch_bounds__(kThreads, kResident) step_rows(const Problem p) {
     const Room room(p.rows);
     const int tid = static_cast<int>(threadIdx.x), lane = tid % kLanes;
     const int channel0 = static_cast<int>(blockIdx.y) * (kThreads / kLanes),
@@ -228,11 +220,9 @@ __global__ void __launch_bounds__(kThreads, 6) step_rows(const Problem p) {
     }
 }
 
-// Rows of a block: many, for its parameters are loaded once, while blocks are about two a multiprocessor.
+// Rows of a block: few, so that many states are under way, while all blocks find room at once.
 int rows_of_block(int64_t B, int64_t channel_blocks) {
-    int rows = kLanes;
-    while (rows < kMostRows && 2 * ceil_div(B, 2 * rows) * channel_blocks > 3 * kMultiprocessors) rows *= 2;
-    return rows;
+    return ceil_div(B, kLanes) * channel_blocks <= kResident * kMultiprocessors ? kLanes : kMostRows;
 }
 
 // Rows can be read in quads.
