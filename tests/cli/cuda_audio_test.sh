@@ -18,8 +18,8 @@ held_out() { sed -n 's/.*"valid_loss": *\([^,}]*\).*/\1/p' "$1/metrics.jsonl" | 
 same_weights() {
     for file in model trainer; do same "$1/step-00000004/$file.safetensors" "$2/step-00000004/$file.safetensors"; done
 }
-names=(--pattern '{label}_{group}_{take}')
-split=("${names[@]}" --valid-where group=jackson)
+names=(--pattern '{group}_{label}_{take}')  # of every digit there is one clip: speakers are the classes
+split=("${names[@]}" --valid-where group=8,9)
 succeeds "$ADDER" prepare --domain audio --input "$digits" "${split[@]}" --out "$W/digits.h5"
 printf 'path\tlabel\n' >"$W/speakers.tsv"
 printf 'name\tlabel\n' >"$W/names.tsv"
@@ -85,11 +85,11 @@ for name; do
     for dtype in f32 bf16; do
         generate=("$ADDER" generate --checkpoint "$run" --seed 5 --dtype $dtype)
         for batch in 1 3 4 8 17; do
-            succeeds "${generate[@]}" --tokens 96 --class 3 --class 7 --num 9 --batch $batch --out "$W/b$batch" --overwrite
+            succeeds "${generate[@]}" --tokens 96 --class jackson --class theo --num 9 --batch $batch --out "$W/b$batch" --overwrite
             for clip in 0000 0003 0008 0009 0016 0017; do same "$W/b1/$clip.wav" "$W/b$batch/$clip.wav"; done
             cmp -s "$W/b$batch/0001.wav" "$W/b$batch/0010.wav" && wrong "a class, or a number, must matter"
         done
-        succeeds "${generate[@]}" --tokens 64 --class 3 --out - --device cuda
+        succeeds "${generate[@]}" --tokens 64 --class jackson --out - --device cuda
         cmp -s "$W/out" <(tail -c +45 "$W/b1/0000.wav" | head -c "$(wc -c <"$W/out")") || wrong "the stream is another record"
         for batch in 1 3; do
             succeeds "${generate[@]}" --seconds 0.32 --prompt "$digits/2_theo_0.wav" --num 3 --batch $batch --out "$W/p$batch" \
@@ -98,8 +98,8 @@ for name; do
         for clip in 0000 0001 0002; do same "$W/p1/$clip.wav" "$W/p3/$clip.wav"; done
         cmp -s "$W/p1/0000.wav" "$W/p1/0001.wav" && wrong "records must differ behind the prompt"
     done
-    succeeds "$ADDER" generate --checkpoint "$run" --seed 5 --tokens 96 --class 3 --class 7 --num 9 --device cpu --out "$W/cpu"
-    succeeds "$ADDER" generate --checkpoint "$run" --seed 5 --tokens 96 --class 3 --class 7 --num 9 --dtype f32 --out "$W/gpu"
+    succeeds "$ADDER" generate --checkpoint "$run" --seed 5 --tokens 96 --class jackson --class theo --num 9 --device cpu --out "$W/cpu"
+    succeeds "$ADDER" generate --checkpoint "$run" --seed 5 --tokens 96 --class jackson --class theo --num 9 --dtype f32 --out "$W/gpu"
     for clip in 0000 0009 0017; do same "$W/cpu/$clip.wav" "$W/gpu/$clip.wav"; done
     rm -r "$W/cpu" "$W/gpu"
 done
