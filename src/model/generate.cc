@@ -40,8 +40,10 @@ class DeviceSteps {
   public:
     DeviceSteps(Session& session, const Compute& compute, const GenerateOptions& o, int64_t V)
         : session_(session), o_(o), scratch_(Device::cuda, "scratch of sampling"), ctx_(compute.context(scratch_, true)),
-          B_(session.rows()), allowed_(DType::u8, {std::ssize(o.sampler.allowed) / V, V}, Device::cuda),
-          rows_(DType::i64, {3, B_}, Device::cuda), tokens_(DType::u16, {B_, kPiece}, Device::cuda),
+          B_(session.rows()),
+          allowed_(DType::u8, {std::ssize(o.sampler.allowed) / V, V}, Device::cuda, "the allowed tokens"),
+          rows_(DType::i64, {3, B_}, Device::cuda, "the places of the rows"),
+          tokens_(DType::u16, {B_, kPiece}, Device::cuda, "drawn tokens"),
           host_rows_(DType::i64, {3, B_}) {
         copy_bytes(allowed_.ref().data, o.sampler.allowed.data(), std::ssize(o.sampler.allowed));
         draw();

@@ -131,17 +131,18 @@ same_weights "$W/signal" "$W/to" "${step:-1}"
 refused 1 'memory are too little: .* need [0-9.]+ [MG]iB, the most of it, ' "$ADDER" plan "${options[@]}" --memory 1MiB
 room=' [0-9.]+ [KMG]iB of [0-9.]+ GiB are free on [^;]+'
 need='training needs [0-9.]+ GiB, the most of it, [0-9.]+ GiB, for [a-z ]+'
-fails_after_log 1 "out of GPU memory: $need;$room; .*fits.* hint: " "$ADDER" train --domain dna --input "$phage" --d-model 16 --layers 1 \
-    --length 16777216 --batch 4096 --tile 16777216 --memory 1000000GiB --out "$W/much"
+fails_after_log 1 "out of GPU memory: $need;$room; .*fits.* hint: " \
+    "$ADDER" train --domain dna --input "$phage" --d-model 16 --layers 1 --length 16777216 --batch 4096 --tile 16777216 \
+    --memory 1000000GiB --out "$W/much"
 [ -e "$W/much" ] && wrong "a refused run left its folder"
 # Rows of four megabytes of state each; a number that fits is said, and fits.
 succeeds "$ADDER" train "${options[@]}" --mixer mamba2 --d-model 256 --d-state 128 --layers 16 --steps 0 --out "$W/wide"
-rows=(generate --checkpoint "$W/wide" --tokens 2 --num 65536 --out "$W/rows.fa")
+rows=(generate --checkpoint "$W/wide" --tokens 1 --out "$W/rows.fa")
 fails_after_log 1 "out of GPU memory: [^;]+ needs [0-9.]+ GiB;$room; --batch [0-9]+ fits; hint: a smaller --batch or --tile" \
-    "$ADDER" "${rows[@]}" --batch 65536
+    "$ADDER" "${rows[@]}" --num 65536 --batch 65536
 [ -e "$W/rows.fa" ] && wrong "a refused run left its file"
 offered=$(sed -nE 's/.*; --batch ([0-9]+) fits; .*/\1/p' "$W/err")
-succeeds "$ADDER" "${rows[@]}" --num 1 --batch "${offered:-0}"
+succeeds "$ADDER" "${rows[@]}" --num "${offered:-0}" --batch "${offered:-0}"
 
 # Another program holds nearly all the memory, where the driver shows that: it is said, and what was trained stays.
 if command -v nvidia-smi >/dev/null; then
