@@ -7,6 +7,9 @@
 
 namespace adder::cuda {
 
+// Whether a block may have the shared memory that the tensor core kernels of both directions take.
+bool ssd_tensor_fits();
+
 int64_t ssd_forward_scratch_bytes(const SsdArgs& args, const SsdOut& out);
 void ssd_forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out, void* scratch);
 
