@@ -242,7 +242,6 @@ part_peers() {
 
 # ---- memory ----
 
-used_mib() { nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i 0; }
 start_polling() {
     nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i 0 -lms 50 >"$W/used" 2>/dev/null &
     poller=$!

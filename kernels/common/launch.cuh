@@ -7,6 +7,7 @@
 
 #include "core/ceil_div.h"
 #include "core/error.h"
+#include "kernels/common/hopper.cuh"
 #include "kernels/common/shared_memory.h"
 
 namespace adder::cuda {
@@ -50,7 +51,7 @@ void launch(cudaStream_t stream, dim3 grid, dim3 block, size_t shared_bytes, voi
 }
 
 // As launch, for short kernels in a row: the kernel may start while the one before it in the stream still runs, so that
-// the time of starting it is hidden. It must call wait_for_previous() (mma.cuh) before it touches anything that an
+// the time of starting it is hidden. It must call wait_for_previous() (hopper.cuh) before it touches anything that an
 // earlier kernel reads or writes. Where the kernel was compiled for a GPU without that instruction it starts as usual.
 template <class... P, class... A>
 void launch_early(cudaStream_t stream, dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...), const A&... args) {

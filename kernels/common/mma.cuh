@@ -1,4 +1,4 @@
-// Tensor core, asynchronous copy and ordering instructions of sm_80 and newer, one function each. The only inline assembly of the
+// Tensor core and asynchronous copy instructions of sm_80 and newer, one function each. The only inline assembly of the
 // portable kernels. Fragment layouts: PTX ISA 9.0, section 9.7.14.5.8 (mma.m16n8k16).
 //
 // With group = lane / 4 and pair = lane % 4, a lane holds of
@@ -72,21 +72,6 @@ __device__ __forceinline__ int thread_here() {
     int t;
     asm volatile("mov.u32 %0, %%tid.x;\n" : "=r"(t));
     return t;
-}
-
-// ---- kernels started by launch_early ----
-
-// Until everything that the stream was given before this kernel is done and can be seen.
-__device__ __forceinline__ void wait_for_previous() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.wait;\n" ::: "memory");
-#endif
-}
-// The next kernel may start now, as far as this thread is concerned; what it waits for is the end of this one.
-__device__ __forceinline__ void release_next() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;\n" ::: "memory");
-#endif
 }
 
 }  // namespace adder::cuda

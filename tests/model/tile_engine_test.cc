@@ -137,6 +137,16 @@ TEST_P(TilesOfEveryModel, memory_at_a_fixed_tile_grows_only_by_borders_and_token
     EXPECT_GT(plan_training(toy.model, {}, {1, 1024 * T, 1024 * T, 1}).total_bytes(), 20 * large.total_bytes());
 }
 
+TEST(TileMemory, logits_of_a_long_tile_never_exist_at_once) {
+    ModelConfig config = ToyModel::config("mamba1", 8, 1, Discretization::euler);
+    config.vocab_size = 1024;
+    ToyModel toy(config, DType::f32);
+    const int64_t T = int64_t{1} << 17;
+    const int64_t scratch = plan_training(toy.model, {}, {1, T, T, 1}).scratch_bytes,
+                  doubled = plan_training(toy.model, {}, {1, 2 * T, 2 * T, 1}).scratch_bytes;
+    EXPECT_LT(doubled - scratch, T * config.vocab_size * size_of(DType::f32) / 4);
+}
+
 TEST(ChooseTiles, takes_one_tile_when_it_fits_and_the_longest_power_of_two_when_not) {
     ToyModel toy("mamba2", DType::f32, 16, 2);
     const TileOptions want{2, 5000, 0, -1};
