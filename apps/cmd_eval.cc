@@ -14,6 +14,7 @@
 #include "apps/setup.h"
 #include "apps/signals.h"
 #include "core/json_text.h"
+#include "core/with_room.h"
 #include "io/file.h"
 
 namespace adder {
@@ -88,7 +89,7 @@ void run_eval(App& app, const std::vector<std::string>& args) {
     const int64_t tile = std::min(o.tile.value_or(score_tile(compute.device, loaded.model.config())),
                                   std::max<int64_t>(n_symbols(segments), 1));
     // A tile that was asked for stays.
-    const auto scorer = make_with_room(tile, o.tile ? tile : kLeastScoreTile, [&](int64_t T) {
+    const auto scorer = make_with_room("--tile", tile, o.tile ? tile : kLeastScoreTile, [&](int64_t T) {
         return std::make_unique<SegmentScorer>(loaded.model, compute, *data.tokenizer, T);
     });
     LossSums sums;

@@ -116,7 +116,7 @@ void run_plan(App& app, const std::vector<std::string>& args) {
         return;
     }
     app.results = plan_text(model, plans, o.tiles.accumulation) +
-                  fmt::format("\nfits     batch up to {} at this length, length up to {} at this batch (powers of two)\n",
+                  fmt::format("\nfits     batch up to {} at this length, length up to {} at this batch\n",
                               batch, length) +
                   (here ? fmt::format("speed    {:.0f} tokens/s measured in a short run; {} steps take {:.2f} hours\n",
                                       tokens_per_s, o.optimizer.steps, hours)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
 
 #include "apps/command_line.h"
@@ -12,6 +13,7 @@
 #include "apps/scoring.h"
 #include "apps/setup.h"
 #include "apps/signals.h"
+#include "core/with_room.h"
 #include "io/file.h"
 
 namespace adder {
@@ -56,13 +58,17 @@ void run_predict(App& app, const std::vector<std::string>& args) {
     report(app.console, data, list);
     require_tokens(data);
     const StopSignals signals;
-    RecordClassifier classifier(loaded.model, compute, *loaded.tokenizer,
-                                o.batch.value_or(score_tile(compute.device, loaded.model.config())));
     std::vector<int64_t> all(data.records.size());
     std::iota(all.begin(), all.end(), int64_t{0});
+    const int64_t tokens = o.batch.value_or(score_tile(compute.device, loaded.model.config()));
+    const auto classifier = make_with_room("--batch", tokens, o.batch ? tokens : kLeastScoreTile, [&](int64_t n) {
+        auto made = std::make_unique<RecordClassifier>(loaded.model, compute, *loaded.tokenizer, n);
+        made->reserve(data.records, all);
+        return made;
+    });
     std::string table;
     try {
-        table = table_of(data, loaded.model.config().classes, classifier.classify(data.records, all, &signals.flag()));
+        table = table_of(data, loaded.model.config().classes, classifier->classify(data.records, all, &signals.flag()));
     } catch (const Interrupted&) {
         fail("predict: stopped by a signal before the end; nothing was written");
     }

@@ -7,6 +7,7 @@
 
 #include "apps/scoring.h"
 #include "core/error.h"
+#include "core/with_room.h"
 #include "model/tile_engine.h"
 
 namespace adder {
@@ -117,7 +118,7 @@ void embed(LanguageModel& model, const Compute& compute, const Tokenizer& tokeni
     const auto take = [&](int64_t i, int64_t index, const TensorRef& v) { walk.take(pools, i, index, v); };
     // A tile that was asked for stays.
     const auto embedder =
-        make_with_room(plan.tile, settings.tile ? plan.tile : kLeastScoreTile, [&](int64_t T) {
+        make_with_room("--tile", plan.tile, settings.tile ? plan.tile : kLeastScoreTile, [&](int64_t T) {
             T = whole_tile(model, T);
             const int64_t rows = std::clamp<int64_t>(T / 16, 1, plan.rows);
             return std::make_unique<Embedder>(model, compute, rows, T, settings.outputs, take);

@@ -22,7 +22,7 @@ int64_t physical_memory_bytes() {
 }
 
 int64_t default_memory_bytes(Device device) {
-    return device == Device::cuda ? gpu_free_bytes() / 10 * 9 : physical_memory_bytes() / 2;
+    return device == Device::cuda ? usable_bytes(gpu_free_bytes()) : physical_memory_bytes() / 2;
 }
 
 void MachineOptions::add_to(OptionList& list) {

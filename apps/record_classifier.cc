@@ -86,6 +86,11 @@ RecordClassifier::Groups RecordClassifier::groups_of(std::span<const TokenRecord
     return groups;
 }
 
+void RecordClassifier::reserve(std::span<const TokenRecord> records, std::span<const int64_t> which) {
+    const Largest most = largest(records, which);
+    if (most.rows > 0) reserve(most.rows, most.tile);
+}
+
 std::vector<double> RecordClassifier::classify(std::span<const TokenRecord> records, std::span<const int64_t> which,
                                                const std::atomic<bool>* stop) {
     std::vector<double> all(which.size() * static_cast<size_t>(model_.member_head()->classes()));
@@ -100,11 +105,17 @@ int64_t RecordClassifier::planned_bytes(LanguageModel& model, const Compute& com
     BindShapes shapes(compute);
     model.visit(shapes);
     const RecordClassifier classifier(model, compute, tokenizer, tokens);
-    const Groups groups = classifier.groups_of(records, which);
+    return classifier.largest(records, which).bytes;
+}
+
+RecordClassifier::Largest RecordClassifier::largest(std::span<const TokenRecord> records,
+                                                    std::span<const int64_t> which) const {
+    const Groups groups = groups_of(records, which);
     std::set<std::pair<int64_t, int64_t>> sizes;
     for (const Group& g : groups.all) sizes.emplace(std::ssize(g.rows), g.tile);
-    int64_t most = 0;
-    for (const auto& [rows, T] : sizes) most = std::max(most, classifier.bytes_of(rows, T));
+    Largest most;
+    for (const auto& [rows, T] : sizes)
+        if (const int64_t bytes = bytes_of(rows, T); bytes > most.bytes) most = {bytes, rows, T};
     return most;
 }
 

@@ -27,6 +27,8 @@ class RecordClassifier {
     // That it holds now.
     int64_t bytes() const;
 
+    // Memory for the largest of what `classify` computes together: so that its want shows before the first is computed.
+    void reserve(std::span<const TokenRecord> records, std::span<const int64_t> which);
     // Logarithms of the probabilities of the records of these indices, (n,C) row by row. Every record has a token. Throws
     // Interrupted when `stop` (optional) is set.
     std::vector<double> classify(std::span<const TokenRecord> records, std::span<const int64_t> which,
@@ -42,6 +44,11 @@ class RecordClassifier {
         std::vector<int64_t> order;  // where their rows are
         std::vector<Group> all;
     };
+    // The group that takes most memory.
+    struct Largest {
+        int64_t bytes = 0, rows = 0, tile = 0;
+    };
+    Largest largest(std::span<const TokenRecord> records, std::span<const int64_t> which) const;
     int64_t longest_tile() const;
     int64_t padded_length(int64_t tokens) const;
     Groups groups_of(std::span<const TokenRecord> records, std::span<const int64_t> which) const;

@@ -7,8 +7,6 @@
 #include <span>
 #include <vector>
 
-#include "core/error.h"
-#include "core/log.h"
 #include "model/session.h"
 #include "model/tile_engine.h"
 #include "pipelines/records.h"
@@ -53,19 +51,5 @@ class SegmentScorer {
     std::vector<Flight> flights_;
     Place next_;
 };
-
-// What `make(T)` makes, T at first `tile`. While that needs more memory than there is it is tried again with
-// half as many tokens a tile, but not with fewer than `least`, and a line of the log says so.
-template <class Make>
-auto make_with_room(int64_t tile, int64_t least, Make make) {
-    for (;; tile /= 2) {
-        try {
-            return make(tile);
-        } catch (const OutOfMemory& e) {
-            if (tile / 2 < least) throw;
-            log_info("{}; trying tiles of {} tokens", e.what(), tile / 2);
-        }
-    }
-}
 
 }  // namespace adder

@@ -116,7 +116,12 @@ std::vector<MemoryPlan> stage_plans(LanguageModel& model, const Compute& compute
     for (size_t i = stages.size(); i-- > 0;) {
         TileOptions tiles = tiles_of(model, o, stages[i], tile);
         tiles.T = std::min(tiles.T, stages[i].L);
-        plans.insert(plans.begin(), choose_tiles(model, compute, tiles, memory));
+        try {
+            plans.insert(plans.begin(), choose_tiles(model, compute, tiles, memory));
+        } catch (const OutOfMemory& e) {
+            if (o.memory || compute.device == Device::cpu) throw;
+            fail<OutOfMemory>("{}{}", e.what(), others_text(gpu_room()));
+        }
         // The last stage decides; an earlier one of shorter sequences would otherwise choose for itself.
         tile = plans.back().tiles.T;
     }
@@ -140,14 +145,12 @@ std::vector<MemoryPlan> resumed_plans(LanguageModel& model, const Compute& compu
 
 void require_room(LanguageModel& model, const Compute& compute, const std::vector<MemoryPlan>& plans) {
     if (compute.device == Device::cpu) return;
-    const int64_t free = gpu_free_bytes();
-    for (const MemoryPlan& p : plans) {
+    const GpuRoom room = gpu_room();
+    for (const MemoryPlan& p : plans)
         // The context is there already.
-        const int64_t need = p.total_bytes() - p.context_bytes;
-        if (need > free)
-            fail<OutOfMemory>("out of GPU memory: training needs {}, {} are free; {}", bytes_text(need),
-                              bytes_text(free), what_fits(model, compute, p.tiles, free + p.context_bytes));
-    }
+        if (p.total_bytes() - p.context_bytes > room.free_bytes)
+            fail<OutOfMemory>("out of GPU memory: training needs {}; {}; {} without --memory, --tile and --keep",
+                              p.need_text(), text_of(room), what_fits(model, compute, p.tiles, usable_bytes(room.free_bytes)));
 }
 
 std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>& plans, int64_t accumulation) {

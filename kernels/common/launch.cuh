@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/ceil_div.h"
+#include "core/device.h"
 #include "core/error.h"
 #include "kernels/common/hopper.cuh"
 #include "kernels/common/shared_memory.h"
@@ -14,6 +15,7 @@ namespace adder::cuda {
 
 inline void check(cudaError_t code, const char* what) {
     if (code == cudaSuccess) return;
+    if (code == cudaErrorMemoryAllocation) out_of_gpu_memory(what);
     fail<DeviceError>("CUDA: {}: {} ({})", what, cudaGetErrorString(code), cudaGetErrorName(code));
 }
 

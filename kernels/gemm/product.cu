@@ -19,6 +19,7 @@ namespace adder::cuda {
 namespace {
 
 void check(cublasStatus_t status, const char* what) {
+    if (status == CUBLAS_STATUS_ALLOC_FAILED) out_of_gpu_memory(fmt::format("cuBLASLt: {}", what));
     if (status != CUBLAS_STATUS_SUCCESS)
         fail<DeviceError>("cuBLASLt: {}: {}", what, cublasLtGetStatusString(status));
 }

@@ -17,6 +17,7 @@ namespace {
 // Errors that leave the context unusable say so: what is on the device cannot be trusted then.
 void check(cudaError_t code, const char* what) {
     if (code == cudaSuccess) return;
+    if (code == cudaErrorMemoryAllocation) out_of_gpu_memory(what);
     fail<DeviceError>("CUDA: {}: {} ({})", what, cudaGetErrorString(code), cudaGetErrorName(code));
 }
 
@@ -70,14 +71,25 @@ int64_t gpu_free_bytes() {
     return static_cast<int64_t>(free);
 }
 
+GpuRoom gpu_room() {
+    size_t free = 0, total = 0;
+    cudaDeviceProp p;
+    // Also asked for when something has failed already, of which more is to be said than of this.
+    if (cudaMemGetInfo(&free, &total) == cudaSuccess && cudaGetDeviceProperties(&p, 0) == cudaSuccess)
+        return {p.name, static_cast<int64_t>(free), static_cast<int64_t>(total)};
+    cudaGetLastError();
+    return {};
+}
+
+void out_of_gpu_memory(const std::string& need) {
+    cudaGetLastError();  // not to be found by a later check
+    fail<OutOfMemory>("out of GPU memory: {}; {}", need, text_of(gpu_room()));
+}
+
 void* device_alloc(int64_t bytes, const char* what) {
     void* p = nullptr;
     const cudaError_t code = cudaMalloc(&p, static_cast<size_t>(bytes > 0 ? bytes : 1));
-    if (code == cudaErrorMemoryAllocation) {
-        cudaGetLastError();
-        fail<OutOfMemory>("out of GPU memory: {} needs {}, {} are free", what, bytes_text(bytes),
-                          bytes_text(gpu_free_bytes()));
-    }
+    if (code == cudaErrorMemoryAllocation) out_of_gpu_memory(fmt::format("{} needs {}", what, bytes_text(bytes)));
     check(code, "allocation");
     zero_device_bytes(p, bytes);
     return p;

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "core/gpu_room.h"
+
 struct CUstream_st;     // cudaStream_t points at it
 struct CUevent_st;      // cudaEvent_t
 struct CUgraphExec_st;  // cudaGraphExec_t
@@ -29,6 +31,9 @@ std::string gpu_problem();
 // Throws Error with gpu_problem().
 GpuInfo gpu_info();
 int64_t gpu_free_bytes();
+GpuRoom gpu_room();
+// For CUDA's word that there is no memory, whatever was done: throws OutOfMemory with `need` and what is free.
+[[noreturn]] void out_of_gpu_memory(const std::string& need);
 // CUDA architectures that this build has code for, "90a-real"; empty without CUDA.
 std::string gpu_architectures();
 

@@ -13,6 +13,8 @@ std::string gpu_problem() { return kProblem; }
 std::string gpu_architectures() { return ""; }
 GpuInfo gpu_info() { no_cuda(); }
 int64_t gpu_free_bytes() { no_cuda(); }
+GpuRoom gpu_room() { no_cuda(); }
+void out_of_gpu_memory(const std::string&) { no_cuda(); }
 void* device_alloc(int64_t, const char*) { no_cuda(); }
 void device_free(void*) {}
 void copy_bytes(void*, const void*, int64_t) { no_cuda(); }

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <memory>
 #include <optional>
 
 #include "core/rng.h"
+#include "core/with_room.h"
 #include "model/session.h"
 #include "model/tile_engine.h"
 
@@ -38,8 +40,10 @@ class DeviceSteps {
   public:
     DeviceSteps(Session& session, const Compute& compute, const GenerateOptions& o, int64_t V)
         : session_(session), o_(o), scratch_(Device::cuda, "scratch of sampling"), ctx_(compute.context(scratch_, true)),
-          B_(session.rows()), allowed_(DType::u8, {std::ssize(o.sampler.allowed) / V, V}, Device::cuda),
-          rows_(DType::i64, {3, B_}, Device::cuda), tokens_(DType::u16, {B_, kPiece}, Device::cuda),
+          B_(session.rows()),
+          allowed_(DType::u8, {std::ssize(o.sampler.allowed) / V, V}, Device::cuda, "the allowed tokens"),
+          rows_(DType::i64, {3, B_}, Device::cuda, "the places of the rows"),
+          tokens_(DType::u16, {B_, kPiece}, Device::cuda, "drawn tokens"),
           host_rows_(DType::i64, {3, B_}) {
         copy_bytes(allowed_.ref().data, o.sampler.allowed.data(), std::ssize(o.sampler.allowed));
         draw();
@@ -173,6 +177,16 @@ class DeviceSteps {
     std::array<Letter, 2> letters_;
 };
 
+// All that grows with the rows.
+struct RowMemory {
+    RowMemory(LanguageModel& model, const Compute& compute, const GenerateOptions& o, int64_t rows)
+        : session(model, compute, rows, o.tile) {
+        if (compute.device == Device::cuda) device.emplace(session, compute, o, model.vocab());
+    }
+    Session session;
+    std::optional<DeviceSteps> device;
+};
+
 // One batch of records, all steps in lockstep; a row that is complete goes on without being read.
 class BatchRun {
   public:
@@ -292,10 +306,13 @@ void check(const GenerateOptions& o, int64_t V, const PromptOf& prompt_of) {
 void generate_pieces(LanguageModel& model, const Compute& compute, const GenerateOptions& o, const PromptOf& prompt_of,
                      const PieceSink& sink, const std::atomic<bool>* stop) {
     check(o, model.vocab(), prompt_of);
-    Session session(model, compute, std::min(o.batch, o.n_records), o.tile);
+    const int64_t most = std::min(o.batch, o.n_records);
+    const auto memory = make_with_room("--batch", most, most, [&](int64_t rows) {
+        return std::make_unique<RowMemory>(model, compute, o, rows);
+    });
+    Session& session = memory->session;
+    std::optional<DeviceSteps>& device = memory->device;
     BatchRun run(session, o, model);
-    std::optional<DeviceSteps> device;
-    if (compute.device == Device::cuda) device.emplace(session, compute, o, model.vocab());
     for (int64_t k = 0; k < o.n_records; k += session.rows()) {
         run.start(k, std::min(session.rows(), o.n_records - k), prompt_of, sink, stop);
         device ? device->run(run.rows(), sink, stop) : run.run(sink, stop);

@@ -31,14 +31,19 @@ void TileEngine::configure(const MemoryPlan& plan) {
     if (ctx_.gpu) ctx_.gpu->synchronize();
     plan_ = plan;
     free_memory();  // so that two plans are never in memory together
-    if (compute_.device == Device::cpu) return allocate(plan);
+    with_what_fits([&] { allocate(plan); });
+}
+
+void TileEngine::with_what_fits(const std::function<void()>& make) {
+    if (compute_.device == Device::cpu) return make();
     try {
-        allocate(plan);
+        make();
     } catch (const OutOfMemory& e) {
         free_memory();
         // Parameters and moments are there already.
-        const int64_t free = gpu_free_bytes() + plan.parameter_bytes + plan.optimizer_bytes + plan.context_bytes;
-        fail<OutOfMemory>("{}; {}", e.what(), what_fits(model_, compute_, plan.tiles, free));
+        const int64_t usable = usable_bytes(gpu_free_bytes() + plan_.parameter_bytes + plan_.optimizer_bytes);
+        fail<OutOfMemory>("{}; {} without --memory, --tile and --keep", e.what(),
+                          what_fits(model_, compute_, plan_.tiles, usable));
     }
 }
 
@@ -56,6 +61,8 @@ void TileEngine::allocate(const MemoryPlan& plan) {
     const Device device = compute_.device;
     const DType accum = compute_.accum();
     const StateSpec spec = model_.state_spec(plan.tiles.B);
+    if (device == Device::cuda)
+        tokens_ = Tensor(DType::u8, {TokenTile::bytes(plan.tiles.B, plan.tiles.T)}, device, "a tile's tokens");
     borders_ = StateStore(spec, accum, model_.frozen() ? 1 : plan.n_tiles + 1, device, "states at tile borders");
     if (model_.frozen()) return void(scratch_.bind(plan.scratch_bytes, poison_));
     state_grad_ = StateStore(spec, accum, 1, device, "the gradient of the state");

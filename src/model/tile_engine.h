@@ -12,6 +12,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "core/batch.h"
@@ -34,6 +35,9 @@ class TileEngine {
     // the memory is not there, with what would fit.
     TileEngine(LanguageModel& model, const Compute& compute, const MemoryPlan& plan);
 
+    // Runs `make`, which allocates something else that the plan counts: its OutOfMemory says what would fit, and the engine
+    // has no memory any more.
+    void with_what_fits(const std::function<void()>& make);
     // Other lengths and batches, for example of a length warm-up. Waits for the device.
     void configure(const MemoryPlan& plan);
     // Adds the gradients of the un-normalised loss (sum of weight x nats) to the parameters' gradients and the sums to

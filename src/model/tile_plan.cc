@@ -99,6 +99,13 @@ std::array<MemoryPlan::Part, 8> MemoryPlan::parts() const {
              {"cuda", "CUDA and its libraries", context_bytes}}};
 }
 
+std::string MemoryPlan::need_text() const {
+    const auto all = parts();
+    const Part& most =
+        *std::max_element(all.begin(), all.end(), [](const Part& a, const Part& b) { return a.bytes < b.bytes; });
+    return fmt::format("{}, the most of it, {}, for {}", bytes_text(total_bytes()), bytes_text(most.bytes), most.text);
+}
+
 int64_t MemoryPlan::total_bytes() const {
     int64_t sum = 0;
     for (const Part& part : parts()) sum += part.bytes;
@@ -211,26 +218,28 @@ MemoryPlan choose_tiles(LanguageModel& model, const Compute& compute, const Tile
                         int64_t memory_bytes) {
     const MemoryPlan p = best_plan(model, compute, want, memory_bytes);
     if (p.total_bytes() <= memory_bytes) return p;
-    const auto parts = p.parts();
-    const auto& most = *std::max_element(parts.begin(), parts.end(),
-                                         [](const auto& a, const auto& b) { return a.bytes < b.bytes; });
-    fail<OutOfMemory>(
-        "[plan] {} of memory are too little: {} x {} tokens in tiles of {} need {}, the most of it, {}, "
-        "for {}{}; {}",
-        bytes_text(memory_bytes), p.tiles.B, p.tiles.L, p.tiles.T, bytes_text(p.total_bytes()),
-        bytes_text(most.bytes), most.text, want.T > 0 ? "" : ", and other tiles need more",
-        what_fits(model, compute, want, memory_bytes));
+    fail<OutOfMemory>("[plan] {} of memory are too little: {} x {} tokens in tiles of {} need {}{}; {}{}",
+                      bytes_text(memory_bytes), p.tiles.B, p.tiles.L, p.tiles.T, p.need_text(),
+                      want.T > 0 ? "" : ", and other tiles need more", what_fits(model, compute, want, memory_bytes),
+                      want.T > 0 || want.keep >= 0 ? " without --tile and --keep" : "");
 }
 
 LargestPlans largest_plans(LanguageModel& model, const Compute& compute, const TileOptions& want,
                            int64_t memory_bytes) {
-    const auto largest = [&](int64_t from, auto set) {
-        int64_t best = 0;
-        for (int64_t n = from; n <= int64_t{1} << 40; best = n, n *= 2) {
+    constexpr int64_t kMost = int64_t{1} << 40;
+    const auto largest = [&](int64_t unit, auto set) {
+        const auto fits = [&](int64_t n) {
             TileOptions o = want;
             set(o, n);
-            if (best_plan(model, compute, o, memory_bytes).total_bytes() > memory_bytes) break;
-        }
+            return best_plan(model, compute, o, memory_bytes).total_bytes() <= memory_bytes;
+        };
+        if (!fits(unit)) return int64_t{0};
+        int64_t power = unit;
+        while (power < kMost && fits(2 * power)) power *= 2;
+        int64_t best = power;
+        if (power < kMost)
+            for (int64_t more = power / 2; more >= std::max(unit, power / 128); more /= 2)
+                if (fits(best + more)) best += more;
         return best;
     };
     return {largest(model.backbone().stride(), [](TileOptions& o, int64_t n) { o.L = n; }),

@@ -42,6 +42,8 @@ struct MemoryPlan {
         int64_t bytes;
     };
     std::array<Part, 8> parts() const;
+    // "5.00 GiB, the most of it, 4.00 GiB, for tiles"
+    std::string need_text() const;
     int64_t total_bytes() const;
 };
 
@@ -77,14 +79,14 @@ MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const Til
 // smallest plan, its largest part and what would fit.
 MemoryPlan choose_tiles(LanguageModel& model, const Compute& compute, const TileOptions& tiles, int64_t memory_bytes);
 
-// The largest length at this batch and the largest batch at this length, both powers of two (the length times
-// the model's stride), for which there are tiles that fit; 0 = none.
+// The largest length at this batch, a multiple of the model's stride, and the largest batch at this length for which there
+// are tiles that fit, to less than 1 %; 0 = none.
 struct LargestPlans {
     int64_t L, B;
 };
 LargestPlans largest_plans(LanguageModel& model, const Compute& compute, const TileOptions& tiles,
                            int64_t memory_bytes);
-// "a length of 65536 at this batch or a batch of 2 at this length fits", whatever the tiles.
+// "a length of 65536 at this batch or a batch of 2 at this length fits", in tiles that are chosen.
 std::string what_fits(LanguageModel& model, const Compute& compute, const TileOptions& tiles, int64_t memory_bytes);
 
 }  // namespace adder

@@ -33,13 +33,20 @@ class Loop {
             return run_steps();
         } catch (const DeviceError& e) {
             // Nothing on the device is trusted any more: what is left is said, and nothing saved.
-            const std::string last = last_checkpoint(o_.folder);
-            if (last.empty()) fail("step {}: {}; there is no checkpoint yet", state_.step + 1, e.what());
-            fail("step {}: {}; the last checkpoint is {}", state_.step + 1, e.what(), last);
+            throw Error(with_last_checkpoint(e));
+        } catch (const OutOfMemory& e) {
+            // In the middle of a step, of which a part may be done.
+            throw OutOfMemory(with_last_checkpoint(e));
         }
     }
 
   private:
+    std::string with_last_checkpoint(const Error& e) const {
+        const std::string last = last_checkpoint(o_.folder);
+        return fmt::format("step {}: {}; {}", state_.step + 1, e.what(),
+                           last.empty() ? "there is no checkpoint yet" : "the last checkpoint is " + last);
+    }
+
     // What was submitted and not yet collected: at most as much as the trainer allows.
     struct Submitted {
         double lr;

@@ -63,7 +63,7 @@ enum class LoopEnd { finished, stopped };
 // Runs from state.step on; `state` is what a resumed checkpoint held. A checkpoint of the last finished step
 // is in the folder when this returns; of a run of 0 steps one of the initial model. Throws Error when three
 // steps in a row had a non-finite gradient or an update made a parameter non-finite: the last good checkpoint
-// is kept. A DeviceError becomes an Error that names the last checkpoint.
+// is kept. A DeviceError becomes an Error, an OutOfMemory one, that names the last checkpoint.
 LoopEnd run_training(LanguageModel& model, ParamStore& params, Trainer& trainer, TrainerState& state,
                      const LoopOptions& options, const LoopHooks& hooks);
 

@@ -37,7 +37,8 @@ void Trainer::configure(const MemoryPlan& plan) {
     feed_.reset();
     if (!first) engine_.configure(plan);
     if (on_gpu(compute_))
-        feed_ = std::make_unique<BatchFeed>(*compute_.gpu, range_, plan.tiles.B, plan.tiles.L);
+        engine_.with_what_fits(
+            [&] { feed_ = std::make_unique<BatchFeed>(*compute_.gpu, range_, plan.tiles.B, plan.tiles.L); });
     else
         batch_ = Batch(plan.tiles.B, plan.tiles.L);
 }

@@ -129,9 +129,40 @@ same_weights "$W/signal" "$W/to" "${step:-1}"
 
 # Too little memory: planned, and not there.
 refused 1 'memory are too little: .* need [0-9.]+ [MG]iB, the most of it, ' "$ADDER" plan "${options[@]}" --memory 1MiB
-fails_after_log 1 'out of GPU memory: .* needs [0-9.]+ GiB, .*fits' "$ADDER" train --domain dna --input "$phage" \
-    --d-model 16 --layers 1 --length 16777216 --batch 4096 --tile 16777216 --memory 1000000GiB --out "$W/much"
+room=' [0-9.]+ [KMG]iB of [0-9.]+ GiB are free on [^;]+'
+need='training needs [0-9.]+ GiB, the most of it, [0-9.]+ GiB, for [a-z ]+'
+fails_after_log 1 "out of GPU memory: $need;$room; .*fits.* hint: " \
+    "$ADDER" train --domain dna --input "$phage" --d-model 16 --layers 1 --length 16777216 --batch 4096 --tile 16777216 \
+    --memory 1000000GiB --out "$W/much"
 [ -e "$W/much" ] && wrong "a refused run left its folder"
+# Rows of four megabytes of state each; a number that fits is said, and fits.
+succeeds "$ADDER" train "${options[@]}" --mixer mamba2 --d-model 256 --d-state 128 --layers 16 --steps 0 --out "$W/wide"
+rows=(generate --checkpoint "$W/wide" --tokens 1 --out "$W/rows.fa")
+fails_after_log 1 "out of GPU memory: [^;]+ needs [0-9.]+ GiB;$room; --batch [0-9]+ fits; hint: a smaller --batch or --tile" \
+    "$ADDER" "${rows[@]}" --num 65536 --batch 65536
+[ -e "$W/rows.fa" ] && wrong "a refused run left its file"
+offered=$(sed -nE 's/.*; --batch ([0-9]+) fits; .*/\1/p' "$W/err")
+succeeds "$ADDER" "${rows[@]}" --num "${offered:-0}" --batch "${offered:-0}"
+
+# Another program holds nearly all the memory, where the driver shows that: it is said, and what was trained stays.
+if command -v nvidia-smi >/dev/null; then
+    long=(--domain dna --mixer mamba1 --d-model 64 --layers 2 --batch 1 --tile 131072 --keep 1000000)
+    succeeds "$ADDER" plan "${long[@]}" --length 131072 --json
+    long+=(--length "$(json largest_length)" --input "$phage" --steps 1000000)
+    succeeds "$ADDER" train "${long[@]}" --stop-after 1 --out "$W/held"
+    set -m
+    "$ADDER" train "${long[@]}" --out "$W/holder" >"$W/holder.out" 2>"$W/holder.err" &
+    job=$!
+    set +m
+    wait_until has_rows "$W/holder" 1
+    digest=$(cat "$(last "$W/held" 1)"/* | sha256sum)
+    fails_after_log 1 "memory are too little: .*;$room, other programs hold the rest; hint: " \
+        "$ADDER" train --out "$W/held" --resume
+    [ "$(cat "$(last "$W/held" 1)"/* | sha256sum)" = "$digest" ] || wrong "the checkpoint has changed"
+    kill -s INT "$job"
+    wait "$job"
+    succeeds "$ADDER" train --out "$W/held" --resume --stop-after 2
+fi
 
 succeeds "$ADDER" plan "${options[@]}" --tile 64 --json
 [ "$(json device) $(json tile) $(json keep) $(json tiles)" = "cuda 64 1 2" ] || wrong "expected two tiles of 64 on the GPU"

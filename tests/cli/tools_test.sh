@@ -22,6 +22,15 @@ refused 1 'memory' "$ADDER" plan "${model[@]}" --memory 100KiB
 # The need of the cheapest tiles, where it is, what would fit, and this command's own options.
 refused 1 '1.0 MiB of memory are too little: 1 x 16384 tokens in tiles of [0-9]+ need [0-9.]+ MiB, the most of it, .* hint: another --memory' \
     "$ADDER" plan "${model[@]}" --memory 1MiB
+# A length that is offered is accepted, and not much more.
+small=(plan --domain dna --d-model 64 --layers 2 --batch 1 --memory 100MiB)
+refused 1 '; a length of [0-9]+ at this batch fits; ' "$ADDER" "${small[@]}" --length 3000000
+offered=$(sed -nE 's/.*; a length of ([0-9]+) at this batch fits; .*/\1/p' "$W/err")
+succeeds "$ADDER" "${small[@]}" --length "${offered:-0}"
+refused 1 "; a length of $offered at this batch fits; " "$ADDER" "${small[@]}" --length $((${offered:-0} * 11 / 10))
+# Where tiles were asked for that need more, what fits is said without them.
+refused 1 ' at this batch or a batch of [0-9]+ at this length fits without --tile and --keep; ' \
+    "$ADDER" "${small[@]}" --length 100000 --tile 100000
 succeeds "$ADDER" plan "${model[@]}" --tile 1024 --valid-fraction 0.1 --json
 [ "$(json memory_bytes)" -gt "$tiled" ] || wrong "the scoring of what is held out takes memory too"
 [ "$(json evaluation)" -gt 0 ] || wrong "and is an arena of its own"

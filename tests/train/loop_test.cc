@@ -271,6 +271,18 @@ TEST(Loop, after_the_device_failed_the_error_names_the_last_checkpoint_and_nothi
     EXPECT_EQ(error_of([&] { saving.run(); }), "step 3: CUDA: copy; there is no checkpoint yet");
 }
 
+TEST(Loop, where_memory_ran_out_in_a_step_the_error_names_the_last_checkpoint_and_nothing_is_saved) {
+    Scratch scratch;
+    ToyLoop loop(scratch.path("run"));
+    loop.options.save_every = 2;
+    loop.options.eval_every = 3;
+    loop.hooks.evaluate = [](bool) -> HeldOut { throw OutOfMemory("out of GPU memory: preparing a graph"); };
+    EXPECT_THROW(loop.run(), OutOfMemory);  // which the command adds a remedy to
+    EXPECT_THAT(steps_of(scratch.path("run"), CheckpointKind::step), ElementsAre(2));
+    EXPECT_EQ(error_of([&] { loop.run(); }), "step 4: out of GPU memory: preparing a graph; the last checkpoint is " +
+                                                 scratch.path("run/step-00000002"));
+}
+
 TEST(Loop, an_error_of_the_data_is_said_as_it_is) {
     Scratch scratch;
     ToyLoop loop(scratch.path("run"));

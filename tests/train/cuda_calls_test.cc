@@ -1,0 +1,81 @@
+// A training step neither allocates nor waits for the device: every call that does is counted, whoever makes it (the linker
+// redirects them here).
+#include <gtest/gtest.h>
+
+#include <cstddef>
+
+#include "tests/model/toy.h"
+#include "train/trainer.h"
+
+namespace {
+int allocations = 0, waits = 0;
+}  // namespace
+
+// As cuda_runtime_api.h declares them; its errors are an enum of the size of int.
+extern "C" {
+int __real_cudaMalloc(void** p, size_t bytes);
+int __real_cudaFree(void* p);
+int __real_cudaMallocHost(void** p, size_t bytes);
+int __real_cudaDeviceSynchronize();
+int __real_cudaMemcpy(void* to, const void* from, size_t bytes, int kind);
+
+int __wrap_cudaMalloc(void** p, size_t bytes) {
+    ++allocations;
+    return __real_cudaMalloc(p, bytes);
+}
+int __wrap_cudaFree(void* p) {
+    ++allocations;
+    return __real_cudaFree(p);
+}
+int __wrap_cudaMallocHost(void** p, size_t bytes) {
+    ++allocations;
+    return __real_cudaMallocHost(p, bytes);
+}
+int __wrap_cudaDeviceSynchronize() {
+    ++waits;
+    return __real_cudaDeviceSynchronize();
+}
+int __wrap_cudaMemcpy(void* to, const void* from, size_t bytes, int kind) {
+    ++waits;
+    return __real_cudaMemcpy(to, from, bytes, kind);
+}
+}
+
+namespace adder {
+namespace {
+
+void fill(int64_t step, int64_t micro, Batch& batch) {
+    copy_batch(next_token_batch(batch.B, batch.L, {0, 12}, static_cast<uint64_t>(100 * step + micro), 6), batch);
+}
+
+TEST(CudaCalls, a_step_allocates_nothing_and_does_not_wait_for_the_device) {
+    if (const std::string problem = gpu_problem(); !problem.empty()) GTEST_SKIP() << "skipped: no GPU: " << problem;
+    Gpu gpu;
+    ThreadPool pool(1);
+    const Compute compute{Device::cuda, DType::bf16, &pool, &gpu};
+    for (const std::string& mixer : model_names()) {
+        ToyModel toy(mixer, compute.storage, 8, 2, Discretization::euler, compute.device);
+        const int64_t L = 40 * toy.stride();
+        Trainer trainer(toy.model, toy.params, {}, compute,
+                        plan_training(toy.model, compute, {2, L, toy.tile(18), 1}));
+        trainer.engine().set_verify(false);
+        // The first step runs as it is, the second records graphs, later ones replay them.
+        for (int64_t step = 0; step < 5; ++step) {
+            allocations = waits = 0;
+            trainer.submit(step, 2, 1e-3, fill, true);
+            EXPECT_EQ(allocations, 0) << mixer << " step " << step;
+            EXPECT_EQ(waits, 0) << mixer << " step " << step;
+            if (trainer.pending() < Trainer::kMostPending) continue;
+            EXPECT_TRUE(trainer.collect().updated);
+            EXPECT_EQ(allocations + waits, 0) << mixer << ": a collected step";
+        }
+        while (trainer.pending() > 0) trainer.collect();
+        allocations = waits = 0;
+        copy(Tensor(DType::u8, {1}, Device::cuda), Tensor(DType::u8, {1}));
+        EXPECT_EQ(allocations, 2) << "calls are not counted";
+        EXPECT_GT(waits, 0) << "calls are not counted";
+    }
+}
+
+}  // namespace
+}  // namespace adder
