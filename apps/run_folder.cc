@@ -18,8 +18,8 @@ namespace {
 constexpr RunFile kRunFiles[] = {
     {"run.json", RunFileBy::run},
     {"metrics.jsonl", RunFileBy::run},
-    {"classification.json", RunFileBy::run},  // this and the next by finetune alone
-    {"confusion.svg", RunFileBy::run},
+    {"classification.json", RunFileBy::run},   // adder finetune alone
+    {"confusion.svg", RunFileBy::measuring},   // the same, or adder probe --confusion DIR/confusion.svg
     {"eval.json", RunFileBy::measuring},       // adder eval --json > DIR/eval.json
     {"probe.json", RunFileBy::measuring},      // adder probe --json > DIR/probe.json
     {"generated.fa", RunFileBy::generating},   // adder generate --out DIR/generated.fa

@@ -131,10 +131,10 @@ check_ops() {
     want "$part" "$ops_test" || return
     for op in $(op_names "$ops_test"); do
         start_tests "$part" "$op" 400 "$ops_test" \
-            "--gtest_filter=CudaOps.*/${op}_*:CudaTime.*/${op}_*:CudaPacking.*/${op}_*:CudaSteps.*/${op}_*:CudaSmall.*/${op}_*"
+            "--gtest_filter=CudaOps.*/${op}_*:CudaTime.*/${op}_*:CudaPacking.*/${op}_*:CudaSteps.*/${op}_*:CudaSmall.*/${op}_*:CudaLittleShared*.*/${op}_*"
     done
     start_tests "$part" others 400 "$ops_test" \
-        '--gtest_filter=*Cuda*-*CudaOps.*:*CudaTime.*:*CudaPacking.*:*CudaSteps.*:*CudaSmall.*:*PlanOnCuda.*:*CudaHugeSlow.*'
+        '--gtest_filter=*Cuda*-*CudaOps.*:*CudaTime.*:*CudaPacking.*:*CudaSteps.*:*CudaSmall.*:*CudaLittleShared*:*PlanOnCuda.*:*CudaHugeSlow.*'
 }
 part_ops() { check_ops ops "$(binary ops_test)"; }
 part_portable() {
@@ -189,7 +189,7 @@ part_sanitizer() {
     for tool in memcheck racecheck; do
         check=(compute-sanitizer --tool "$tool" --error-exitcode 9)
         for op in $(op_names); do
-            start_tests sanitizer "$op-$tool" 500 "${check[@]}" "$(binary ops_test)" "--gtest_filter=CudaSmall.*/${op}_*"
+            start_tests sanitizer "$op-$tool" 500 "${check[@]}" "$(binary ops_test)" "--gtest_filter=CudaSmall.*/${op}_*:CudaLittleSharedSmall.*/${op}_*"
         done
         # What no small case of an op runs: numbers made on the device, threads of two channels, the updates of a trainer,
         # batches unpacked, recorded tiles and steps.

@@ -9,6 +9,7 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "kernels/common/hopper.cuh"
+#include "kernels/common/shared_memory.h"
 
 namespace adder::cuda {
 
@@ -25,10 +26,12 @@ inline constexpr size_t kDefaultSharedBytes = 48 * 1024;
 template <class... P, class... A>
 void launch_as(bool early, cudaStream_t stream, dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...),
                const A&... args) {
-    if (shared_bytes > kDefaultSharedBytes)
+    if (shared_bytes > kDefaultSharedBytes) {
+        expect_shared_bytes(shared_bytes);
         check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                    static_cast<int>(shared_bytes)),
               "asking for shared memory");
+    }
     cudaLaunchAttribute attribute{};
     attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attribute.val.programmaticStreamSerializationAllowed = 1;

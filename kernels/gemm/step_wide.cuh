@@ -11,6 +11,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/common/shared_memory.h"
 #include "kernels/gemm/step_product.cuh"
 
 namespace adder::cuda::step {
@@ -181,14 +182,6 @@ void start_wide(cudaStream_t stream, const Problem& p, const Source& rows, const
     const dim3 grid(blocks(ceil_div(p.O, T::kColumns)), static_cast<unsigned>(ceil_div(p.B, T::kBlockRows)));
     launch_step(stream, grid, kThreads, T::template shared_bytes<Finish>(p.I), wide_kernel<T, Source, Finish>,
                 p, rows, finish);
-}
-
-inline size_t most_shared_bytes() {
-    int device = 0, bytes = 0;
-    check(cudaGetDevice(&device), "asking for the GPU");
-    check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
-          "asking for the shared memory");
-    return static_cast<size_t>(bytes);
 }
 
 // The cheapest of these tiles, the first where several are; the first needs least.

@@ -14,7 +14,8 @@
 // add them in f32.
 //
 // Bytes: u, dt, d_y, z in, d_u, d_dt_raw, d_z out, 7 s B L D with s = 2 or 4; inputs a second time, from L2;
-// chunk_states 4 B L D N / 64; sums of d_B and d_C 16 N B L groups, in and out. Shared: 113 KiB a block.
+// chunk_states 4 B L D N / 64; sums of d_B and d_C 16 N B L groups, in and out. Shared: 107 to 153 KiB
+// a block; where the GPU does not have them the block has at most half as many threads and 61 to 85 KiB.
 // Floor: for each (t, d, n) 3 exponentials (4 with more than one segment) at 16 a clock and multiprocessor,
 // and 16 issue slots of the walk back, 4 of each other walk; measured in the machine code, 33 (43) slots.
 // Any B, L, D, N, strides. Steps past the end of a row are skipped.
@@ -57,10 +58,8 @@ __device__ __forceinline__ float add_groups(const float (&x)[8], int lane) {
     return choose(lower, two[0], two[1]) + __shfl_xor_sync(kFullWarp, choose(lower, two[1], two[0]), 4);
 }
 
-template <class T, bool kZoh, bool kMatrix>
+template <class T, bool kZoh, bool kMatrix, int kColumns>
 struct BackwardWalk {
-    static constexpr int kColumns = kMaxThreads;
-
     const Backward<T>& p;
     const Inputs<T>& in;
     const Place at;
@@ -91,7 +90,7 @@ struct BackwardWalk {
           active(at.d < p.in.n_channels),
           gate(static_cast<bool>(p.in.z)),
           zoh(kZoh && p.in.zoh),
-          part(lanes_log2, threads, kMatrix),
+          part(lanes_log2, threads, kMatrix, kColumns),
           shared(dynamic_shared<float>()),
           column(shared + part.dt + tid) {
         load_rates(in, at, at.d, A2);
@@ -103,7 +102,7 @@ struct BackwardWalk {
         // Each warp needs the same and reads it after a barrier.
         if (kMatrix && warp == 0)
             for (int i = 0; i < 8; ++i)
-                shared[part.columns + (i / 2 * kWarp + lane) * 2 + i % 2] = lane / 4 == i ? 1.0f : 0.0f;
+                shared[part.ones + (i / 2 * kWarp + lane) * 2 + i % 2] = lane / 4 == i ? 1.0f : 0.0f;
     }
 
     __device__ __forceinline__ float& dt_at(int t) const {
@@ -315,7 +314,7 @@ struct BackwardWalk {
             }
             if (kMatrix) {
                 float columns[2];
-                load<2>(shared + part.columns + (q / 4 * kWarp + lane) * 2, columns);
+                load<2>(shared + part.ones + (q / 4 * kWarp + lane) * 2, columns);
                 of_C.add(d_C, columns), of_B.add(d_B, columns);
             }
         }
@@ -416,11 +415,11 @@ struct BackwardWalk {
     }
 };
 
-template <class T, bool kZoh, bool kMatrix>
-__global__ __launch_bounds__(kMaxThreads, kBackwardResident) void walk_backward(const Backward<T> p) {
+template <class T, bool kZoh, bool kMatrix, int kColumns>
+__global__ __launch_bounds__(kColumns, kBackwardResident) void walk_backward(const Backward<T> p) {
     wait_for_previous();
     release_next();
-    BackwardWalk<T, kZoh, kMatrix> walk(p);
+    BackwardWalk<T, kZoh, kMatrix, kColumns> walk(p);
     for (int chunk = (walk.at.steps - 1) / kChunk; chunk >= 0; --chunk) {
         walk.begin_chunk(chunk);
         walk.walk_forward();
@@ -442,13 +441,12 @@ __global__ __launch_bounds__(kMaxThreads, kBackwardResident) void walk_backward(
     walk.end();
 }
 
-template <class T, bool kZoh, bool kMatrix>
+template <class T, bool kZoh, bool kMatrix, int kColumns = kMaxThreads>
 void launch_walk_backward(cudaStream_t stream, const Backward<T>& p, const Lanes& lanes) {
     const dim3 grid(blocks(int64_t{p.in.n_batch} * p.in.segments), static_cast<unsigned>(lanes.groups));
-    const size_t shared =
-        sizeof(float) * static_cast<size_t>(BackwardShared(lanes.log2, lanes.threads, kMatrix).end);
-    launch_early(stream, grid, static_cast<unsigned>(lanes.threads), shared, walk_backward<T, kZoh, kMatrix>,
-                 p);
+    const size_t shared = BackwardShared(lanes.log2, lanes.threads, kMatrix, kColumns).bytes();
+    launch_early(stream, grid, static_cast<unsigned>(lanes.threads), shared,
+                 walk_backward<T, kZoh, kMatrix, kColumns>, p);
 }
 
 }  // namespace adder::cuda::scan

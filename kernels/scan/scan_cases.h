@@ -33,7 +33,7 @@ struct ScanProblem {
             {kTest, 3, 64, 20, 16, kGate | kStart | kState | kZoh},
             {kTest | kSelftest, 3, 65, 40, 5, kGate | kStart | kState},
             {kTest, 1, 66, 9, 128, kState},
-            {kTest, 1, 66, 6, 256, kGate | kState | kZoh},
+            {kTest | kSanitize, 1, 66, 6, 256, kGate | kState | kZoh},
             {kTest | kSelftest, 1, 131, 70, 33, kGate | kStart},
             {kTest | kSanitize, 3, 131, 37, 1, kGate | kStart | kState},
             {kTest, 1, 130, 260, 4, kState},

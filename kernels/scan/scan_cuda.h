@@ -1,5 +1,5 @@
 // The CUDA twin of scan.h: storage f32 or bf16, everything called "S" there f32. Arguments have been checked.
-// Scratch bytes follow from the shapes alone; scratch is aligned to 64 bytes.
+// Scratch bytes follow from the shapes and most_shared_bytes(); scratch is aligned to 64 bytes.
 #pragma once
 #include <cstdint>
 

@@ -7,7 +7,8 @@
 // is used, each batch of steps brings the same rows of the next.
 //
 // Bytes: u, dt, z in, y out, 4 s B L D with s = 2 or 4, and u, dt once more with more than one segment;
-// chunk_states 4 B L D N / 64. Shared: 8 KiB a block for N <= 16.
+// chunk_states 4 B L D N / 64. Shared: 8 KiB a block for N <= 16, 128 KiB for N > 128, or 64 where the GPU does not
+// have those.
 // Floor: for each (t, d, n) and walk one exponential at 16 a clock and multiprocessor, and 5 issue slots (4
 // in the walk without y); measured in the machine code with V = 2, 10.3 and 7.3 slots. Any B, L, D, N,
 // strides. Order of sums over states: even and odd ones apart, then blocks of 16. hT comes from the walk when
@@ -21,7 +22,9 @@ namespace {
 using namespace scan;
 
 // Steps whose rows of B and C are in shared memory at a time.
-constexpr int kTile = 32;
+constexpr int kLongTile = 32;
+// The same where a GPU has no room for two such tiles of more than 128 states.
+constexpr int kShortTile = 16;
 // Blocks of 128 threads with V = 2 that a multiprocessor holds, by registers.
 constexpr int kResident = 4;
 constexpr SplitCost kSplitCost{kResident * kMultiprocessors, 16, 0.55, 1.85};
@@ -45,13 +48,15 @@ struct Steps {
 
 // The body of the kernel. Longer than other functions: its parts share registers that stay for the whole
 // walk.
-template <class T, int V, bool kZoh, bool kOut>
+template <class T, int V, bool kZoh, int kTile, bool kOut>
 __device__ __forceinline__ void walk(const Forward<T>& p) {
     constexpr int kBatch = 4 / V;
     const Inputs<T>& in = p.in;
     const int lanes_log2 = V == 2 ? 0 : in.lanes_log2;
     const Place at(in, V, lanes_log2);
     const bool active = at.d < in.n_channels, gate = kOut && in.z;
+    // One kernel with short tiles is for both discretizations.
+    const bool zoh = kZoh && (kTile != kShortTile || in.zoh);
     const int padded = kStates << lanes_log2, row_floats = 2 * padded;
     float* const shared = dynamic_shared<float>();
     const int tid = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x), lane = tid % kWarp;
@@ -126,7 +131,7 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
                 for (int c = 0; c < V; ++c) {
                     u_t[c] = batch[k].u[c];
                     dt[c] = valid ? step_size(batch[k].dt[c] + bias[c]) : 0.0f;
-                    v[c] = kZoh ? u_t[c] : dt[c] * u_t[c];
+                    v[c] = zoh ? u_t[c] : dt[c] * u_t[c];
                     tile_dt[c] += dt[c];
                     even[c] = odd[c] = 0.0f;
                 }
@@ -142,7 +147,7 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
                         for (int c = 0; c < V; ++c) {
                             const float x2 = dt[c] * A2[c][q + j], a = decay_of<T>(x2);
                             const float weighted =
-                                kZoh ? v[c] * zoh_weight(dt[c], x2, a, A2[c][q + j]) : v[c];
+                                zoh ? v[c] * zoh_weight(dt[c], x2, a, A2[c][q + j]) : v[c];
                             h[c][q + j] = fmaf(a, h[c][q + j], weighted * B[j]);
                             if (kOut) {
                                 float& sum = j % 2 == 0 ? even[c] : odd[c];
@@ -181,14 +186,14 @@ __device__ __forceinline__ void walk(const Forward<T>& p) {
 }
 
 // Without y only the states are walked; their arithmetic is the same.
-template <class T, int V, bool kZoh>
+template <class T, int V, bool kZoh, int kTile>
 __global__ __launch_bounds__(kMaxThreads, kResident) void walk_forward(const Forward<T> p) {
     wait_for_previous();
     release_next();
     if (p.y && !p.ends_only)
-        walk<T, V, kZoh, true>(p);
+        walk<T, V, kZoh, kTile, true>(p);
     else
-        walk<T, V, kZoh, false>(p);
+        walk<T, V, kZoh, kTile, false>(p);
 }
 
 struct Plan {
@@ -212,6 +217,11 @@ Plan plan_forward(const ScanArgs& a) {
     return plan;
 }
 
+// The rows of B and C of two tiles.
+size_t tiles_bytes(const Lanes& lanes, int tile) {
+    return size_t{2} * static_cast<size_t>(tile) * 2 * static_cast<size_t>(lanes.padded_states()) * sizeof(float);
+}
+
 struct Scratch {
     int64_t ends, sums;  // floats
 
@@ -222,7 +232,7 @@ struct Scratch {
     }
 };
 
-template <class T, int V, bool kZoh>
+template <class T, int V, bool kZoh, int kTile = kLongTile>
 void forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out, const TimeSplit& split, float* scratch) {
     const Lanes lanes(args.u.size(2), args.A_log.size(1), V);
     const Scratch size(args, split);
@@ -237,14 +247,14 @@ void forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out, const TimeSplit
     p.ends_only = split.count > 1;
     const dim3 grid(blocks(args.u.size(0) * split.count), static_cast<unsigned>(lanes.groups));
     const auto threads = static_cast<unsigned>(lanes.threads);
-    const size_t shared = size_t{2} * kTile * 2 * static_cast<size_t>(lanes.padded_states()) * sizeof(float);
+    const size_t shared = tiles_bytes(lanes, kTile);
     CUstream_st* const stream = ctx.gpu->stream();
-    launch_early(stream, grid, threads, shared, walk_forward<T, V, kZoh>, p);
+    launch_early(stream, grid, threads, shared, walk_forward<T, V, kZoh, kTile>, p);
     if (split.count == 1) return;
     carry(stream, {p.ends, p.sum_dt, p.in.A_log, p.h0, p.hT, p.in.segments, p.in.n_channels, p.in.N,
                    p.in.n_batch, false});
     p.ends_only = false;
-    if (p.y || p.chunk_states) launch_early(stream, grid, threads, shared, walk_forward<T, V, kZoh>, p);
+    if (p.y || p.chunk_states) launch_early(stream, grid, threads, shared, walk_forward<T, V, kZoh, kTile>, p);
 }
 
 }  // namespace
@@ -258,6 +268,9 @@ void scan_forward(Ctx& ctx, const ScanArgs& args, const ScanOut& out, void* scra
     const Plan plan = plan_forward(args);
     auto* const room = static_cast<float*>(scratch);
     const bool zoh = args.discretization == Discretization::zoh;
+    if (tiles_bytes(Lanes(args.u.size(2), args.A_log.size(1), 1), kLongTile) > most_shared_bytes())
+        return args.u.dtype == DType::f32 ? forward<float, 1, true, kShortTile>(ctx, args, out, plan.split, room)
+                                          : forward<bf16, 1, true, kShortTile>(ctx, args, out, plan.split, room);
     if (args.u.dtype == DType::f32)
         return zoh ? forward<float, 1, true>(ctx, args, out, plan.split, room)
                    : forward<float, 1, false>(ctx, args, out, plan.split, room);

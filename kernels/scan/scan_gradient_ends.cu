@@ -101,11 +101,14 @@ __global__ __launch_bounds__(kMaxThreads, 4) void walk_ends(const Backward<T> p)
 
 }  // namespace
 
+size_t gradient_ends_bytes(const Lanes& lanes) {
+    return size_t{2} * kTile * 2 * static_cast<size_t>(lanes.padded_states()) * sizeof(float);
+}
+
 template <class T>
 void walk_gradient_ends(cudaStream_t stream, const Backward<T>& p, const Lanes& lanes) {
     const dim3 grid(blocks(int64_t{p.in.n_batch} * p.in.segments), static_cast<unsigned>(lanes.groups));
-    const size_t shared = size_t{2} * kTile * 2 * static_cast<size_t>(lanes.padded_states()) * sizeof(float);
-    launch_early(stream, grid, static_cast<unsigned>(lanes.threads), shared, walk_ends<T>, p);
+    launch_early(stream, grid, static_cast<unsigned>(lanes.threads), gradient_ends_bytes(lanes), walk_ends<T>, p);
 }
 
 template void walk_gradient_ends(cudaStream_t, const Backward<float>&, const Lanes&);

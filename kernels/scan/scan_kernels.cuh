@@ -14,6 +14,7 @@
 #include "kernels/common/launch.cuh"
 #include "kernels/common/mma.cuh"
 #include "kernels/common/multiprocessors.h"
+#include "kernels/common/shared_memory.h"
 #include "kernels/scan/scan_cuda.h"
 
 namespace adder::cuda::scan {
@@ -32,11 +33,12 @@ struct Lanes {
     int threads;  // of a block
     int groups;   // blocks along the channels
 
-    Lanes(int64_t D, int64_t N, int V) : log2(0) {
+    // `columns`: threads of a block at most.
+    Lanes(int64_t D, int64_t N, int V, int columns = kMaxThreads) : log2(0) {
         while ((kStates << log2) < N) ++log2;
         // Rows of many states are long: fewer threads share them, so that a block's shared memory stays the
         // same.
-        const int64_t most = log2 >= 3 ? 2 : kMaxThreads / kWarp, in_warp = int64_t{kWarp >> log2} * V;
+        const int64_t most = columns / kWarp / (log2 >= 3 ? 2 : 1), in_warp = int64_t{kWarp >> log2} * V;
         const int64_t warps = ceil_div(D, in_warp);
         threads = kWarp * static_cast<int>(std::min(warps, most));
         groups = static_cast<int>(ceil_div(warps, std::min(warps, most)));

@@ -102,6 +102,11 @@ bool overlap(const TensorRef& a, const TensorRef& b) {
 
 }  // namespace
 
+DType ssd_chunk_states_dtype(DType storage, int64_t P, int64_t N) {
+    const bool tiles = P % 16 == 0 && N % 16 == 0 && N <= 128;
+    return storage == DType::bf16 && tiles && cuda::ssd_tensor_fits() ? DType::bf16 : accum_of(storage);
+}
+
 Shape ssd_chunk_states_shape(int64_t B, int64_t L, int64_t H, int64_t P, int64_t N) {
     return {B, ceil_div(L, kSsdChunk), H, P * N};
 }

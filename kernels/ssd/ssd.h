@@ -50,12 +50,9 @@ struct SsdGrads {
 
 // Steps between two kept states.
 inline constexpr int64_t kSsdChunk = 64;
-// S; but bf16 for heads that bf16 tensor products take in whole tiles, which would round the states anyway. Of other
-// heads all arithmetic is in S.
-constexpr DType ssd_chunk_states_dtype(DType storage, int64_t P, int64_t N) {
-    const bool tiles = P % 16 == 0 && N % 16 == 0 && N <= 128;
-    return storage == DType::bf16 && tiles ? DType::bf16 : accum_of(storage);
-}
+// S; but bf16 for heads that bf16 tensor products take in whole tiles, which would round the states anyway, on a GPU with
+// the shared memory for those. Otherwise all arithmetic is in S.
+DType ssd_chunk_states_dtype(DType storage, int64_t P, int64_t N);
 // (B, ceil(L / kSsdChunk), H, P*N)
 Shape ssd_chunk_states_shape(int64_t B, int64_t L, int64_t H, int64_t P, int64_t N);
 

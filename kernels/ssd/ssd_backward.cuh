@@ -23,7 +23,8 @@
 
 namespace adder::cuda {
 
-// How a call is cut, from its shapes alone, and where in scratch things are (bytes from its begin).
+// How a call is cut, from its shapes and most_shared_bytes() alone, and where in scratch things are (bytes from its
+// begin).
 struct SsdBackwardPlan {
     int64_t B, L, H, P, N, G, chunks;
     bool bf16_storage, tensor;

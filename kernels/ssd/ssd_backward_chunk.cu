@@ -12,6 +12,7 @@
 // Steps outside the run, channels past P and columns past N are zeros in shared memory; results of such rows
 // are dropped by selection. Sums over time are f32 accumulators in the order of the steps, over heads in
 // their order. Longer than other files: one kernel and the pieces of it that share its shared memory.
+#include "kernels/common/shared_memory.h"
 #include "kernels/ssd/ssd_backward_tensor.cuh"
 
 namespace adder::cuda {
@@ -520,6 +521,9 @@ __global__ void __launch_bounds__(kThreads, 1) chunk_kernel(SsdBackwardArgs<bf16
 }
 
 }  // namespace
+
+// No other kernel of them needs as much.
+bool ssd_tensor_fits() { return ChunkTiles::kBytes <= most_shared_bytes(); }
 
 void ssd_chunk_tensor(Ctx& ctx, const SsdBackwardArgs<bf16>& a) {
     launch(ctx.gpu->stream(), dim3(blocks(a.in.B * a.in.chunks() * a.in.G * a.sets)), dim3(kThreads),

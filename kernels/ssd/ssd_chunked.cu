@@ -447,13 +447,6 @@ size_t shared_bytes(int64_t N) { return N <= 64 ? sizeof(Shared<64>) : sizeof(Sh
 
 }  // namespace
 
-bool ssd_chunked_fits(int64_t N) {
-    int device = 0, bytes = 0;
-    check(cudaGetDevice(&device), "finding the GPU");
-    check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "asking for the shared memory");
-    return shared_bytes(N) <= static_cast<size_t>(bytes);
-}
-
 void ssd_walk_chunked(Ctx& ctx, const SsdWalk<bf16>& walk, int64_t count) {
     const dim3 grid(blocks(count * walk.in.B * ssd_chunked_blocks(walk.in.H, walk.in.P, walk.in.G)));
     if (walk.in.N <= 64)

@@ -121,7 +121,7 @@ void forward(Ctx& ctx, const SsdArgs& args, const SsdOut& out, float* scratch) {
     w.bf16_states = sizes.chunked(args.x.dtype);
     const bool aligned = vector_width(w.in.x, 8) == 8 && vector_width(w.in.Bm, 8) == 8 && vector_width(w.in.C, 8) == 8 &&
                          (!w.y || vector_width(w.y, 8) == 8) && reinterpret_cast<uintptr_t>(w.chunk_states) % 16 == 0;
-    const bool chunked = w.bf16_states && aligned && ssd_chunked_fits(sizes.N);
+    const bool chunked = w.bf16_states && aligned;
     const Cut cut = sizes.cut(chunked);
     const Layout layout(sizes, cut);
     float* const more = scratch + layout.steps;

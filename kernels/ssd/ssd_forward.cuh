@@ -42,10 +42,8 @@ struct SsdWalk {
 template <class T>
 void ssd_walk_recurrence(Ctx& ctx, const SsdWalk<T>& walk, int64_t count);
 // By products of chunks on tensor cores: shapes whose chunk_states are bf16; addresses and rows of x, B, C, y and
-// chunk_states aligned to 16 bytes.
+// chunk_states aligned to 16 bytes. Shared: 80 KiB a block where N <= 64, else 113 KiB.
 void ssd_walk_chunked(Ctx& ctx, const SsdWalk<bf16>& walk, int64_t count);
-// Whether the GPU in use has the shared memory for it: 80 KiB where N <= 64, else 113 KiB.
-bool ssd_chunked_fits(int64_t N);
 
 // Channels of a head that the chunked walk takes at once, and how many such panels of one group share a block.
 inline constexpr int kSsdPanel = 64, kSsdPanelsOfBlock = 2;

@@ -33,6 +33,11 @@ grep -q 'truth &lt;c&gt;, predicted ape: 2 of 13' "$W/confusion.svg" || wrong "a
 
 refused 1 'confusion.svg: --confusion is there already' probe --labels "$tsv" --confusion "$W/confusion.svg"
 succeeds probe --labels "$tsv" --confusion "$W/confusion.svg" --overwrite
+# In the folder of a run it belongs to what was measured, which report shows; the run itself is not written over.
+mkdir "$W/run"
+echo '{}' | tee "$W/run/run.json" >"$W/run/metrics.jsonl"
+for i in 1 2; do succeeds probe --labels "$tsv" --confusion "$W/run/confusion.svg" --overwrite; done
+refused 1 'metrics.jsonl: --confusion would replace a part of a run' probe --labels "$tsv" --confusion "$W/run/metrics.jsonl" --overwrite
 
 # Folds: every example once; groups whole; the seed decides.
 cut -f 1,2 "$tsv" >"$W/plain.tsv"

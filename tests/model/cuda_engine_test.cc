@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "kernels/common/shared_memory.h"
 #include "toy.h"
 
 namespace adder {
@@ -187,6 +188,27 @@ TEST_P(EngineOnGpu, columns_that_are_not_filled_are_not_computed) {
     const ToyRun part = run(model, batch, {T, 2, true, 3});
     EXPECT_LE(relative_rms(part.gradients, whole.gradients), 1e-6);
     EXPECT_EQ(part.sums.weight, whole.sums.weight);
+}
+
+// Where a block may have 99 KiB of shared memory other kernels scan and other states are kept. Heads of whole tiles.
+TEST_P(EngineOnGpu, with_little_shared_memory_equals_the_cpu_and_itself_with_much) {
+    ModelConfig config = ToyModel::config(GetParam(), 16, 2, Discretization::euler);
+    config.headdim = config.d_state = 16;
+    config.ngroups = 1;
+    ToyModel here(config, DType::f32), there(config, DType::f32, Device::cuda), narrow(config, DType::bf16, Device::cuda);
+    const Batch batch = next_token_batch(2, 75, {0, 33, 34}, 1, here.stride());
+    const ToyRun a = run_tiles(here, batch, 75, 1), much = run(narrow, batch, {75});
+    const cuda::LowerSharedBytes lowered(99 * 1024);
+    for (const int64_t T : {int64_t{75}, there.tile(16)}) {
+        const ToyRun b = run(there, batch, {T}), little = run(narrow, batch, {T});
+        EXPECT_LE(relative_rms(b.gradients, a.gradients), here.stride() > 1 ? 2e-5 : 1e-5) << "T=" << T;
+        EXPECT_NEAR(b.sums.loss, a.sums.loss, 1e-6 * a.sums.loss);
+        EXPECT_LE(relative_rms(little.gradients, much.gradients), 4e-2) << "T=" << T;
+        EXPECT_NEAR(little.sums.loss, much.sums.loss, 2e-2 * much.sums.loss);
+        EXPECT_EQ(little.sums.weight, a.sums.weight);
+        std::printf("  T=%lld: relative rms %.2e in f32, %.2e in bf16\n", static_cast<long long>(T),
+                    relative_rms(b.gradients, a.gradients), relative_rms(little.gradients, much.gradients));
+    }
 }
 
 TEST(CudaPlan, a_plan_that_is_too_large_is_an_error_that_says_what_fits) {

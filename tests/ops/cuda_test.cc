@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "kernels/common/op_table.h"
+#include "kernels/common/shared_memory.h"
 #include "tests/ops/more_checks.h"
 
 namespace adder {
@@ -79,6 +81,16 @@ class CudaOps : public PlanOnCuda {
         r.gpu = gpu_.get();
         return r;
     }
+    // Few and small, each array in memory of its own: for compute-sanitizer, under which everything is slow.
+    void run_small() {
+        const std::vector<OpCase> some = cases(is_small);
+        RunOn once = on();
+        once.repeat = false;
+        once.exact = true;
+        run(check_values, some, once);
+        const auto steps = std::find_if(some.begin(), some.end(), [](const OpCase& c) { return bool(c.step); });
+        if (steps != some.end()) run(check_steps, {*steps}, once);
+    }
 
   private:
     static std::unique_ptr<Gpu> gpu_;
@@ -129,16 +141,49 @@ TEST_P(CudaSteps, equal_one_call) {
     run(check_steps, cases(has_step), on());
 }
 
-// Few and small, each array in memory of its own: for compute-sanitizer, under which everything is slow.
 class CudaSmall : public CudaOps {};
 TEST_P(CudaSmall, cases_once) {
-    const std::vector<OpCase> some = cases(is_small);
-    RunOn once = on();
-    once.repeat = false;
-    once.exact = true;
-    run(check_values, some, once);
-    const auto steps = std::find_if(some.begin(), some.end(), [](const OpCase& c) { return bool(c.step); });
-    if (steps != some.end()) run(check_steps, {*steps}, once);
+    run_small();
+}
+
+// With the shared memory that GPUs of compute capability 8.6, 8.9 and 12 let a block have. A launch that asks for more
+// throws.
+class CudaLittleShared : public CudaOps {
+  protected:
+    void SetUp() override {
+        CudaOps::SetUp();
+        lowered_.emplace(99 * 1024);
+    }
+
+  private:
+    std::optional<cuda::LowerSharedBytes> lowered_;
+};
+TEST_P(CudaLittleShared, match_the_reference_in_double) {
+    run(check_values, cases(is_test), on());
+}
+class CudaLittleSharedTime : public CudaLittleShared {};
+TEST_P(CudaLittleSharedTime, cutting_changes_nothing) {
+    run(check_cuts, cases(has_time), on());
+}
+class CudaLittleSharedPacking : public CudaLittleShared {};
+TEST_P(CudaLittleSharedPacking, members_do_not_see_each_other) {
+    run(check_packed, cases(has_starts), on());
+}
+class CudaLittleSharedSteps : public CudaLittleShared {};
+TEST_P(CudaLittleSharedSteps, equal_one_call) {
+    run(check_steps, cases(has_step), on());
+}
+class CudaLittleSharedSmall : public CudaLittleShared {};
+TEST_P(CudaLittleSharedSmall, cases_once) {
+    run_small();
+}
+
+// Ops that have other kernels then.
+std::vector<OpOnGpu> scans() {
+    std::vector<OpOnGpu> some;
+    for (const OpOnGpu& t : ops_with(has_starts))
+        if (std::string_view(t.op.name) == "scan" || std::string_view(t.op.name) == "ssd") some.push_back(t);
+    return some;
 }
 
 std::string name_of_op(const testing::TestParamInfo<OpOnGpu>& t) {
@@ -149,6 +194,11 @@ INSTANTIATE_TEST_SUITE_P(, CudaOps, testing::ValuesIn(ops_with(is_test)), name_o
 INSTANTIATE_TEST_SUITE_P(, CudaTime, testing::ValuesIn(ops_with(has_time)), name_of_op);
 INSTANTIATE_TEST_SUITE_P(, CudaPacking, testing::ValuesIn(ops_with(has_starts)), name_of_op);
 INSTANTIATE_TEST_SUITE_P(, CudaSteps, testing::ValuesIn(ops_with(has_step)), name_of_op);
+INSTANTIATE_TEST_SUITE_P(, CudaLittleShared, testing::ValuesIn(ops_with(is_test)), name_of_op);
+INSTANTIATE_TEST_SUITE_P(, CudaLittleSharedTime, testing::ValuesIn(scans()), name_of_op);
+INSTANTIATE_TEST_SUITE_P(, CudaLittleSharedPacking, testing::ValuesIn(scans()), name_of_op);
+INSTANTIATE_TEST_SUITE_P(, CudaLittleSharedSmall, testing::ValuesIn(scans()), name_of_op);
+INSTANTIATE_TEST_SUITE_P(, CudaLittleSharedSteps, testing::ValuesIn(ops_with(has_step)), name_of_op);
 INSTANTIATE_TEST_SUITE_P(, CudaSmall, testing::ValuesIn(ops_with(is_small)), name_of_op);
 
 }  // namespace

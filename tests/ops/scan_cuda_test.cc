@@ -1,4 +1,7 @@
 // What the scan promises on a GPU beside the truth chain.
+#include <gmock/gmock.h>
+
+#include "kernels/common/shared_memory.h"
 #include "kernels/scan/scan_cases.h"
 #include "tests/ops/on_gpu.h"
 
@@ -53,6 +56,21 @@ TEST_F(CudaScan, threads_of_two_channels_give_the_bits_of_threads_of_one) {
     single.forward(pool);
     for (const char* name : {"y", "hT", "chunk_states"})
         EXPECT_EQ(single.bytes(name), pairs.bytes(name)) << name;
+}
+
+TEST_F(CudaScan, too_little_shared_memory_is_an_error_that_names_need_and_limit) {
+    ThreadPool pool(1);
+    const OpCase c = op_case<ScanProblem>({kTest, 1, 3, 64, 16, kAll});
+    Instance run(c, make_inputs(c), on(DType::f32));
+    run.forward(pool);
+    const cuda::LowerSharedBytes lowered(50'000);
+    try {
+        run.backward(pool);
+        ADD_FAILURE() << "no error";
+    } catch (const Error& e) {
+        EXPECT_THAT(e.what(), testing::ContainsRegex("needs 67840 bytes of shared memory for a block, "
+                                                     "the .+ has 50000; hint: pass --device cpu"));
+    }
 }
 
 }  // namespace
