@@ -53,8 +53,8 @@ void launch(cudaStream_t stream, dim3 grid, dim3 block, size_t shared_bytes, voi
 }
 
 // As launch, for short kernels in a row: the kernel may start while the one before it in the stream still runs, so that
-// the time of starting it is hidden. It must call wait_for_previous() (hopper.cuh) before it touches anything that an
-// earlier kernel reads or writes. Where the kernel was compiled for a GPU without that instruction it starts as usual.
+// the time of starting it is hidden. It must call wait_for_previous() (hopper.cuh) before it reads anything that may
+// still be written, and before it writes. Where the kernel was compiled for a GPU without that instruction it starts as usual.
 template <class... P, class... A>
 void launch_early(cudaStream_t stream, dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...), const A&... args) {
     if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;

@@ -97,8 +97,8 @@ __global__ void __launch_bounds__(kThreads, T::kTiles* T::kN >= 8 ? 1 : 2)
             if (row_of(m) < mine_end) finish.fetch(b0 + row_of(m), o, before[m]);
     };
     // Not in registers, of which the sums need most.
-    auto* const parameters = reinterpret_cast<typename Finish::FourParameters*>(sums + kWarps * room);
-    float* const scales = reinterpret_cast<float*>(parameters + T::kFours);  // of the block's rows
+    float* const scales = sums + kWarps * room;  // of the block's rows; a multiple of 64 bytes
+    auto* const parameters = reinterpret_cast<typename Finish::FourParameters*>(scales + T::kBlockRows);
     if (threadIdx.x < T::kFours && o < p.O) finish.fetch(o, parameters[threadIdx.x]);
     if (p.settled) fetch_rows();
     if (!p.late) release_next();

@@ -28,7 +28,7 @@ TensorRef alloc_step_rows(Ctx& ctx, DType dtype, int64_t B, int64_t width);
 struct StepStream {
     TensorRef residual;  // (B,1,M) S: r
     TensorRef rows;      // (B,1,M) storage: r weight where there are squares, else rmsnorm(r)
-    TensorRef squares;   // (B,1,ceil(M/8)) S: the sums of r^2 over eight neighbouring columns; may be absent
+    TensorRef squares;   // (B,1,M/8) S: the sums of r^2 over eight neighbouring columns; may be absent
     TensorRef weight;    // (M) S, of the norm
     float eps = 1e-5f;   // of the norm
 };

@@ -172,6 +172,7 @@ struct OutProjStepProblem {
             {kTest | kSanitize, 65, 24, 2100, kGate},
             {kTest | kSanitize, 2, 13, 10, kGate},
             {kTest, 3, 24, 11, kGate, 0, 2},
+            {kTest, 4225, 16, 8, kGate},
             {kTest, 2, 24, 16, 0},
             {kTest | kSelftest, 1, 72, 200, kStream, 48},
             {kTest | kSanitize, 3, 77, 72, kStream, 34},

@@ -110,16 +110,18 @@ class Mamba1 final : public Layer {
     void step_normed(Ctx& ctx, const StepStream& stream, const StepEnd& end, State state) override {
         ArenaScope scope(*ctx.scratch);
         const int64_t B = stream.rows.size(0);
+        // Of a step alone nobody knows what stands before it.
+        const bool settled = bool{stream.weight};
         const DType dtype = stream.rows.dtype;
         const TensorRef uz = alloc_step_rows(ctx, dtype, B, 2 * D_);
         const TensorRef x_dbl = alloc_step_rows(ctx, dtype, B, R_ + 2 * N_);
         const TensorRef y_scan = alloc_step_rows(ctx, dtype, B, D_);
-        in_proj_step(ctx, {stream, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], 0, true},
+        in_proj_step(ctx, {stream, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], 0, settled},
                      {state[0], uz});
         const TensorRef u = uz.slice(2, 0, D_);
         linear_step(ctx, {u, x_proj_.value, {}, 0}, x_dbl);
         const ScanArgs args = scan_args(Tile{{B, 1}, 0, {}}, uz, u, x_dbl, {}, state);
-        scan_step_low_rank(ctx, args, {x_dbl.slice(2, 0, R_), dt_proj_.value, true}, state[1], y_scan);
+        scan_step_low_rank(ctx, args, {x_dbl.slice(2, 0, R_), dt_proj_.value, settled}, state[1], y_scan);
         out_proj_step(ctx, {{y_scan, {}, {}}, out_proj_.value, true}, end);
     }
 

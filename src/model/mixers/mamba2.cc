@@ -104,10 +104,12 @@ class Mamba2 final : public Layer {
     void step_normed(Ctx& ctx, const StepStream& stream, const StepEnd& end, State state) override {
         ArenaScope scope(*ctx.scratch);
         const int64_t B = stream.rows.size(0);
+        // Of a step alone nobody knows what stands before it.
+        const bool settled = bool{stream.weight};
         const DType dtype = stream.rows.dtype;
         const TensorRef zxbcdt = alloc_step_rows(ctx, dtype, B, D_ + C_ + H_);
         const TensorRef y_ssd = alloc_step_rows(ctx, dtype, B, D_);
-        in_proj_step(ctx, {stream, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], D_, true},
+        in_proj_step(ctx, {stream, in_proj_.value, conv_weight_.value, conv_bias_param_.value, state[0], D_, settled},
                      {state[0], zxbcdt});
         SsdArgs args = ssd_args(Tile{{B, 1}, 0, {}}, zxbcdt, zxbcdt.slice(2, D_, C_), state);
         args.h0 = {};
