@@ -136,7 +136,8 @@ fails_after_log 1 "out of GPU memory: $need;$room; .*fits.* hint: " \
     --memory 1000000GiB --out "$W/much"
 [ -e "$W/much" ] && wrong "a refused run left its folder"
 # Rows of four megabytes of state each; a number that fits is said, and fits.
-succeeds "$ADDER" train "${options[@]}" --mixer mamba2 --d-model 256 --d-state 128 --layers 16 --steps 0 --out "$W/wide"
+succeeds "$ADDER" train --domain dna --input "$phage" --mixer mamba2 --d-model 256 --layers 16 --length 128 --steps 0 \
+    --out "$W/wide"
 rows=(generate --checkpoint "$W/wide" --tokens 1 --out "$W/rows.fa")
 fails_after_log 1 "out of GPU memory: [^;]+ needs [0-9.]+ GiB;$room; --batch [0-9]+ fits; hint: a smaller --batch or --tile" \
     "$ADDER" "${rows[@]}" --num 65536 --batch 65536
