@@ -354,7 +354,7 @@ for part in "${parts[@]}"; do
     echo "== $part, after $SECONDS s"
     before=$rows
     # What is timed, or takes all the memory, is alone on the GPU.
-    case $part in huge | bench | peers | memory) wait ;; esac
+    case $part in huge | cli | bench | peers | memory) wait ;; esac
     "part_$part"
     [ "$rows" -gt "$before" ] || row MISS "$part" - "nothing was checked"
 done

@@ -158,7 +158,7 @@ if command -v nvidia-smi >/dev/null; then
     wait_until has_rows "$W/holder" 1
     digest=$(cat "$(last "$W/held" 1)"/* | sha256sum)
     fails_after_log 1 "memory are too little: .*;$room, other programs hold the rest; hint: " \
-        "$ADDER" train --out "$W/held" --resume
+        "$ADDER" train --out "$W/held" --resume --stop-after 2
     [ "$(cat "$(last "$W/held" 1)"/* | sha256sum)" = "$digest" ] || wrong "the checkpoint has changed"
     kill -s INT "$job"
     wait "$job"
