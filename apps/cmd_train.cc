@@ -50,7 +50,8 @@ class TrainCommand {
         require_room(model, compute_, plans);
         ParamStore params([&](ParamVisitor& v) { model.visit(v); }, compute_.storage, true, compute_.device);
         const auto& a = o_.optimizer;
-        Trainer trainer(model, params, {a.beta1, a.beta2, a.eps, a.weight_decay, a.clip}, compute_, plans.front());
+        Trainer trainer(model, params, {a.beta1, a.beta2, a.eps, a.weight_decay, a.clip}, compute_, plans.front(),
+                        plans);
         TrainerState state = begin(model, params, trainer);
         const WindowSampler sampler(data_.records, data_.train, *data_.tokenizer,
                                     {o_.tiles.stages(), o_.tiles.accumulation, static_cast<uint64_t>(a.seed),

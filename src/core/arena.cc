@@ -19,10 +19,16 @@ void Arena::unbind() {
 
 void Arena::bind(int64_t bytes, bool poison) {
     unbind();  // what is there goes first
-    memory_ = Tensor(DType::u8, {std::max<int64_t>(bytes, 1)}, device_, what_);
-    base_ = static_cast<char*>(memory_.ref().data);
-    capacity_ = bytes;
-    used_ = peak_ = 0;
+    Tensor memory(DType::u8, {std::max<int64_t>(bytes, 1)}, device_, what_);
+    bind(memory.ref().slice(0, 0, bytes), poison);
+    memory_ = std::move(memory);
+}
+
+void Arena::bind(const TensorRef& memory, bool poison) {
+    unbind();
+    CHECK(memory.device == device_);
+    base_ = static_cast<char*>(memory.data);
+    capacity_ = memory.bytes();
     poison_ = poison && device_ == Device::cpu;
 }
 

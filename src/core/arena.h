@@ -22,6 +22,9 @@ class Arena {
     // Allocates `bytes` and starts handing them out. With `poison` (CPU only), every allocation is filled with NaN patterns
     // and followed by a canary that `release` checks: reads of stale memory and writes past an end show in tests.
     void bind(int64_t bytes, bool poison = false);
+    // The same in memory of this arena's device that another owns and that outlives the use of this one. Memory without
+    // data, from an arena that counts: this one counts too.
+    void bind(const TensorRef& memory, bool poison = false);
 
     // Frees the memory; the arena counts again.
     void unbind();

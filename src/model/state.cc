@@ -20,12 +20,25 @@ int64_t state_bytes(const StateSpec& spec, DType dtype, Device device) {
 }
 
 StateStore::StateStore(const StateSpec& spec, DType dtype, int64_t count, Device device, const char* what)
-    : memory_(DType::u8, {count, state_bytes(spec, dtype, device)}, device, what), n_slots_(spec.size()), count_(count) {
-    auto* at = static_cast<char*>(memory_.ref().data);
-    for (int64_t i = 0; i < count; ++i)
+    : StateStore(spec, dtype, Tensor(DType::u8, {count, state_bytes(spec, dtype, device)}, device, what)) {}
+
+StateStore::StateStore(const StateSpec& spec, DType dtype, Tensor memory) : StateStore(spec, dtype, memory.ref()) {
+    owned_ = std::move(memory);
+}
+
+StateStore::StateStore(const StateSpec& spec, DType dtype, int64_t count, Arena& arena)
+    : StateStore(spec, dtype, arena.alloc(DType::u8, {count, state_bytes(spec, dtype, arena.device())})) {
+    if (memory_.data) fill_zero(memory_);
+}
+
+StateStore::StateStore(const StateSpec& spec, DType dtype, const TensorRef& memory)
+    : memory_(memory), n_slots_(spec.size()), count_(memory.size(0)) {
+    auto* base = static_cast<char*>(memory.data);
+    int64_t at = 0;
+    for (int64_t i = 0; i < count_; ++i)
         for (const StateSlot& slot : spec) {
-            slots_.emplace_back(at, dtype, slot.shape, device);
-            at += slot_bytes(slot, dtype, device);
+            slots_.emplace_back(base ? base + at : nullptr, dtype, slot.shape, memory.device);
+            at += slot_bytes(slot, dtype, memory.device);
         }
 }
 
@@ -36,7 +49,7 @@ State StateStore::operator[](int64_t i) const {
 
 TensorRef StateStore::bytes_of(int64_t i) const {
     CHECK(i >= 0 && i < count_);
-    return memory_.ref().slice(0, i, 1);
+    return memory_.slice(0, i, 1);
 }
 
 bool StateStore::equal_bits(int64_t i, int64_t j) const {

@@ -18,20 +18,33 @@ constexpr int64_t kRecordedSlots = 16;
 
 }  // namespace
 
-TileEngine::TileEngine(LanguageModel& model, const Compute& compute, const MemoryPlan& plan)
-    : model_(model), compute_(compute), scratch_(compute.device, "scratch"), ctx_(compute.context(scratch_)) {
+TileEngine::TileEngine(LanguageModel& model, const Compute& compute, const MemoryPlan& plan,
+                       std::span<const MemoryPlan> later)
+    : model_(model), compute_(compute), memory_(compute.device, "memory of tiles, borders and scratch"),
+      scratch_(compute.device, "scratch"), ctx_(compute.context(scratch_)), plan_(plan) {
 #ifndef NDEBUG
     verify_ = true;
 #endif
     if (compute.device == Device::cuda) paces_.resize(kTilesAhead);
+    int64_t bytes = bytes_of(plan);
+    for (const MemoryPlan& p : later) bytes = std::max(bytes, bytes_of(p));
+    reserve(bytes);
     configure(plan);
 }
 
 void TileEngine::configure(const MemoryPlan& plan) {
     if (ctx_.gpu) ctx_.gpu->synchronize();
     plan_ = plan;
-    free_memory();  // so that two plans are never in memory together
-    with_what_fits([&] { allocate(plan); });
+    graphs_.clear();
+    reserve(bytes_of(plan));
+    memory_.release(0);
+    lay_out(plan, memory_);
+}
+
+void TileEngine::reserve(int64_t bytes) {
+    if (!memory_.counting() && bytes <= memory_.capacity_bytes()) return;
+    free_memory();  // so that the old and the new are never there together
+    with_what_fits([&] { memory_.bind(bytes); });
 }
 
 void TileEngine::with_what_fits(const std::function<void()>& make) {
@@ -55,24 +68,33 @@ void TileEngine::free_memory() {
     tokens_ = {};
     scratch_.unbind();
     slots_.clear();
+    memory_.unbind();
 }
 
-void TileEngine::allocate(const MemoryPlan& plan) {
+int64_t TileEngine::bytes_of(const MemoryPlan& plan) {
+    Arena count(compute_.device, "");
+    lay_out(plan, count);
+    return count.peak_bytes();
+}
+
+void TileEngine::lay_out(const MemoryPlan& plan, Arena& memory) {
     const Device device = compute_.device;
     const DType accum = compute_.accum();
     const StateSpec spec = model_.state_spec(plan.tiles.B);
     if (device == Device::cuda)
-        tokens_ = Tensor(DType::u8, {TokenTile::bytes(plan.tiles.B, plan.tiles.T)}, device, "a tile's tokens");
-    borders_ = StateStore(spec, accum, model_.frozen() ? 1 : plan.n_tiles + 1, device, "states at tile borders");
-    if (model_.frozen()) return void(scratch_.bind(plan.scratch_bytes, poison_));
-    state_grad_ = StateStore(spec, accum, 1, device, "the gradient of the state");
-    if (device == Device::cuda && plan.n_tiles > 1)
-        current_ = StateStore(spec, accum, 2, device, "the states around a tile");
-    scratch_.bind(plan.scratch_bytes, poison_);
+        tokens_ = memory.alloc(DType::u8, {TokenTile::bytes(plan.tiles.B, plan.tiles.T)});
+    scratch_.bind(memory.alloc(DType::u8, {plan.scratch_bytes}), poison_);
+    borders_ = StateStore(spec, accum, model_.frozen() ? 1 : plan.n_tiles + 1, memory);
+    state_grad_ = {};
+    current_ = {};
+    slots_.clear();
+    if (model_.frozen()) return;
+    state_grad_ = StateStore(spec, accum, 1, memory);
+    if (device == Device::cuda && plan.n_tiles > 1) current_ = StateStore(spec, accum, 2, memory);
     const int64_t n_slots = std::max<int64_t>(plan.tiles.keep, 1);
     slots_.reserve(static_cast<size_t>(n_slots));
     for (int64_t i = 0; i < n_slots; ++i) slots_.push_back({Saved(device), {}});
-    for (Slot& slot : slots_) slot.saved.arena.bind(plan.saved_tile_bytes, poison_);
+    for (Slot& slot : slots_) slot.saved.arena.bind(memory.alloc(DType::u8, {plan.saved_tile_bytes}), poison_);
 }
 
 void TileEngine::check_stop() const {
@@ -94,8 +116,7 @@ TokenTile TileEngine::load(const Source& from, int64_t i) {
         const auto part = [&](const Tensor& t) { return t.ref().slice(1, t0, T); };
         return {part(b.ids), part(b.targets), part(b.weights), part(b.start)};
     }
-    if (!tokens_.ref()) tokens_ = Tensor(DType::u8, {TokenTile::bytes(B, plan_.tiles.T)}, compute_.device, "a tile's tokens");
-    const TokenTile tile = TokenTile::at(tokens_.ref().data, compute_.device, B, T);
+    const TokenTile tile = TokenTile::at(tokens_.data, compute_.device, B, T);
     unpack_batch(ctx_, *from.packed, t0, tile);
     return tile;
 }

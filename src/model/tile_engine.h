@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "core/batch.h"
@@ -31,15 +32,18 @@ struct LossSums {
 
 class TileEngine {
   public:
-    // `model`'s parameters are bound and have gradients. `plan` is for this model. Throws OutOfMemory when
-    // the memory is not there, with what would fit.
-    TileEngine(LanguageModel& model, const Compute& compute, const MemoryPlan& plan);
+    // `model`'s parameters are bound and have gradients. `plan` is for this model, and so are those that `configure` will
+    // be given: memory is allocated once, for the largest of them all. Throws OutOfMemory when it is not there,
+    // with what would fit.
+    TileEngine(LanguageModel& model, const Compute& compute, const MemoryPlan& plan, std::span<const MemoryPlan> later = {});
 
     // Runs `make`, which allocates something else that the plan counts: its OutOfMemory says what would fit, and the engine
     // has no memory any more.
     void with_what_fits(const std::function<void()>& make);
-    // Other lengths and batches, for example of a length warm-up. Waits for the device.
+    // Other lengths and batches, for example of a length warm-up. Waits for the device. Allocates only for a plan that needs
+    // more than any before.
     void configure(const MemoryPlan& plan);
+    int64_t memory_bytes() const { return memory_.capacity_bytes(); }
     // Adds the gradients of the un-normalised loss (sum of weight x nats) to the parameters' gradients and the sums to
     // `sums`: f64 (2), loss and W, in the memory of the device. B and L are those of the plan.
     void forward_backward(const Batch& batch, const TensorRef& sums);  // on the CPU
@@ -70,7 +74,9 @@ class TileEngine {
     enum class Work : int64_t { first_pass, keep, backward, again, head_only };
 
     void free_memory();
-    void allocate(const MemoryPlan& plan);
+    void reserve(int64_t bytes);
+    int64_t bytes_of(const MemoryPlan& plan);
+    void lay_out(const MemoryPlan& plan, Arena& memory);
     void walk(Source from, int64_t filled, const TensorRef& sums);
     TokenTile load(const Source& from, int64_t i);
     void run(Work work, const Source& from, int64_t i, const TensorRef& sums);
@@ -82,6 +88,7 @@ class TileEngine {
 
     LanguageModel& model_;
     Compute compute_;
+    Arena memory_;   // all that follows lies in it
     Arena scratch_;
     Ctx ctx_;
     MemoryPlan plan_;
@@ -89,7 +96,7 @@ class TileEngine {
     StateStore current_;     // GPU, several tiles: the states before and behind the present tile
     StateStore state_grad_;
     std::vector<Slot> slots_;
-    Tensor tokens_;          // memory of the present tile's tokens, where they are unpacked
+    TensorRef tokens_;       // GPU: memory of the present tile's tokens
     GraphCache graphs_;
     std::vector<Event> paces_;  // GPU: one for each tile that the host may be ahead
     int64_t given_ = 0;         // tiles given to the GPU

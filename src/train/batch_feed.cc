@@ -2,15 +2,21 @@
 
 namespace adder {
 
-BatchFeed::BatchFeed(Gpu& gpu, const TokenRange& range, int64_t B, int64_t L)
-    : gpu_(gpu), range_(range), filled_(B, L) {
-    const int64_t vocab = range.all();
-    const int64_t bytes = PackedBatch::bytes(vocab, B, L);
+BatchFeed::BatchFeed(Gpu& gpu, const TokenRange& range, int64_t bytes) : gpu_(gpu), range_(range) {
     for (Place& p : places_) {
         p.pinned = PinnedMemory(bytes, "packed batches");
         p.memory = Tensor(DType::u8, {bytes}, Device::cuda, "packed batches");
-        p.on_host = PackedBatch::at(p.pinned.data(), Device::cpu, vocab, B, L);
-        p.on_device = PackedBatch::at(p.memory.ref().data, Device::cuda, vocab, B, L);
+    }
+}
+
+void BatchFeed::configure(int64_t B, int64_t L) {
+    bytes_ = bytes_of(range_, B, L);
+    CHECK(bytes_ <= capacity_bytes());
+    filled_ = Batch(B, L);
+    for (Place& p : places_) {
+        p.on_host = PackedBatch::at(p.pinned.data(), Device::cpu, range_.all(), B, L);
+        p.on_device = PackedBatch::at(p.memory.ref().data, Device::cuda, range_.all(), B, L);
+        p.step = -1;
     }
 }
 
@@ -21,7 +27,7 @@ void BatchFeed::make(Place& place, int64_t step, int64_t micro, const FillBatch&
     pack(filled_, range_, place.on_host);
     place.on_device.filled = filled_.filled;
     place.consumed.wait_in(gpu_.copy_stream());
-    copy_async(place.memory.ref().data, place.pinned.data(), place.memory.ref().bytes(), gpu_.copy_stream());
+    copy_async(place.memory.ref().data, place.pinned.data(), bytes_, gpu_.copy_stream());
     place.uploaded.record(gpu_.copy_stream());
     place.step = step;
     place.micro = micro;

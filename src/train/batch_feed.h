@@ -15,7 +15,13 @@ using FillBatch = std::function<void(int64_t step, int64_t micro, Batch& batch)>
 
 class BatchFeed {
   public:
-    BatchFeed(Gpu& gpu, const TokenRange& range, int64_t B, int64_t L);
+    // Memory for packed batches of this many bytes.
+    BatchFeed(Gpu& gpu, const TokenRange& range, int64_t bytes);
+    static int64_t bytes_of(const TokenRange& range, int64_t B, int64_t L) { return PackedBatch::bytes(range.all(), B, L); }
+    int64_t capacity_bytes() const { return places_[0].memory.ref().bytes(); }
+
+    // Batches of B rows of L tokens from now on; those that were prepared are forgotten. At first and between steps.
+    void configure(int64_t B, int64_t L);
 
     // The batch on the device; what the ops' stream is given from now on finds it there. Valid until `done`.
     const PackedBatch& take(int64_t step, int64_t micro, const FillBatch& fill);
@@ -37,6 +43,7 @@ class BatchFeed {
     Gpu& gpu_;
     TokenRange range_;
     Batch filled_;
+    int64_t bytes_ = 0;  // of a packed batch
     std::array<Place, 2> places_;
     size_t present_ = 0;
 };

@@ -9,9 +9,9 @@ bool on_gpu(const Compute& compute) { return compute.device == Device::cuda; }
 }  // namespace
 
 Trainer::Trainer(LanguageModel& model, ParamStore& params, const OptimizerOptions& options, const Compute& compute,
-                 const MemoryPlan& plan)
+                 const MemoryPlan& plan, std::span<const MemoryPlan> later)
     : compute_(compute), params_(params), range_(model.vocab(), model.targets()), optimizer_(params, options),
-      engine_(model, compute, plan), scratch_(compute.device, "scratch of the update"), ctx_(compute.context(scratch_)),
+      engine_(model, compute, plan, later), scratch_(compute.device, "scratch of the update"), ctx_(compute.context(scratch_)),
       sums_(DType::f64, {2}, compute.device) {
     ctx_.dry_run = true;
     on_gpu(compute) ? optimizer_.give(ctx_, sums_) : void(optimizer_.step(ctx_, 0, 1));
@@ -23,6 +23,9 @@ Trainer::Trainer(LanguageModel& model, ParamStore& params, const OptimizerOption
             p.begin = std::make_unique<Event>();
             p.end = std::make_unique<Event>();
         }
+        int64_t bytes = 0;
+        for (const MemoryPlan& p : later) bytes = std::max(bytes, BatchFeed::bytes_of(range_, p.tiles.B, p.tiles.L));
+        reserve_feed(std::max(bytes, BatchFeed::bytes_of(range_, plan.tiles.B, plan.tiles.L)));
     }
     plan_.tiles = {0, 0, 0, 0};
     configure(plan);
@@ -34,13 +37,16 @@ void Trainer::configure(const MemoryPlan& plan) {
     const bool first = plan_.tiles.B == 0;
     plan_ = plan;
     batch_ = {};
-    feed_.reset();
     if (!first) engine_.configure(plan);
-    if (on_gpu(compute_))
-        engine_.with_what_fits(
-            [&] { feed_ = std::make_unique<BatchFeed>(*compute_.gpu, range_, plan.tiles.B, plan.tiles.L); });
-    else
-        batch_ = Batch(plan.tiles.B, plan.tiles.L);
+    if (!on_gpu(compute_)) return void(batch_ = Batch(plan.tiles.B, plan.tiles.L));
+    reserve_feed(BatchFeed::bytes_of(range_, plan.tiles.B, plan.tiles.L));
+    feed_->configure(plan.tiles.B, plan.tiles.L);
+}
+
+void Trainer::reserve_feed(int64_t bytes) {
+    if (feed_ && bytes <= feed_->capacity_bytes()) return;
+    feed_.reset();
+    engine_.with_what_fits([&] { feed_ = std::make_unique<BatchFeed>(*compute_.gpu, range_, bytes); });
 }
 
 void Trainer::set_meter(OpMeter* meter) {

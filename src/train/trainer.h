@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "model/tile_engine.h"
@@ -31,8 +32,9 @@ class Trainer {
     // Steps that may be submitted and not yet collected.
     static constexpr int64_t kMostPending = 3;
 
+    // Memory is allocated once, for `plan` and for the plans that `configure` will be given.
     Trainer(LanguageModel& model, ParamStore& params, const OptimizerOptions& options, const Compute& compute,
-            const MemoryPlan& plan);
+            const MemoryPlan& plan, std::span<const MemoryPlan> later = {});
 
     // Other lengths and batches from the next step on; nothing happens when they are the present ones. No step may be
     // pending.
@@ -70,6 +72,7 @@ class Trainer {
     };
     void submit_on_cpu(int64_t step, int64_t accumulation, double lr, const FillBatch& fill);
     void submit_on_gpu(int64_t step, int64_t accumulation, double lr, const FillBatch& fill);
+    void reserve_feed(int64_t bytes);
     Letter& letter(int64_t i) { return letters_.as<Letter>()[i % kPlaces]; }
     Place& place(int64_t i) { return places_[static_cast<size_t>(i % kPlaces)]; }
 

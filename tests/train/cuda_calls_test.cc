@@ -56,11 +56,19 @@ TEST(CudaCalls, a_step_allocates_nothing_and_does_not_wait_for_the_device) {
     for (const std::string& mixer : model_names()) {
         ToyModel toy(mixer, compute.storage, 8, 2, Discretization::euler, compute.device);
         const int64_t L = 40 * toy.stride();
-        Trainer trainer(toy.model, toy.params, {}, compute,
-                        plan_training(toy.model, compute, {2, L, toy.tile(18), 1}));
+        const std::vector<MemoryPlan> plans{plan_training(toy.model, compute, {2, L, toy.tile(18), 1}),
+                                            plan_training(toy.model, compute, {1, 2 * L, toy.tile(8), 0})};
+        Trainer trainer(toy.model, toy.params, {}, compute, plans[0], plans);
         trainer.engine().set_verify(false);
-        // The first step runs as it is, the second records graphs, later ones replay them.
-        for (int64_t step = 0; step < 5; ++step) {
+        // The first step runs as it is, the second records graphs, later ones replay them; then a stage of a length warm-up
+        // ends.
+        for (int64_t step = 0; step < 10; ++step) {
+            if (step == 5) {
+                while (trainer.pending() > 0) trainer.collect();
+                allocations = 0;
+                trainer.configure(plans[1]);
+                EXPECT_EQ(allocations, 0) << mixer << ": another stage";
+            }
             allocations = waits = 0;
             trainer.submit(step, 2, 1e-3, fill, true);
             EXPECT_EQ(allocations, 0) << mixer << " step " << step;

@@ -153,5 +153,34 @@ TEST(Trainer, length_warm_up_changes_shapes_between_steps) {
     EXPECT_GT(r.sums.weight, 30);
 }
 
+TEST(Trainer, memory_is_allocated_once_for_the_largest_stage_of_a_length_warm_up) {
+    for (const std::string& mixer : model_names()) {
+        ThreadPool pool(1);
+        ToyModel toy(mixer, DType::f32), other(mixer, DType::f32);
+        const Compute compute{.pool = &pool};
+        const int64_t L = 64 * toy.stride();
+        // The second and the third need more than the first, one of them for its tile, the other for its borders.
+        const std::vector<MemoryPlan> plans{plan_training(toy.model, compute, {1, L / 8, toy.tile(4), 1}),
+                                            plan_training(toy.model, compute, {2, L / 2, L / 2, 1}),
+                                            plan_training(toy.model, compute, {1, L, toy.tile(4), 0})};
+        Trainer once(toy.model, toy.params, {}, compute, plans[0], plans);
+        const int64_t bytes = once.engine().memory_bytes();
+        int64_t most = 0;
+        for (const MemoryPlan& p : plans) most = std::max(most, TileEngine(toy.model, compute, p).memory_bytes());
+        EXPECT_EQ(bytes, most) << mixer;
+        Trainer grows(other.model, other.params, {}, compute, plans[0]);
+        EXPECT_LT(grows.engine().memory_bytes(), bytes) << mixer;
+        for (size_t i = 0; i < plans.size(); ++i) {
+            for (Trainer* t : {&once, &grows}) {
+                t->configure(plans[i]);
+                EXPECT_TRUE(t->step(static_cast<int64_t>(i), 2, 1e-2, fill).updated);
+            }
+            EXPECT_EQ(once.engine().memory_bytes(), bytes) << mixer << " stage " << i;
+        }
+        EXPECT_EQ(grows.engine().memory_bytes(), bytes) << mixer;
+        EXPECT_EQ(toy.values(), other.values()) << mixer;
+    }
+}
+
 }  // namespace
 }  // namespace adder
