@@ -16,6 +16,7 @@
 #           bench      every op: JSON in ops.jsonl, the table of kernels/README.md in ops.md
 #           peers      whole models at the sizes of other programs: JSON in models.jsonl; PEERS=FILE.jsonl has their rows
 #           memory     peak memory, plan against run, speed in length
+#           plans      plan against run: small, wide, deep and pooled models
 #           curves     losses on a GPU against those on the CPU
 #           all        all of these; the default
 #
@@ -23,7 +24,7 @@
 set -u
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/build/cuda portable=$root/build/portable jobs=$(($(nproc) / 2)) allow_skip= parts=()
-all=(ops portable model train sanitizer cli curves huge bench peers memory)
+all=(ops portable model train sanitizer cli curves huge bench peers memory plans)
 [ "$jobs" -ge 1 ] || jobs=1
 [ "$jobs" -le 8 ] || jobs=8
 while [ $# -gt 0 ]; do
@@ -32,7 +33,7 @@ while [ $# -gt 0 ]; do
         --portable) portable=$(realpath "$2"); shift 2 ;;
         --jobs) jobs=$2; shift 2 ;;
         --allow-skip) allow_skip=1; shift ;;
-        ops | portable | model | train | huge | cli | sanitizer | bench | peers | memory | curves) parts+=("$1"); shift ;;
+        ops | portable | model | train | huge | cli | sanitizer | bench | peers | memory | plans | curves) parts+=("$1"); shift ;;
         all) parts+=("${all[@]}"); shift ;;
         *) sed -n '2,/^set -u/p' "${BASH_SOURCE[0]}" | sed -n 's/^# \{0,1\}//p'; exit 2 ;;
     esac
@@ -47,9 +48,11 @@ mkdir -p "$W/logs" "$W/rows"
 poller=
 finish() {
     [ -z "$poller" ] || kill "$poller" 2>/dev/null
+    [ -z "${OUT:-}" ] || tar -C "$W" -czf "$OUT/logs.tar.gz" logs
     rm -rf "$W"
 }
 trap finish EXIT
+trap 'exit 130' INT TERM
 
 # binary NAME [FOLDER]: its path, in a build folder or a flat one.
 binary() {
@@ -261,6 +264,9 @@ genome() {
     { echo '>genome'; head -c 17000000 /dev/urandom | tr '\000-\377' '[A*64][C*64][G*64][T*64]' | fold -w 60; } >"$W/genome.fa"
 }
 
+# The model and batch of train_long and compare_plan.
+shape=(--d-model 256 --layers 8 --batch 1)
+
 # train_long NAME OPTION...: leaves rise, tile, keep, planned (MiB), speed (tokens/s) and the log in $log.
 train_long() {
     local name=$1
@@ -268,8 +274,8 @@ train_long() {
     log=$W/logs/memory-$name.log
     genome
     start_polling
-    timeout 500 "$adder" train --device cuda --domain dna --input "$W/genome.fa" --out "$W/run-$name" --d-model 256 --layers 8 \
-        --batch 1 --seed 1 "$@" >"$log" 2>&1
+    timeout 500 "$adder" train --device cuda --domain dna --input "$W/genome.fa" --out "$W/run-$name" "${shape[@]}" \
+        --seed 1 "$@" >"$log" 2>&1
     rc=$?
     stop_polling
     tile=$(sed -nE 's/.* ([0-9]+) tiles? of ([0-9]+), ([0-9]+) kept.*/\2/p' "$log" | tail -n 1)
@@ -277,7 +283,7 @@ train_long() {
     planned=$(sed -nE 's/^memory   ([0-9.]+) ([GM])iB:.*/\1 \2/p' "$log" | awk '{ print $1 * ($2 == "G" ? 1024 : 1) }')
     # The first step also loads kernels and records graphs.
     speed=$(value tokens_per_s <"$W/run-$name/metrics.jsonl" 2>/dev/null | tail -n +2 | sort -n | tail -n 1)
-    [ $rc -eq 0 ] || row MISS memory "$name" "rc $rc: $(tail -n 1 "$log")"
+    [ $rc -eq 0 ] || row MISS "$part" "$name" "rc $rc: $(tail -n 1 "$log")"
     rm -rf "$W/run-$name"
     return $rc
 }
@@ -286,13 +292,13 @@ train_long() {
 compare_plan() {
     local name=$1 out=$W/logs/plan-$1.json guess
     shift
-    timeout 300 "$adder" plan --device cuda --json --d-model 256 --layers 8 --batch 1 "$@" >"$out" 2>"$out.log" ||
-        { row MISS memory "$name plan" "$(tail -n 1 "$out.log")"; return; }
+    timeout 300 "$adder" plan --device cuda --json "${shape[@]}" "$@" >"$out" 2>"$out.log" ||
+        { row MISS "$part" "$name plan" "$(tail -n 1 "$out.log")"; return; }
     guess=$(value tokens_per_s <"$out")
     : "${guess:=0}" "${speed:=0}" "${planned:=0}"
-    row "$(verdict "0.75 * $speed < $guess && $guess < 1.25 * $speed")" memory "$name plan: speed" \
+    row "$(verdict "0.75 * $speed < $guess && $guess < 1.25 * $speed")" "$part" "$name plan: speed" \
         "$(calculate "$guess" 0) tokens/s planned, $(calculate "$speed" 0) seen"
-    row "$(verdict "0.95 * $rise < $planned && $planned < 1.05 * $rise")" memory "$name plan: memory" \
+    row "$(verdict "0.95 * $rise < $planned && $planned < 1.05 * $rise")" "$part" "$name plan: memory" \
         "$planned MiB planned, $rise MiB seen"
 }
 
@@ -322,6 +328,24 @@ part_memory() {
         row "$(verdict "$# == 4 && 0 < ${1:-0} && ${4:-0} <= 1.1 * ${1:-0}")" \
             memory "$mixer tile 2^14 keep 0" "tokens/s at L 2^17, 2^20, 2^22, 2^24:$speeds"
     done
+}
+
+# check_plan NAME OPTION...: of the model in `shape`
+check_plan() { train_long "$@" --steps 8 && compare_plan "$@"; }
+part_plans() {
+    local shape
+    shape=(--d-model 64 --layers 4 --batch 8)
+    check_plan "small mamba2" --mixer mamba2 --length 1024
+    shape=(--d-model 128 --layers 4 --batch 64)
+    check_plan "short mamba1" --mixer mamba1 --length 1024
+    shape=(--d-model 512 --layers 8 --batch 16)
+    check_plan "many rows of mamba1" --mixer mamba1 --length 8192
+    shape=(--d-model 768 --layers 24 --batch 1)
+    check_plan "deep mamba2" --mixer mamba2 --length 131072
+    shape=(--d-model 1024 --layers 4 --batch 1)
+    check_plan "wide mamba1 in tiles" --mixer mamba1 --length 262144 --tile 32768 --keep 2
+    shape=(--d-model 64 --layers 4 --batch 2)
+    check_plan "U-Net" --backbone unet --mixer mamba2 --length 131072
 }
 
 # ---- curves ----
@@ -354,7 +378,7 @@ for part in "${parts[@]}"; do
     echo "== $part, after $SECONDS s"
     before=$rows
     # What is timed, or takes all the memory, is alone on the GPU.
-    case $part in huge | cli | bench | peers | memory) wait ;; esac
+    case $part in huge | cli | bench | peers | memory | plans) wait ;; esac
     "part_$part"
     [ "$rows" -gt "$before" ] || row MISS "$part" - "nothing was checked"
 done
@@ -365,7 +389,6 @@ wait
     echo "$(cat "$W"/rows/* | grep -c '^ok') ok, $(cat "$W"/rows/* | grep -c '^skip') skipped, $(cat "$W"/rows/* | grep -c '^MISS') missed"
 } >"$W/table.txt"
 if [ -n "${OUT:-}" ]; then
-    tar -C "$W" -czf "$OUT/logs.tar.gz" logs
     for file in table.txt ops.jsonl ops.md models.jsonl; do [ ! -e "$W/$file" ] || cp "$W/$file" "$OUT/"; done
 fi
 cat "$W/table.txt"

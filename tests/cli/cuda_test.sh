@@ -147,7 +147,7 @@ succeeds "$ADDER" "${rows[@]}" --num "${offered:-0}" --batch "${offered:-0}"
 
 # Another program holds nearly all the memory, where the driver shows that: it is said, and what was trained stays.
 if command -v nvidia-smi >/dev/null; then
-    long=(--domain dna --mixer mamba1 --d-model 64 --layers 2 --batch 1 --tile 131072 --keep 1000000)
+    long=(--domain dna --mixer mamba1 --d-model 512 --layers 4 --batch 1 --tile 131072 --keep 1000000)
     succeeds "$ADDER" plan "${long[@]}" --length 131072 --json
     long+=(--length "$(json largest_length)" --input "$phage" --steps 1000000)
     succeeds "$ADDER" train "${long[@]}" --stop-after 1 --out "$W/held"
@@ -158,7 +158,7 @@ if command -v nvidia-smi >/dev/null; then
     wait_until has_rows "$W/holder" 1
     digest=$(cat "$(last "$W/held" 1)"/* | sha256sum)
     fails_after_log 1 "memory are too little: .*;$room, other programs hold the rest; hint: " \
-        "$ADDER" train --out "$W/held" --resume --stop-after 2
+        "$ADDER" train --out "$W/held" --resume --keep 1000000 --stop-after 2
     [ "$(cat "$(last "$W/held" 1)"/* | sha256sum)" = "$digest" ] || wrong "the checkpoint has changed"
     kill -s INT "$job"
     wait "$job"
