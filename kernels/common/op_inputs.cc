@@ -56,14 +56,14 @@ bool is_raw(const ArraySpec& s) {
     return s.dtype != DType::none;
 }
 
+}  // namespace
+
 void put_numbers(Bag<double>& bag, const ArraySpec& s, const std::vector<double>& values) {
     if (!is_raw(s)) return bag.put(s.name, s.shape, values);
     Tensor t(s.dtype, s.shape);
     set_values(t, values);
     bag.put_raw(s.name, std::move(t));
 }
-
-}  // namespace
 
 std::vector<double> numbers_in(const Bag<double>& bag, const std::string& name) {
     const auto raw = bag.raws().find(name);

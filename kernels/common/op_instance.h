@@ -47,6 +47,7 @@ std::vector<std::pair<std::string, const ArraySpec*>> own_gradients(const OpCase
 
 // An array of a bag, whether of the bag's scalar type or of its own.
 std::vector<double> numbers_in(const Bag<double>& bag, const std::string& name);
+void put_numbers(Bag<double>& bag, const ArraySpec& spec, const std::vector<double>& values);
 
 // Rows [b0, b0 + part.B) and steps [t0, t0 + part.L) of a bag that belongs to `c`. States are cut in b only.
 // Arrays that `part` lacks are left out.

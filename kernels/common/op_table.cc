@@ -1,6 +1,7 @@
 #include "kernels/common/op_table.h"
 
 #include "kernels/adamw/adamw_cases.h"
+#include "kernels/batch/unpack_batch_cases.h"
 #include "kernels/conv1d/conv1d_cases.h"
 #include "kernels/cross_entropy/cross_entropy_cases.h"
 #include "kernels/embedding/embedding_cases.h"
@@ -37,6 +38,7 @@ constexpr OpEntry kOps[] = {
     {"out_proj_step", op_cases<OutProjStepProblem>},
     {"sample", op_cases<SampleProblem>},
     {"shift", op_cases<ShiftProblem>},
+    {"unpack_batch", op_cases<UnpackBatchProblem>},
 };
 
 }  // namespace
