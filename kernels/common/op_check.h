@@ -23,9 +23,10 @@ struct CheckReport {
 // Largest allowed error of an output against the f64 reference, as fractions of its rms: twice the rms error and four
 // times the largest error of the reference in float, whose results are rounded once to the storage type (so is what it
 // keeps for backward, where the op keeps that in storage); not below `rms`, `peak`, never above `cap`. In bf16 that goes
-// for S-typed results too: their sums are f32, but the operands that tensor cores multiply are rounded. An element farther from zero than `outlier` rms is judged by its own size: the last bit of
-// an element of 64 rms is more than the floor of an f32 peak error, and in bf16, where the peak of pure rounding is as far
-// above the rms as the largest element, every one above the rms is; passing would be luck.
+// for S-typed results too: their sums are f32, but the operands that tensor cores multiply are rounded.
+// An element farther from zero than `outlier` rms is judged by its own size: the last bit of an element of 64 rms is more
+// than the floor of an f32 peak error, and in bf16, where the peak of pure rounding is as far above the rms as the largest
+// element, every one above the rms is; passing would be luck.
 struct Tolerance {
     double rms = 5e-7, peak = 5e-6, cap = 1e-4;
     double outlier = 16;
