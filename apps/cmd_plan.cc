@@ -94,8 +94,9 @@ void run_plan(App& app, const std::vector<std::string>& args) {
     o.tiles.evaluates = o.data.holds_out();
     const std::vector<MemoryPlan> plans = stage_plans(model, compute, o.tiles, o.tiles.tile.value_or(0));
     const MemoryPlan& p = plans.back();
+    const MemoryPlan& largest_stage = most_memory(plans);
     // A model that does not fit here is planned for another machine.
-    const bool here = compute.gpu ? p.total_bytes() < gpu_free_bytes()
+    const bool here = compute.gpu ? largest_stage.total_bytes() < gpu_free_bytes()
                                   : p.parameter_bytes + p.optimizer_bytes < physical_memory_bytes() / 2;
     const double seconds = here ? measure_seconds(model, compute, o.optimizer.seed, p) : 1;
     const double tokens_per_s = static_cast<double>(p.tiles.B * p.tiles.L) / seconds;
@@ -105,13 +106,13 @@ void run_plan(App& app, const std::vector<std::string>& args) {
     const int64_t batch = largest.B, length = largest.L;
     if (json) {
         Json j = {{"parameters", p.parameters}, {"tile", p.tiles.T}, {"keep", p.tiles.keep},
-                  {"tiles", p.n_tiles}, {"memory_bytes", p.total_bytes()},
+                  {"tiles", p.n_tiles}, {"memory_bytes", largest_stage.total_bytes()},
                   {"arenas", Json::object()},
                   {"device", name_of(compute.device)}, {"device_name", machine.name()}, {"dtype", name_of(compute.storage)},
                   {"step_flops", static_cast<double>(o.tiles.accumulation) * p.step_flops}, {"step_tokens", step_tokens},
                   {"tokens_per_s", here ? Json(tokens_per_s) : Json()}, {"hours", here ? Json(hours) : Json()}, {"largest_batch", batch},
                   {"largest_length", length}};
-        for (const MemoryPlan::Part& part : p.parts()) j["arenas"][part.key] = part.bytes;
+        for (const MemoryPlan::Part& part : largest_stage.parts()) j["arenas"][part.key] = part.bytes;
         app.results = j.dump() + "\n";
         return;
     }

@@ -171,9 +171,7 @@ std::string plan_text(const LanguageModel& model, const std::vector<MemoryPlan>&
                             s.tiles.B, s.tiles.L, s.n_tiles, s.n_tiles == 1 ? "" : "s", s.tiles.T,
                             s.tiles.keep,
                             1e-9 * static_cast<double>(accumulation) * s.step_flops);
-    const auto largest = *std::max_element(plans.begin(), plans.end(), [](const MemoryPlan& a, const MemoryPlan& b) {
-        return a.total_bytes() < b.total_bytes();
-    });
+    const MemoryPlan& largest = most_memory(plans);
     text += fmt::format("memory   {}:", bytes_text(largest.total_bytes()));
     const char* separator = " ";
     for (const MemoryPlan::Part& part : largest.parts()) {

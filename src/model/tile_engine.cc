@@ -26,9 +26,10 @@ TileEngine::TileEngine(LanguageModel& model, const Compute& compute, const Memor
     verify_ = true;
 #endif
     if (compute.device == Device::cuda) paces_.resize(kTilesAhead);
-    int64_t bytes = bytes_of(plan);
-    for (const MemoryPlan& p : later) bytes = std::max(bytes, bytes_of(p));
-    reserve(bytes);
+    const MemoryPlan* most = &plan;
+    for (const MemoryPlan& p : later)
+        if (bytes_of(p) > bytes_of(*most)) most = &p;
+    reserve(*most);
     configure(plan);
 }
 
@@ -36,13 +37,15 @@ void TileEngine::configure(const MemoryPlan& plan) {
     if (ctx_.gpu) ctx_.gpu->synchronize();
     plan_ = plan;
     graphs_.clear();
-    reserve(bytes_of(plan));
+    reserve(plan);
     memory_.release(0);
     lay_out(plan, memory_);
 }
 
-void TileEngine::reserve(int64_t bytes) {
+void TileEngine::reserve(const MemoryPlan& plan) {
+    const int64_t bytes = bytes_of(plan);
     if (!memory_.counting() && bytes <= memory_.capacity_bytes()) return;
+    largest_ = plan;
     free_memory();  // so that the old and the new are never there together
     with_what_fits([&] { memory_.bind(bytes); });
 }
@@ -54,9 +57,9 @@ void TileEngine::with_what_fits(const std::function<void()>& make) {
     } catch (const OutOfMemory& e) {
         free_memory();
         // Parameters and moments are there already.
-        const int64_t usable = usable_bytes(gpu_free_bytes() + plan_.parameter_bytes + plan_.optimizer_bytes);
-        fail<OutOfMemory>("{}; {} without --memory, --tile and --keep", e.what(),
-                          what_fits(model_, compute_, plan_.tiles, usable));
+        const int64_t usable = usable_bytes(gpu_free_bytes() + largest_.parameter_bytes + largest_.optimizer_bytes);
+        fail<OutOfMemory>("{}; training needs {}; {} without --memory, --tile and --keep", e.what(), largest_.need_text(),
+                          what_fits(model_, compute_, largest_.tiles, usable));
     }
 }
 

@@ -74,7 +74,7 @@ class TileEngine {
     enum class Work : int64_t { first_pass, keep, backward, again, head_only };
 
     void free_memory();
-    void reserve(int64_t bytes);
+    void reserve(const MemoryPlan& plan);
     int64_t bytes_of(const MemoryPlan& plan);
     void lay_out(const MemoryPlan& plan, Arena& memory);
     void walk(Source from, int64_t filled, const TensorRef& sums);
@@ -91,7 +91,7 @@ class TileEngine {
     Arena memory_;   // all that follows lies in it
     Arena scratch_;
     Ctx ctx_;
-    MemoryPlan plan_;
+    MemoryPlan plan_, largest_;  // the present one; the one that the memory is for
     StateStore borders_;     // state before tile i; the last one is for states that nobody needs
     StateStore current_;     // GPU, several tiles: the states before and behind the present tile
     StateStore state_grad_;

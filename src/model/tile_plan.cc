@@ -112,6 +112,11 @@ int64_t MemoryPlan::total_bytes() const {
     return sum;
 }
 
+const MemoryPlan& most_memory(std::span<const MemoryPlan> plans) {
+    return *std::max_element(plans.begin(), plans.end(),
+                             [](const MemoryPlan& a, const MemoryPlan& b) { return a.total_bytes() < b.total_bytes(); });
+}
+
 int64_t score_tile(Device device, const ModelConfig& config) {
     if (device == Device::cpu) return 4096;
     // Wide models have less room; they also need fewer tokens to fill a GPU.
@@ -187,19 +192,22 @@ MemoryPlan plan_training(LanguageModel& model, const Compute& compute, const Til
 
 namespace {
 
+// The plan of tiles of T, with as many kept as fit where that is open.
+MemoryPlan plan_of_tile(LanguageModel& model, const Compute& compute, const TileOptions& want, int64_t T,
+                        int64_t memory_bytes) {
+    TileOptions o = want;
+    o.T = T;
+    o.keep = want.keep >= 0 ? want.keep : 1;
+    MemoryPlan p = plan_training(model, compute, o);
+    const int64_t spare = memory_bytes - p.total_bytes();
+    if (want.keep >= 0 || spare <= 0) return p;
+    o.keep = 1 + spare / std::max<int64_t>(p.saved_tile_bytes, 1);
+    return plan_training(model, compute, o);
+}
+
 // The first plan that fits, or the smallest that was found.
-MemoryPlan best_plan(LanguageModel& model, const Compute& compute, const TileOptions& want,
-                     int64_t memory_bytes) {
-    const auto with_keep = [&](int64_t T) {
-        TileOptions o = want;
-        o.T = T;
-        o.keep = want.keep >= 0 ? want.keep : 1;
-        MemoryPlan p = plan_training(model, compute, o);
-        const int64_t spare = memory_bytes - p.total_bytes();
-        if (want.keep >= 0 || spare <= 0) return p;
-        o.keep = 1 + spare / std::max<int64_t>(p.saved_tile_bytes, 1);
-        return plan_training(model, compute, o);
-    };
+MemoryPlan first_plan(LanguageModel& model, const Compute& compute, const TileOptions& want, int64_t memory_bytes) {
+    const auto with_keep = [&](int64_t T) { return plan_of_tile(model, compute, want, T, memory_bytes); };
     const bool one_tile = want.L <= kLongestTile;
     MemoryPlan best = with_keep(want.T > 0 ? want.T : one_tile ? want.L : whole_tile(model, kLongestTile));
     if (want.T > 0) return best;
@@ -212,12 +220,29 @@ MemoryPlan best_plan(LanguageModel& model, const Compute& compute, const TileOpt
     return best;
 }
 
+// `first` fits, and half of the memory may be left over: too little for one more of its tiles. Of shorter ones more of the
+// sequence is kept.
+MemoryPlan plan_of_least_work(LanguageModel& model, const Compute& compute, const TileOptions& want, int64_t memory_bytes,
+                              const MemoryPlan& first) {
+    if (want.T > 0 || want.keep >= 0 || model.frozen()) return first;
+    // Fewer tokens do not fill the device.
+    const int64_t fill = compute.device == Device::cuda ? 16384 : 1024;
+    const int64_t shortest = std::max(model.backbone().stride(), ceil_div(fill, want.B));
+    MemoryPlan best = first;
+    for (int64_t T = first.tiles.T / 2; T >= shortest && best.tiles.keep < best.n_tiles; T /= 2) {
+        MemoryPlan p = plan_of_tile(model, compute, want, whole_tile(model, T), memory_bytes);
+        // A sixteenth of the work outweighs what shorter tiles cost.
+        if (p.total_bytes() <= memory_bytes && p.step_flops < best.step_flops * 15 / 16) best = p;
+    }
+    return best;
+}
+
 }  // namespace
 
 MemoryPlan choose_tiles(LanguageModel& model, const Compute& compute, const TileOptions& want,
                         int64_t memory_bytes) {
-    const MemoryPlan p = best_plan(model, compute, want, memory_bytes);
-    if (p.total_bytes() <= memory_bytes) return p;
+    const MemoryPlan p = first_plan(model, compute, want, memory_bytes);
+    if (p.total_bytes() <= memory_bytes) return plan_of_least_work(model, compute, want, memory_bytes, p);
     fail<OutOfMemory>("[plan] {} of memory are too little: {} x {} tokens in tiles of {} need {}{}; {}{}",
                       bytes_text(memory_bytes), p.tiles.B, p.tiles.L, p.tiles.T, p.need_text(),
                       want.T > 0 ? "" : ", and other tiles need more", what_fits(model, compute, want, memory_bytes),
@@ -231,7 +256,7 @@ LargestPlans largest_plans(LanguageModel& model, const Compute& compute, const T
         const auto fits = [&](int64_t n) {
             TileOptions o = want;
             set(o, n);
-            return best_plan(model, compute, o, memory_bytes).total_bytes() <= memory_bytes;
+            return first_plan(model, compute, o, memory_bytes).total_bytes() <= memory_bytes;
         };
         if (!fits(unit)) return int64_t{0};
         int64_t power = unit;

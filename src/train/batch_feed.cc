@@ -2,10 +2,10 @@
 
 namespace adder {
 
-BatchFeed::BatchFeed(Gpu& gpu, const TokenRange& range, int64_t bytes) : gpu_(gpu), range_(range) {
-    for (Place& p : places_) {
-        p.pinned = PinnedMemory(bytes, "packed batches");
-        p.memory = Tensor(DType::u8, {bytes}, Device::cuda, "packed batches");
+BatchFeed::BatchFeed(Gpu& gpu, const TokenRange& range, Memory memory) : gpu_(gpu), range_(range) {
+    for (size_t i = 0; i < places_.size(); ++i) {
+        places_[i].memory = std::move(memory[i]);
+        places_[i].pinned = PinnedMemory(capacity_bytes(), "packed batches");
     }
 }
 

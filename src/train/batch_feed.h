@@ -15,8 +15,9 @@ using FillBatch = std::function<void(int64_t step, int64_t micro, Batch& batch)>
 
 class BatchFeed {
   public:
-    // Memory for packed batches of this many bytes.
-    BatchFeed(Gpu& gpu, const TokenRange& range, int64_t bytes);
+    // Two pieces of equal size, on the device, for packed batches; takes as much page-locked memory.
+    using Memory = std::array<Tensor, 2>;
+    BatchFeed(Gpu& gpu, const TokenRange& range, Memory memory);
     static int64_t bytes_of(const TokenRange& range, int64_t B, int64_t L) { return PackedBatch::bytes(range.all(), B, L); }
     int64_t capacity_bytes() const { return places_[0].memory.ref().bytes(); }
 

@@ -46,7 +46,11 @@ void Trainer::configure(const MemoryPlan& plan) {
 void Trainer::reserve_feed(int64_t bytes) {
     if (feed_ && bytes <= feed_->capacity_bytes()) return;
     feed_.reset();
-    engine_.with_what_fits([&] { feed_ = std::make_unique<BatchFeed>(*compute_.gpu, range_, bytes); });
+    BatchFeed::Memory memory;
+    engine_.with_what_fits([&] {
+        for (Tensor& t : memory) t = Tensor(DType::u8, {bytes}, Device::cuda, "packed batches");
+    });
+    feed_ = std::make_unique<BatchFeed>(*compute_.gpu, range_, std::move(memory));
 }
 
 void Trainer::set_meter(OpMeter* meter) {

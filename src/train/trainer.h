@@ -32,7 +32,7 @@ class Trainer {
     // Steps that may be submitted and not yet collected.
     static constexpr int64_t kMostPending = 3;
 
-    // Memory is allocated once, for `plan` and for the plans that `configure` will be given.
+    // Memory of the device is allocated once, for `plan` and for the plans that `configure` will be given.
     Trainer(LanguageModel& model, ParamStore& params, const OptimizerOptions& options, const Compute& compute,
             const MemoryPlan& plan, std::span<const MemoryPlan> later = {});
 

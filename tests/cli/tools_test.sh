@@ -18,6 +18,14 @@ succeeds "$ADDER" plan "${model[@]}" --memory 16MiB --json
 [ "$(json tiles)" -gt 1 ] || wrong "one tile does not fit into 16 MiB"
 succeeds "$ADDER" plan "${model[@]}"
 says '^memory '
+# Of a length warm-up the stage that takes most counts: the first, whose 64 rows have a state each at every border.
+warm=(plan --domain dna --d-model 32 --layers 2 --length 16384 --batch 1 --tile 1024 --length-warmup 5:256)
+succeeds "$ADDER" "${warm[@]}" --json
+[ "$(json memory_bytes)" -gt "$tiled" ] || wrong "the first stage of a warm-up takes more"
+[ "$(json tile) $(json tiles)" = "1024 16" ] || wrong "expected the tiles of the last stage"
+most=$(json memory_bytes)
+succeeds "$ADDER" "${warm[@]}"
+says "^memory   $(awk -v b="$most" 'BEGIN { printf "%.1f MiB", b / 1048576 }'):"
 refused 1 'memory' "$ADDER" plan "${model[@]}" --memory 100KiB
 # The need of the cheapest tiles, where it is, what would fit, and this command's own options.
 refused 1 '1.0 MiB of memory are too little: 1 x 16384 tokens in tiles of [0-9]+ need [0-9.]+ MiB, the most of it, .* hint: another --memory' \

@@ -148,7 +148,7 @@ TEST(TileMemory, logits_of_a_long_tile_never_exist_at_once) {
     EXPECT_LT(doubled - scratch, T * config.vocab_size * size_of(DType::f32) / 4);
 }
 
-TEST(ChooseTiles, takes_one_tile_when_it_fits_and_the_longest_power_of_two_when_not) {
+TEST(ChooseTiles, takes_one_tile_when_it_fits_and_a_power_of_two_when_not) {
     ToyModel toy("mamba2", DType::f32, 16, 2);
     const TileOptions want{2, 5000, 0, -1};
     const MemoryPlan all = choose_tiles(toy.model, {}, want, int64_t{1} << 40);
@@ -158,10 +158,27 @@ TEST(ChooseTiles, takes_one_tile_when_it_fits_and_the_longest_power_of_two_when_
     const MemoryPlan less = choose_tiles(toy.model, {}, want, limit);
     EXPECT_LE(less.total_bytes(), limit);
     EXPECT_GE(less.tiles.keep, 1);
-    EXPECT_GT(plan_training(toy.model, {}, {2, 5000, less.tiles.T * 2, 1}).total_bytes(), limit);
+    EXPECT_EQ(less.tiles.T & (less.tiles.T - 1), 0);
     EXPECT_GT(plan_training(toy.model, {}, {2, 5000, less.tiles.T, less.tiles.keep + 1}).total_bytes(), limit);
     EXPECT_EQ(choose_tiles(toy.model, {}, {2, 5000, 512, 1}, int64_t{1} << 40).tiles.keep, 1);
     EXPECT_EQ(choose_tiles(toy.model, {}, {2, 5000, 512, -1}, int64_t{1} << 40).tiles.keep, 10);
+}
+
+// Of a memory that is a few bytes too little for two of the longest tiles, half would be left over.
+TEST(ChooseTiles, takes_shorter_tiles_where_clearly_more_of_the_sequence_is_kept_then) {
+    ToyModel toy("mamba2", DType::f32, 16, 2);
+    const auto plan = [&](int64_t T, int64_t keep) { return plan_training(toy.model, {}, {1, 1 << 16, T, keep}); };
+    const int64_t nearly = plan(1 << 15, 2).total_bytes() - 1;
+    const MemoryPlan chosen = choose_tiles(toy.model, {}, {1, 1 << 16, 0, -1}, nearly);
+    EXPECT_LE(chosen.total_bytes(), nearly);
+    EXPECT_LT(chosen.tiles.T, 1 << 15);
+    EXPECT_GT(chosen.tiles.T * chosen.tiles.keep, 1 << 15);
+    EXPECT_LT(chosen.step_flops, plan(1 << 15, 1).step_flops * 15 / 16);
+    // Of a much longer sequence little more would be kept: the tile is the longest that fits.
+    const MemoryPlan long_sequence = choose_tiles(toy.model, {}, {1, 1 << 20, 0, -1}, nearly);
+    EXPECT_GT(plan_training(toy.model, {}, {1, 1 << 20, 2 * long_sequence.tiles.T, 1}).total_bytes(), nearly);
+    // Asked for.
+    EXPECT_EQ(choose_tiles(toy.model, {}, {1, 1 << 16, 0, 1}, nearly).tiles.T, 1 << 15);
 }
 
 // The plan of any tile length that takes least, one tile kept.
