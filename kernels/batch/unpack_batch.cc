@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/batch/unpack_batch_cpu.h"
 #include "kernels/batch/unpack_batch_cuda.h"
 #include "kernels/common/run_op.h"
 #include "kernels/common/storage.h"
@@ -9,24 +10,6 @@
 namespace adder {
 
 namespace {
-
-template <class Token>
-void unpack_on_cpu(const PackedBatch& batch, int64_t t0, const TokenTile& out) {
-    const auto tokens = batch.tokens.as<const Token, 2>("tokens"), next = batch.targets.as<const Token, 2>("targets");
-    const auto flags = batch.flags.as<const uint8_t, 2>("flags");
-    const auto palette = batch.palette.as<const float, 1>("palette");
-    const auto ids = out.ids.as<uint16_t, 2>("ids"), targets = out.targets.as<uint16_t, 2>("targets");
-    const auto weights = out.weights.as<float, 2>("weights");
-    const auto start = out.start.as<uint8_t, 2>("start");
-    for (int64_t b = 0; b < ids.shape[0]; ++b)
-        for (int64_t t = 0; t < ids.shape[1]; ++t) {
-            const uint8_t f = flags(b, t0 + t);
-            ids(b, t) = tokens(b, t0 + t);
-            targets(b, t) = next(b, t0 + t);
-            weights(b, t) = palette(f >> 1);
-            start(b, t) = f & 1;
-        }
-}
 
 void check_out(const char* name, const TensorRef& t, DType dtype, const Shape& shape) {
     expect("unpack_batch", name, t, dtype, shape);
@@ -54,7 +37,7 @@ void unpack_batch(Ctx& ctx, const PackedBatch& batch, int64_t t0, const TokenTil
     const OpCall call{op, {B, T}, {B * T * (2 * size_of(batch.tokens.dtype) + 1 + 2 + 2 + 4 + 1), 0}};
     run_op(ctx, call, 0, [=](Ctx& c, void*) {
         if (c.device == Device::cuda) return cuda::unpack_batch(c, batch, t0, out);
-        wide ? unpack_on_cpu<uint16_t>(batch, t0, out) : unpack_on_cpu<uint8_t>(batch, t0, out);
+        cpu::unpack_batch(batch, t0, out);
     });
 }
 

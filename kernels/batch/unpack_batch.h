@@ -10,7 +10,9 @@
 
 namespace adder {
 
-// Steps [t0, t0 + T) of all rows; `out` (B,T), contiguous, overwritten. Packed ids were checked when they were packed.
+// Steps [t0, t0 + T) of all rows of `batch`: tokens, targets (B,L) u8 or both u16, flags (B,L) u8, palette (128) f32.
+// `out` is overwritten: ids, targets (B,T) u16, weights (B,T) f32, start (B,T) u8, all contiguous. Ids were checked
+// when they were packed. Throws Error for a t0 outside [0, L), and for ids of more than the L - t0 steps that are left.
 void unpack_batch(Ctx& ctx, const PackedBatch& batch, int64_t t0, const TokenTile& out);
 
 }  // namespace adder

@@ -3,6 +3,7 @@
 #include <span>
 
 #include "kernels/batch/unpack_batch.h"
+#include "kernels/batch/unpack_batch_ref.h"
 #include "kernels/common/op_case.h"
 
 namespace adder {
@@ -56,17 +57,11 @@ struct UnpackBatchProblem {
 
     template <class Token, class S>
     static void unpack(const Case& c, Bag<S>& a) {
-        const auto tokens = a.template raw<Token, 2>("tokens"), next = a.template raw<Token, 2>("next");
-        const auto flags = a.flags("flags");
-        const auto palette = a.template raw<float, 1>("palette");
-        for (int64_t b = 0; b < c.B; ++b)
-            for (int64_t t = 0; t < c.T; ++t) {
-                const int flag = flags(b, c.t0 + t);
-                a.template out<2>("ids")(b, t) = S(tokens(b, c.t0 + t));
-                a.template out<2>("targets")(b, t) = S(next(b, c.t0 + t));
-                a.template out<2>("weights")(b, t) = S(palette(flag / 2));
-                a.template out<2>("start")(b, t) = S(flag % 2);
-            }
+        const ref::PackedViews<Token> batch{a.template raw<Token, 2>("tokens"), a.template raw<Token, 2>("next"),
+                                            a.flags("flags"), a.template raw<float, 1>("palette")};
+        const ref::TileViews<S> tile{a.template out<2>("ids"), a.template out<2>("targets"),
+                                     a.template out<2>("weights"), a.template out<2>("start")};
+        ref::unpack_batch<Token, S>(batch, c.t0, tile);
     }
     template <class S>
     static void ref_forward(const Case& c, Bag<S>& a) {
