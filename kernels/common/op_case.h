@@ -68,6 +68,7 @@ struct ArraySpec {
     Fill fill = Fill::normal;
     double lo = 0, hi = 1;       // normal: mean, standard deviation; uniform: range
     DType dtype = DType::none;   // none: as `precision` and the run say
+    int64_t every = 1;           // of (B,L): steps but multiples of this are zero, where numbers are made on the host
     Precision precision = Precision::by_kind;
     Precision gradient_precision = Precision::by_kind;  // by_kind: of a parameter S, of others as the array
     bool differentiable = true;  // an input's gradient, an output's cotangent exists

@@ -28,6 +28,7 @@ bool start_at(const Philox& random, int64_t b, int64_t t, int64_t L) {
 
 double number(const ArraySpec& s, const Philox& random, uint32_t ordinal, int64_t i) {
     const auto at = static_cast<uint64_t>(i);
+    if (s.every > 1 && i % s.shape[1] % s.every != 0) return 0;
     switch (s.fill) {
         case Fill::normal:
             return s.lo + s.hi * random.normal(at, ordinal);

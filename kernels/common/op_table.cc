@@ -14,6 +14,7 @@
 #include "kernels/sample/sample_cases.h"
 #include "kernels/scan/scan_cases.h"
 #include "kernels/scan/scan_step_cases.h"
+#include "kernels/shift/group_starts_cases.h"
 #include "kernels/shift/shift_cases.h"
 #include "kernels/ssd/ssd_cases.h"
 
@@ -38,6 +39,7 @@ constexpr OpEntry kOps[] = {
     {"out_proj_step", op_cases<OutProjStepProblem>},
     {"sample", op_cases<SampleProblem>},
     {"shift", op_cases<ShiftProblem>},
+    {"group_starts", op_cases<GroupStartsProblem>},
     {"unpack_batch", op_cases<UnpackBatchProblem>},
 };
 

@@ -68,14 +68,7 @@ void group_starts(Ctx& ctx, const TensorRef& start, int64_t every, const TensorR
     if (!groups.contiguous()) fail("[{}] groups: expected a contiguous tensor", op);
     run_op(ctx, {op, {B, n}, {2 * B * n, 0}}, 0, [=](Ctx& c, void*) {
         if (c.device == Device::cuda) return cuda::group_starts(c, start, every, groups);
-        const auto from = start.as<const uint8_t, 2>("start");
-        const auto to = groups.as<uint8_t, 2>("groups");
-        for (int64_t b = 0; b < B; ++b)
-            for (int64_t t = 0; t < start.size(1); ++t) {
-                if (t % every == 0) to(b, t / every) = from(b, t);
-                else if (from(b, t))
-                    fail("[{}] start: row {} has one at step {}, inside a group of {}", op, b, t, every);
-            }
+        cpu::group_starts(start.as<const uint8_t, 2>("start"), every, groups.as<uint8_t, 2>("groups"));
     });
 }
 

@@ -67,7 +67,8 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(const Backward<T> a)
     if (a.d_state) store<V>(&a.d_state(b, 0, m), values);
 }
 
-// Thread i has group i % n of row i / n.
+// Thread i has group i % n of row i / n; threads past the last group idle. 2 B n bytes are asked for, and the whole of
+// `start` is read where a group is shorter than a sector of memory, 32 bytes.
 __global__ void __launch_bounds__(kThreads)
     group_kernel(View<const uint8_t, 2> start, int64_t every, uint8_t* groups, int64_t n, int64_t all) {
     const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;

@@ -24,8 +24,11 @@ void shift_forward(Ctx& ctx, const ShiftArgs& args, const TensorRef& y, const Te
 // = zero, not wanted. Of the arguments only the starts are read.
 void shift_backward(Ctx& ctx, const TensorRef& start, const TensorRef& d_y, const TensorRef& d_x, const TensorRef& d_state);
 
-// The flags of groups of `every` steps, the last one open where they do not divide T: start (B,T) u8 ->
-// groups (B, ceil(T / every)) u8, contiguous, the flag of each group's first step. Members begin with a group; a flag
+// The flags of groups of `every` >= 1 steps, the last one open where they do not divide L:
+//
+//   groups[b,g] = start[b, g every]
+//
+// start (B,L) u8, any row stride; groups (B, ceil(L / every)) u8, contiguous. Members begin with a group; a flag
 // elsewhere is an Error on the CPU, and not seen on a GPU.
 void group_starts(Ctx& ctx, const TensorRef& start, int64_t every, const TensorRef& groups);
 

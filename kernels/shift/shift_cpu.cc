@@ -2,8 +2,10 @@
 // step 0, so that the state may be updated in place.
 #include "kernels/shift/shift_cpu.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "core/error.h"
 #include "kernels/common/row_blocks.h"
 
 namespace adder::cpu {
@@ -46,6 +48,18 @@ void shift_backward(ThreadPool& pool, View<const uint8_t, 2> start, View<const f
             if (d_state) put(from, &d_state(b, 0, 0), M);
         }
     });
+}
+
+void group_starts(View<const uint8_t, 2> start, int64_t every, View<uint8_t, 2> groups) {
+    const int64_t L = start.shape[1];
+    for (int64_t b = 0; b < groups.shape[0]; ++b)
+        for (int64_t g = 0; g < groups.shape[1]; ++g) {
+            const int64_t first = g * every, end = std::min(L, first + every);
+            groups(b, g) = start(b, first);
+            for (int64_t t = first + 1; t < end; ++t)
+                if (start(b, t))
+                    fail("[group_starts] start: row {} has one at step {}, inside a group of {}", b, t, every);
+        }
 }
 
 }  // namespace adder::cpu

@@ -10,4 +10,7 @@ void shift_forward(ThreadPool& pool, View<const float, 3> x, View<const uint8_t,
 void shift_backward(ThreadPool& pool, View<const uint8_t, 2> start, View<const float, 3> d_y, View<float, 3> d_x,
                     View<float, 3> d_state);
 
+// Throws Error naming row and step of a start inside a group.
+void group_starts(View<const uint8_t, 2> start, int64_t every, View<uint8_t, 2> groups);
+
 }  // namespace adder::cpu

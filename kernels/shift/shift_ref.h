@@ -30,4 +30,11 @@ void shift_backward(View<const uint8_t, 2> start, View<const S, 3> d_y, View<S, 
         }
 }
 
+// A start inside a group is not looked for.
+template <class S>
+void group_starts(View<const uint8_t, 2> start, int64_t every, View<S, 2> groups) {
+    for (int64_t b = 0; b < groups.shape[0]; ++b)
+        for (int64_t g = 0; g < groups.shape[1]; ++g) groups(b, g) = S(start(b, g * every));
+}
+
 }  // namespace adder::ref
