@@ -34,6 +34,7 @@ class Members {
             if (final_state) return id_[static_cast<size_t>((b + 1) * L_ - 1)];
             return cut_at_zero_[static_cast<size_t>(b)] ? kNobody : b * L_;
         }
+        if (row % L_ != 0) return kAnybody;  // steps of its own, as those of a tile or of groups
         return id_[static_cast<size_t>(b * L_ + static_cast<int64_t>(element) % row / (row / L_))];
     }
 
