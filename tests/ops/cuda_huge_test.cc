@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "kernels/batch/unpack_batch.h"
 #include "kernels/conv1d/conv1d_cases.h"
 #include "kernels/cross_entropy/cross_entropy_cases.h"
 #include "kernels/embedding/embedding_cases.h"
@@ -97,9 +98,12 @@ class OnGpu : public testing::Test {
         if (const std::string problem = gpu_problem(); !problem.empty()) GTEST_SKIP() << "skipped: no GPU: " << problem;
         gpu_ = std::make_unique<Gpu>();
     }
+    void need(int64_t gb) {
+        if (gpu_free_bytes() < gb * 1'000'000'000) GTEST_SKIP() << "skipped: needs " << gb << " GB of GPU memory";
+    }
     void expect_right(const SampledCase& c, DType storage, int64_t need_gb = 0) {
-        if (gpu_free_bytes() < need_gb * 1'000'000'000)
-            GTEST_SKIP() << "skipped: needs " << need_gb << " GB of GPU memory";
+        need(need_gb);
+        if (IsSkipped()) return;
         const CheckReport report = check_sampled(c, storage, *gpu_);
         for (size_t i = 0; i < std::min<size_t>(10, report.failures.size()); ++i) ADD_FAILURE() << report.failures[i];
         EXPECT_GT(report.comparisons, 0);
@@ -143,8 +147,37 @@ TEST_F(CudaSampled, cross_entropy) {
     expect_right(cross_entropy_case(300, 17), DType::f32);
 }
 
-// L D just past 2^31.
-class CudaHugeSlow : public OnGpu {};
+// L D just past 2^31. Ops that copy flags and tokens of one byte are compared at the end of a row of kLong: what is not
+// there is zero, so that an offset which lost its upper bits shows.
+constexpr int64_t kTail = 300, kLong = (int64_t{1} << 31) + kTail;
+class CudaHugeSlow : public OnGpu {
+  protected:
+    void SetUp() override {
+        OnGpu::SetUp();
+        ctx_.device = Device::cuda;
+        ctx_.gpu = gpu_.get();
+        ctx_.scratch = &scratch_;
+    }
+    // Never zero. Neighbours, and the arrays of other factors, differ.
+    static uint8_t tail_value(int64_t i, int64_t factor) { return static_cast<uint8_t>(1 + i * factor % 251); }
+    static Tensor with_tail(int64_t factor) {
+        Tensor t(DType::u8, {1, kLong}, Device::cuda, "a long row");
+        std::vector<uint8_t> tail;
+        for (int64_t i = 0; i < kTail; ++i) tail.push_back(tail_value(i, factor));
+        copy_bytes(t.ref().ptr<uint8_t>("t") + kLong - kTail, tail.data(), kTail);
+        return t;
+    }
+    // The last n elements of an array of the GPU.
+    template <class T>
+    std::vector<T> last(const TensorRef& t, int64_t n) {
+        gpu_->synchronize();
+        std::vector<T> values(static_cast<size_t>(n));
+        copy_bytes(values.data(), t.ptr<T>("t") + t.numel() - n, n * static_cast<int64_t>(sizeof(T)));
+        return values;
+    }
+    Arena scratch_{Device::cuda, "scratch"};
+    Ctx ctx_;
+};
 TEST_F(CudaHugeSlow, scan) {
     expect_right(scan_case((1 << 20) + 64, 2048, 8), DType::bf16, 50);
 }
@@ -187,6 +220,44 @@ TEST_F(CudaHugeSlow, embedding) {
 }
 TEST_F(CudaHugeSlow, cross_entropy) {
     expect_right(cross_entropy_case((1 << 21) + 64, 1024), DType::f32, 20);
+}
+TEST_F(CudaHugeSlow, unpack_batch) {
+    need(8);
+    if (IsSkipped()) return;
+    constexpr int64_t T = 257, kSkipped = kTail - T;
+    const Tensor tokens = with_tail(3), targets = with_tail(5), flags = with_tail(7);
+    const Tensor palette(DType::f32, {PackedBatch::kWeights}, Device::cuda, "a palette");
+    std::vector<float> weights;
+    for (int i = 0; i < PackedBatch::kWeights; ++i) weights.push_back(0.5f + static_cast<float>(i));
+    copy_bytes(palette.ref().data, weights.data(), palette.ref().bytes());
+    const Tensor memory(DType::u8, {TokenTile::bytes(1, T)}, Device::cuda, "a tile");
+    const TokenTile tile = TokenTile::at(memory.ref().data, Device::cuda, 1, T);
+    unpack_batch(ctx_, {tokens, targets, flags, palette}, kLong - T, tile);
+    const auto ids = last<uint16_t>(tile.ids, T), next = last<uint16_t>(tile.targets, T);
+    const auto weight = last<float>(tile.weights, T);
+    const auto start = last<uint8_t>(tile.start, T);
+    for (int64_t t = 0; t < T; ++t) {
+        const auto i = static_cast<size_t>(t);
+        const uint8_t flag = tail_value(kSkipped + t, 7);
+        ASSERT_EQ(ids[i], tail_value(kSkipped + t, 3)) << t;
+        ASSERT_EQ(next[i], tail_value(kSkipped + t, 5)) << t;
+        ASSERT_EQ(weight[i], weights[flag / 2]) << t;
+        ASSERT_EQ(start[i], flag % 2) << t;
+    }
+}
+// Groups of one step are more than 2^31 too.
+TEST_F(CudaHugeSlow, group_starts) {
+    need(6);
+    if (IsSkipped()) return;
+    const Tensor start = with_tail(3);
+    for (const int64_t every : {1, 4}) {
+        static_assert(kLong % 4 == 0 && kTail % 4 == 0);
+        const Tensor groups(DType::u8, {1, kLong / every}, Device::cuda, "groups");
+        group_starts(ctx_, start, every, groups);
+        const auto flags = last<uint8_t>(groups, kTail / every);
+        for (int64_t g = 0; g < std::ssize(flags); ++g)
+            ASSERT_EQ(flags[static_cast<size_t>(g)], tail_value(g * every, 3)) << "group " << g << " of " << every;
+    }
 }
 
 }  // namespace
