@@ -10,12 +10,10 @@
 //   forward(ctx, case, TensorBag&), backward(ctx, case, TensorBag&)
 // and where it applies
 //   part(case, B, L, state) -> Case        the same case for B rows of L steps; it takes an initial state if
-//   `state`, and
-//                                          always returns the final state and takes its gradient (sequence
-//                                          ops)
-//   step(ctx, case, TensorBag&)            one step in place: L = 1, the final state holds the state before
-//   and after ref_forward_not_vectorized(case, Bag<float>&), ref_backward_not_vectorized(...)    for `bench`;
-//   not_vectorized.h
+//                                          `state`, and always returns the final state and takes its gradient
+//                                          (sequence ops)
+//   step(ctx, case, TensorBag&)            one step in place: L = 1, the final state holds the state before and after
+//   ref_forward_not_vectorized(case, Bag<float>&), ref_backward_not_vectorized(...)    for `bench`; not_vectorized.h
 // An op without gradients leaves out ref_backward and backward.
 //
 // Names tie arrays together: the gradient of `x` is `d_x`. Before backward, d_<output> holds its cotangent,
@@ -68,9 +66,9 @@ struct ArraySpec {
     Fill fill = Fill::normal;
     double lo = 0, hi = 1;       // normal: mean, standard deviation; uniform: range
     DType dtype = DType::none;   // none: as `precision` and the run say
-    int64_t every = 1;           // of (B,L): steps but multiples of this are zero, where numbers are made on the host
     Precision precision = Precision::by_kind;
     Precision gradient_precision = Precision::by_kind;  // by_kind: of a parameter S, of others as the array
+    int64_t every = 1;           // of (B,L): steps but multiples of this are zero, where numbers are made on the host
     bool differentiable = true;  // an input's gradient, an output's cotangent exists
     bool contiguous = false;     // never given padded rows
     bool zero = false;           // output or gradient expected to be exactly zero

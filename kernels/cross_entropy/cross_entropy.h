@@ -1,8 +1,7 @@
 // Softmax cross-entropy over the vocabulary, in nats, weighted per token.
 //
 //   nats[b,t] = logsumexp(logits[b,t]) - logits[b,t,target]       loss = sum of w nats       W = sum of w
-//   d_logits  = w (softmax(logits) - onehot(target))              not divided by W: the optimizer does that
-//   once
+//   d_logits  = w (softmax(logits) - onehot(target))              not divided by W: the optimizer does that once
 //
 // The effective weight is 0 where target == ignore_index, whatever weights says.
 #pragma once

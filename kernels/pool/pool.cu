@@ -1,9 +1,9 @@
 // The steps of a row are cut into chunks of 256, by shape alone. In the order of the stream:
 //   last_starts      where the last member of a chunk begins
 //   chunk_lengths    length of the open member before every chunk; one thread a row
-//   summaries        forward: sum or maximum of what a chunk hands on; backward: of what it gives to the
-//   chunks before carries          the same before, or after, every chunk, in order of time; one thread a
-//   column results          z, or d_y, of every step
+//   summaries        forward: sum or maximum of what a chunk hands on; backward: of what it gives to the chunks before
+//   carries          the same before, or after, every chunk, in order of time; one thread a column
+//   results          z, or d_y, of every step
 // Sums are f64 in one order. Bytes: y twice and z once; backward d_z twice, d_y once, for the maximum y and z
 // twice too. Longer than other files: all kernels of the op, forward and backward, over the same chunks.
 #include <type_traits>

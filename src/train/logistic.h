@@ -1,8 +1,7 @@
 // Logistic regression: multinomial, L2, on standardised features, in double precision. Of n training examples it
 // minimises
 //
-//     1/n sum_i -log p(label_i | x_i) + l2/2 |W|^2,    p = softmax(W z + b),    z = (x - mean) / sd of the training
-//     examples
+//     1/n sum_i -log p(label_i | x_i) + l2/2 |W|^2,    p = softmax(W z + b),    z = (x - mean) / sd of the examples
 //
 // with intercepts b free (Bishop, Pattern Recognition and Machine Learning, 2006, section 4.3); two classes share one
 // row of W, p = sigmoid. In scikit-learn's terms C = 1 / (l2 n) on the same z.
