@@ -126,6 +126,12 @@ op_names() {
         awk '!seen[$0]++'
 }
 
+# recorded_tiles MODEL: the test of its recorded tiles, which is listed by number with the name behind it.
+recorded_tiles() {
+    "$(binary model_test)" --gtest_list_tests 2>/dev/null |
+        sed -nE "s/^  (keep_graphs_and_repetition[a-z_]*\/[0-9]+) .*\"$1\"$/*.\1/p"
+}
+
 # ---- checks ----
 
 # check_ops PART OPS_TEST
@@ -195,10 +201,11 @@ part_sanitizer() {
             start_tests sanitizer "$op-$tool" 500 "${check[@]}" "$(binary ops_test)" "--gtest_filter=CudaSmall.*/${op}_*:CudaLittleSharedSmall.*/${op}_*"
         done
         # What no small case of an op runs: numbers made on the device, threads of two channels, the updates of a trainer,
-        # batches unpacked, recorded tiles and steps.
+        # batches whose arrays lie in one block, recorded steps, recorded tiles of a flat model and of a U-Net.
         for test in 'fill ops_test CudaSampled.conv1d' 'paired_scan ops_test CudaScan.threads_of_two*' \
             'updates ops_test CudaUpdate.*' 'recorded_sample ops_test CudaSample.a_recorded_step*' \
-            'batch core_test CudaPackedBatch.*' 'recorded_tiles model_test *keep_graphs_and_repetition*/0'; do
+            'batch core_test CudaPackedBatch.*' "recorded_tiles model_test $(recorded_tiles 'flat mamba1')" \
+            "recorded_unet_tiles model_test $(recorded_tiles 'unet mamba1')"; do
             read -r name test filter <<<"$test"
             want sanitizer "$(binary "$test")" &&
                 start_tests sanitizer "$name-$tool" 500 "${check[@]}" "$(binary "$test")" "--gtest_filter=$filter"
