@@ -8,6 +8,12 @@
 
 namespace adder::cli {
 
+namespace {
+
+constexpr int64_t kMostRecords = 65536;  // of generation at a time
+
+}  // namespace
+
 void CheckpointOptions::add_to(OptionList& list, bool required) {
     list.add({.name = "checkpoint", .value = &checkpoint, .unit = "DIR",
               .help = "a run folder (its last complete checkpoint) or one checkpoint folder", .required = required,
@@ -125,7 +131,7 @@ OptionList GenerateOptions::list() {
     l.add({.name = "spectrogram", .value = &spectrogram, .help = "a PNG beside every audio file", .scopes = {of_audio}});
     l.add({.name = "overwrite", .value = &overwrite, .help = "replace what is at --out"});
     l.add({.name = "batch", .value = &batch, .unit = "B", .help = "records at a time; changes no result",
-           .range = between(1, 65536), .derived = "16, or --num where that is smaller"});
+           .range = between(1, kMostRecords), .derived = "16, or --num where that is smaller"});
     l.add({.name = "tile", .value = &tile, .unit = "T", .help = "tokens a tile of the prompt", .range = between(1, 1 << 24),
            .derived = "4096 on the CPU, more on a GPU"});
     machine.add_dtype_to(l);
@@ -174,6 +180,9 @@ void BenchOptions::check() const {
     if (!model && (describes_model() || !mixer.empty() || tile || keep || memory))
         throw UsageError(
             fmt::format("--mixer, --d-model, --layers, --batch, --length, --tile, --keep, --memory: not for '{}'", op));
+    if (op == "decode_cuda_graph" && batch > kMostRecords)
+        throw UsageError(fmt::format("--batch: expected a whole number from 1 to {} for decode_cuda_graph, got '{}'",
+                                     kMostRecords, *batch));
 }
 
 OptionList SelftestOptions::list() {

@@ -105,9 +105,16 @@ void linear_backward_weight(Ctx& ctx, const LinearArgs& args, const TensorRef& d
     });
 }
 
+void expect_step_rows(const Ctx& ctx, const char* op, int64_t B) {
+    if (ctx.device == Device::cuda && B > kMostStepRowsCuda)
+        fail("[{}] x: {} rows are more than a step on a GPU can have, {}; hint: a smaller --batch", op, B,
+             kMostStepRowsCuda);
+}
+
 void linear_step(Ctx& ctx, const LinearArgs& args, const TensorRef& y) {
     const Sizes s = check_forward(ctx, "linear_step", args, y);
     if (s.L != 1) fail("[linear_step] x: expected one step, (B,1,I), got {}", describe(args.x));
+    expect_step_rows(ctx, "linear_step", s.B);
     run_op(ctx, call_of("linear_step", s, 0), 0, [=](Ctx& c, void*) {
         if (c.device == Device::cuda) return cuda::linear_step(c, args, y);
         if (s.storage == DType::f64)

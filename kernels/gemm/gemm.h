@@ -29,6 +29,10 @@ void linear_backward_input(Ctx& ctx, const LinearArgs& args, const TensorRef& d_
 // absent.
 void linear_backward_weight(Ctx& ctx, const LinearArgs& args, const TensorRef& d_y, const TensorRef& d_weight,
                             const TensorRef& d_bias);
+// The rows of a step on a GPU: 8 a block in f32, 16 and more in bf16, and 65,535 blocks of them on grid.y.
+inline constexpr int64_t kMostStepRowsCuda = 8 * 65535;
+// Throws Error where a step of B rows is more than that; for the ops that hold such a product.
+void expect_step_rows(const Ctx& ctx, const char* op, int64_t B);
 // Matrix-vector products with a fixed order of additions for generation: x (B,1,I), y (B,1,O). A row's bits
 // depend on nothing outside the row. On a GPU the weight is read before the kernels before have ended: none of
 // them may write it.

@@ -40,6 +40,7 @@ void check(const Ctx& ctx, const InProjArgs& a, const InProjOut& out) {
     const int64_t B = x.size(0), M = x.size(2), O = a.weight.size(0);
     const int64_t C = a.conv_weight.size(0), K = a.conv_weight.size(1);
     expect(op, "x", x, storage, {B, 1, M});
+    expect_step_rows(ctx, op, B);
     expect(op, "weight", a.weight, storage, {O, M});
     if (K < 2 || K > 8 || a.first < 0 || a.first + C > O)
         fail("[{}] conv_weight: expected 2 to 8 taps for outputs from {} on of a weight of {}, got {}", op,
@@ -60,6 +61,7 @@ void check(const Ctx& ctx, const OutProjArgs& a, const StepEnd& to) {
     expect_rank(op, "weight", a.weight, 2);
     const int64_t B = x.size(0), D = x.size(2), M = a.weight.size(0);
     expect(op, "x", x, storage, {B, 1, D});
+    expect_step_rows(ctx, op, B);
     expect(op, "weight", a.weight, storage, {M, D});
     if (a.norm.weight) {
         expect(op, "z", a.norm.z, storage, {B, 1, D});

@@ -78,6 +78,7 @@ done
 succeeds "$ADDER" bench loader --filter L1024 --repeats 1 --json
 awk -v x="$(json tok_s)" 'BEGIN { exit !(x > 1e7) }' || wrong "windows and packing must not hold a GPU up"
 refused 2 "not for 'scan'" "$ADDER" bench scan --d-model 16
+refused 2 "from 1 to 65536 for decode_cuda_graph, got '65537'" "$ADDER" bench decode_cuda_graph --batch 65537
 refused 2 "unknown op 'scna'; the nearest is 'scan'" "$ADDER" bench scna
 refused 2 'op' "$ADDER" bench
 refused 1 'no case' "$ADDER" bench scan --filter nothing

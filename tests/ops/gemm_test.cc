@@ -107,5 +107,23 @@ TEST(Linear, a_bias_gradient_needs_a_bias_and_a_step_has_one_row) {
     EXPECT_THROW(linear_step(ctx, {x, w, b}, y), Error);
 }
 
+TEST(Linear, more_rows_than_a_step_on_a_gpu_can_have_are_refused_when_it_is_planned) {
+    Arena scratch(Device::cuda, "scratch");
+    Ctx ctx;
+    ctx.device = Device::cuda;
+    ctx.scratch = &scratch;
+    ctx.dry_run = true;
+    const auto absent = [](const Shape& shape) { return TensorRef(nullptr, DType::f32, shape, Device::cuda); };
+    const auto step = [&](int64_t B) { linear_step(ctx, {absent({B, 1, 4}), absent({3, 4}), {}}, absent({B, 1, 3})); };
+    EXPECT_NO_THROW(step(kMostStepRowsCuda));
+    try {
+        step(kMostStepRowsCuda + 1);
+        FAIL();
+    } catch (const Error& e) {
+        EXPECT_STREQ(e.what(), "[linear_step] x: 524281 rows are more than a step on a GPU can have, 524280; "
+                               "hint: a smaller --batch");
+    }
+}
+
 }  // namespace
 }  // namespace adder
