@@ -140,10 +140,10 @@ check_ops() {
     want "$part" "$ops_test" || return
     for op in $(op_names "$ops_test"); do
         start_tests "$part" "$op" 400 "$ops_test" \
-            "--gtest_filter=CudaOps.*/${op}_*:CudaTime.*/${op}_*:CudaPacking.*/${op}_*:CudaSteps.*/${op}_*:CudaSmall.*/${op}_*:CudaLittleShared*.*/${op}_*"
+            "--gtest_filter=CudaOps.*/${op}_*:CudaNan.*/${op}_*:CudaTime.*/${op}_*:CudaPacking.*/${op}_*:CudaSteps.*/${op}_*:CudaSmall.*/${op}_*:CudaLittleShared*.*/${op}_*"
     done
     start_tests "$part" others 400 "$ops_test" \
-        '--gtest_filter=*Cuda*-*CudaOps.*:*CudaTime.*:*CudaPacking.*:*CudaSteps.*:*CudaSmall.*:*CudaLittleShared*:*PlanOnCuda.*:*CudaHugeSlow.*'
+        '--gtest_filter=*Cuda*-*CudaOps.*:*CudaNan.*:*CudaTime.*:*CudaPacking.*:*CudaSteps.*:*CudaSmall.*:*CudaLittleShared*:*PlanOnCuda.*:*CudaHugeSlow.*'
 }
 part_ops() { check_ops ops "$(binary ops_test)"; }
 part_portable() {

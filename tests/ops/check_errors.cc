@@ -13,6 +13,10 @@ constexpr int64_t kAnybody = -1;  // a parameter belongs to every member
 constexpr int64_t kNobody = -2;   // a state that a start has cut
 
 // Which packed member an element belongs to.
+bool can_hold_nan(const ArraySpec& s) {
+    return s.dtype == DType::none || s.dtype == DType::f32;
+}
+
 class Members {
   public:
     Members(const OpCase& c, const Bag<double>& numbers) : L_(c.L), id_(static_cast<size_t>(c.B * c.L)) {
@@ -150,6 +154,10 @@ void expect_errors(const OpCase& c, const std::function<void(Ctx&, TensorBag&)>&
 
 }  // namespace
 
+bool can_hold_nan(const OpCase& c) {
+    return std::any_of(c.inputs.begin(), c.inputs.end(), [](const ArraySpec& s) { return can_hold_nan(s); });
+}
+
 CheckReport check_nan(const OpCase& c, const RunOn& on) {
     CheckReport report;
     const Bag<double> clean = make_inputs(c, on.storage);
@@ -164,7 +172,7 @@ CheckReport check_nan(const OpCase& c, const RunOn& on) {
                          members, on, report);
     };
     for (const ArraySpec& s : c.inputs)
-        if (s.dtype == DType::none || s.dtype == DType::f32) poison(s.name, s, false);
+        if (can_hold_nan(s)) poison(s.name, s, false);
     if (!c.backward) return report;
     for (const ArraySpec& s : c.outputs)
         if (s.differentiable) poison("d_" + s.name, s, true);

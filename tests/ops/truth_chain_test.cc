@@ -47,10 +47,6 @@ bool has_time(const OpCase& c) {
 bool has_backward(const OpCase& c) {
     return static_cast<bool>(c.backward);
 }
-bool can_hold_nan(const OpCase& c) {
-    return std::any_of(c.inputs.begin(), c.inputs.end(),
-                       [](const ArraySpec& s) { return s.dtype == DType::none || s.dtype == DType::f32; });
-}
 bool is_short(const OpCase& c) {
     return c.L <= 300;
 }
