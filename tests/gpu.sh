@@ -140,7 +140,8 @@ check_ops() {
     want "$part" "$ops_test" || return
     for op in $(op_names "$ops_test"); do
         start_tests "$part" "$op" 400 "$ops_test" \
-            "--gtest_filter=CudaOps.*/${op}_*:CudaNan.*/${op}_*:CudaTime.*/${op}_*:CudaPacking.*/${op}_*:CudaSteps.*/${op}_*:CudaSmall.*/${op}_*:CudaLittleShared*.*/${op}_*"
+            "--gtest_filter=CudaOps.*/${op}_*:CudaNan.*/${op}_*:CudaTime.*/${op}_*:CudaPacking.*/${op}_*:CudaSteps.*/${op}_*:CudaSmall.*/${op}_*"
+        start_tests "$part" "$op-99KiB" 400 "$ops_test" "--gtest_filter=CudaLittleShared*.*/${op}_*"
     done
     start_tests "$part" others 400 "$ops_test" \
         '--gtest_filter=*Cuda*-*CudaOps.*:*CudaNan.*:*CudaTime.*:*CudaPacking.*:*CudaSteps.*:*CudaSmall.*:*CudaLittleShared*:*PlanOnCuda.*:*CudaHugeSlow.*'

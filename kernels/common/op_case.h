@@ -72,6 +72,7 @@ struct ArraySpec {
     bool differentiable = true;  // an input's gradient, an output's cotangent exists
     bool contiguous = false;     // never given padded rows
     bool zero = false;           // output or gradient expected to be exactly zero
+    bool nan_is_error = false;   // the op refuses a NaN
     int open_dim = -1;           // a dimension that no other argument fixes
     std::string gradient;        // where backward leaves the gradient; default "d_" + name
     std::string continues;       // a final state: the input state it continues
@@ -110,6 +111,10 @@ struct ArraySpec {
     }
     ArraySpec&& fixed() && {
         differentiable = false;
+        return std::move(*this);
+    }
+    ArraySpec&& never_nan() && {
+        nan_is_error = true;
         return std::move(*this);
     }
     ArraySpec&& dense() && {

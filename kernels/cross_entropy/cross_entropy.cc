@@ -12,12 +12,17 @@ namespace adder {
 
 namespace {
 
-// Throws Error naming the first target outside the vocabulary whose weight is not 0.
+// Throws Error naming the first weight that is no number >= 0, or the first target outside the vocabulary whose weight is
+// not 0.
 void check_targets(View<const uint16_t, 2> targets, View<const float, 2> weights,
                    const CrossEntropyArgs& args) {
     const int64_t B = targets.shape[0], L = targets.shape[1], V = args.logits.size(2);
     for (int64_t b = 0; b < B; ++b) {
         const uint16_t* row = &targets(b, 0);
+        for (int64_t t = 0; weights && t < L; ++t)
+            if (!(weights(b, t) >= 0) && row[t] != args.ignore_index)
+                fail("[cross_entropy] weights: expected numbers >= 0, got {} in row {} at position {}", weights(b, t), b,
+                     args.t0 + t);
         uint16_t largest = 0;
         for (int64_t t = 0; t < L; ++t) largest = std::max(largest, row[t]);
         if (largest < V) continue;

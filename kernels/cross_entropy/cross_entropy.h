@@ -15,7 +15,7 @@ namespace adder {
 struct CrossEntropyArgs {
     TensorRef logits;   // (B,L,V) S
     TensorRef targets;  // (B,L) u16, < V where the weight is not 0; else Error naming the place, on a GPU Fault::target
-    TensorRef weights;  // (B,L) f32, >= 0; absent = 1
+    TensorRef weights;  // (B,L) f32, >= 0, else Error, on a GPU Fault::weight; absent = 1
     int64_t ignore_index = -1;
     // Absolute position of the first row: on the CPU sums are cut at absolute multiples of 1,024, on a GPU by shape.
     int64_t t0 = 0;

@@ -61,7 +61,7 @@ struct CrossEntropyProblem {
         if (c.narrow) all[0].gradient_precision = Precision::storage;
         if (c.weighted)
             all.push_back(
-                ArraySpec::activation("weights", {c.B, c.L}).uniform(0.1, 2).of(DType::f32).fixed());
+                ArraySpec::activation("weights", {c.B, c.L}).uniform(0.1, 2).of(DType::f32).fixed().never_nan());
         return all;
     }
     static std::vector<ArraySpec> outputs(const Case& c) {

@@ -14,7 +14,7 @@ constexpr int64_t kNobody = -2;   // a state that a start has cut
 
 // Which packed member an element belongs to.
 bool can_hold_nan(const ArraySpec& s) {
-    return s.dtype == DType::none || s.dtype == DType::f32;
+    return (s.dtype == DType::none || s.dtype == DType::f32) && !s.nan_is_error;
 }
 
 class Members {

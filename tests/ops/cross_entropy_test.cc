@@ -138,6 +138,29 @@ TEST_P(CrossEntropy, target_outside_the_vocabulary_is_named_and_nothing_is_writt
     EXPECT_EQ(run->bytes("d_logits"), gradient);
 }
 
+TEST_P(CrossEntropy, weights_that_are_no_numbers_from_zero_on_are_refused) {
+    for (const double wrong : {-0.5, kNan}) {
+        make(3, 5, 16);
+        std::vector<double> weights = values_of(at("weights"));
+        weights[8] = wrong;
+        set_values(at("weights"), weights);
+        CrossEntropyArgs a = args();
+        a.ignore_index = 16;
+        try {
+            cross_entropy(ctx, a, out());
+            ADD_FAILURE() << "no error";
+        } catch (const Error& e) {
+            EXPECT_EQ(e.what(), fmt::format("[cross_entropy] weights: expected numbers >= 0, got {} in row 1 at position 3", wrong));
+        }
+        // What does not count may have any weight.
+        std::vector<double> targets = values_of(at("targets"));
+        targets[8] = 16;
+        set_values(at("targets"), targets);
+        cross_entropy(ctx, a, out());
+        EXPECT_EQ(sums_of(at("sums")).second, 14);
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, CrossEntropy, testing::Values(DType::f32, DType::f64),
                          [](const auto& test) { return std::string(name_of(test.param)); });
 
