@@ -126,6 +126,13 @@ op_names() {
         awk '!seen[$0]++'
 }
 
+# of_op OP SUITE...: the filter for the tests of one op; scan_* would be those of scan_step_low_rank too.
+of_op() {
+    local op=$1 suite
+    shift
+    for suite; do printf '%s.*/%s_f32:%s.*/%s_bf16:' "$suite" "$op" "$suite" "$op"; done
+}
+
 # recorded_tiles MODEL: the test of its recorded tiles, which is listed by number with the name behind it.
 recorded_tiles() {
     "$(binary model_test)" --gtest_list_tests 2>/dev/null |
@@ -136,15 +143,14 @@ recorded_tiles() {
 
 # check_ops PART OPS_TEST
 check_ops() {
-    local part=$1 ops_test=$2 op
+    local part=$1 ops_test=$2 op suites=(CudaOps CudaNan CudaTime CudaPacking CudaSteps CudaSmall)
     want "$part" "$ops_test" || return
     for op in $(op_names "$ops_test"); do
-        start_tests "$part" "$op" 400 "$ops_test" \
-            "--gtest_filter=CudaOps.*/${op}_*:CudaNan.*/${op}_*:CudaTime.*/${op}_*:CudaPacking.*/${op}_*:CudaSteps.*/${op}_*:CudaSmall.*/${op}_*"
-        start_tests "$part" "$op-99KiB" 400 "$ops_test" "--gtest_filter=CudaLittleShared*.*/${op}_*"
+        start_tests "$part" "$op" 400 "$ops_test" "--gtest_filter=$(of_op "$op" "${suites[@]}")"
+        start_tests "$part" "$op-99KiB" 400 "$ops_test" "--gtest_filter=$(of_op "$op" 'CudaLittleShared*')"
     done
     start_tests "$part" others 400 "$ops_test" \
-        '--gtest_filter=*Cuda*-*CudaOps.*:*CudaNan.*:*CudaTime.*:*CudaPacking.*:*CudaSteps.*:*CudaSmall.*:*CudaLittleShared*:*PlanOnCuda.*:*CudaHugeSlow.*'
+        "--gtest_filter=*Cuda*-$(printf '*%s.*:' "${suites[@]}")*CudaLittleShared*:*PlanOnCuda.*:*CudaHugeSlow.*"
 }
 part_ops() { check_ops ops "$(binary ops_test)"; }
 part_portable() {
@@ -199,7 +205,8 @@ part_sanitizer() {
     for tool in memcheck racecheck; do
         check=(compute-sanitizer --tool "$tool" --error-exitcode 9)
         for op in $(op_names); do
-            start_tests sanitizer "$op-$tool" 500 "${check[@]}" "$(binary ops_test)" "--gtest_filter=CudaSmall.*/${op}_*:CudaLittleSharedSmall.*/${op}_*"
+            start_tests sanitizer "$op-$tool" 500 "${check[@]}" "$(binary ops_test)" \
+                "--gtest_filter=$(of_op "$op" CudaSmall CudaLittleSharedSmall)"
         done
         # What no small case of an op runs: numbers made on the device, threads of two channels, the updates of a trainer,
         # batches whose arrays lie in one block, recorded steps, recorded tiles of a flat model and of a U-Net.

@@ -38,10 +38,7 @@ struct UnpackBatchProblem {
 
     static std::vector<ArraySpec> inputs(const Case& c) {
         const auto integers = [&](const char* name, DType dtype, int64_t below) {
-            ArraySpec s = ArraySpec::activation(name, {c.B, c.L}).of(dtype).fixed().dense();
-            s.fill = Fill::tokens;
-            s.hi = static_cast<double>(below);
-            return s;
+            return ArraySpec::activation(name, {c.B, c.L}).of(dtype).below(below).fixed().dense();
         };
         const DType id = c.V > 256 ? DType::u16 : DType::u8;
         return {integers("tokens", id, c.V), integers("next", id, c.V), integers("flags", DType::u8, 256),

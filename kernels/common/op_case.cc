@@ -19,12 +19,7 @@ ArraySpec ArraySpec::start_flags(std::string name, int64_t B, int64_t L) {
 }
 
 ArraySpec ArraySpec::token_ids(std::string name, int64_t B, int64_t L, int64_t V) {
-    ArraySpec s = activation(std::move(name), {B, L});
-    s.fill = Fill::tokens;
-    s.hi = static_cast<double>(V);
-    s.dtype = DType::u16;
-    s.differentiable = false;
-    return s;
+    return activation(std::move(name), {B, L}).of(DType::u16).below(V).fixed();
 }
 
 ArraySpec ArraySpec::saved(std::string name, const Shape& shape, DType dtype) {
@@ -57,6 +52,12 @@ ArraySpec&& ArraySpec::uniform(double from, double to) && {
     fill = Fill::uniform;
     lo = from;
     hi = to;
+    return std::move(*this);
+}
+
+ArraySpec&& ArraySpec::below(int64_t n) && {
+    fill = Fill::tokens;
+    hi = static_cast<double>(n);
     return std::move(*this);
 }
 

@@ -93,6 +93,7 @@ struct ArraySpec {
 
     ArraySpec&& normal(double mean, double deviation) &&;
     ArraySpec&& uniform(double from, double to) &&;
+    ArraySpec&& below(int64_t n) &&;  // whole numbers from 0 on
     ArraySpec&& unit() && {
         fill = Fill::unit;
         return std::move(*this);

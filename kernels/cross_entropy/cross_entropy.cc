@@ -14,7 +14,7 @@ namespace {
 
 // Throws Error naming the first weight that is no number >= 0, or the first target outside the vocabulary whose weight is
 // not 0.
-void check_targets(View<const uint16_t, 2> targets, View<const float, 2> weights,
+void check_tokens(View<const uint16_t, 2> targets, View<const float, 2> weights,
                    const CrossEntropyArgs& args) {
     const int64_t B = targets.shape[0], L = targets.shape[1], V = args.logits.size(2);
     for (int64_t b = 0; b < B; ++b) {
@@ -63,7 +63,7 @@ void cross_entropy(Ctx& ctx, const CrossEntropyArgs& args, const CrossEntropyOut
         const auto weights = args.weights.as<const float, 2>("weights");
         const auto sums = out.sums.as<double, 1>("sums");
         const auto nats = out.nats.as<double, 2>("nats");
-        check_targets(targets, weights, args);
+        check_tokens(targets, weights, args);
         const double loss = out.add_sums ? sums(0) : 0, weight = out.add_sums ? sums(1) : 0;
         if (S == DType::f64) {
             ref::cross_entropy<double>(args.logits.as<const double, 3>("logits"), targets, weights, args.ignore_index,

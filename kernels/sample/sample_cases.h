@@ -53,13 +53,11 @@ struct SampleProblem {
     }
 
     static std::vector<ArraySpec> inputs(const Case& c) {
-        ArraySpec allowed = ArraySpec::parameter("allowed", {c.P, c.V}).of(DType::u8).fixed().open(0);
-        allowed.fill = Fill::tokens;
-        allowed.hi = 2;
         const auto number = [&](const char* name, double lo, double hi) {
             return ArraySpec::parameter(name, {c.B}).of(DType::i64).uniform(lo, hi).fixed();
         };
-        return {ArraySpec::activation("logits", {c.B, c.V}).accum().normal(0, 2).fixed(), allowed,
+        return {ArraySpec::activation("logits", {c.B, c.V}).accum().normal(0, 2).fixed(),
+                ArraySpec::parameter("allowed", {c.P, c.V}).of(DType::u8).below(2).fixed().open(0),
                 number("position", 0, 1000), number("end", 1001, 2000), number("record", 0, 100000)};
     }
     static std::vector<ArraySpec> outputs(const Case& c) {

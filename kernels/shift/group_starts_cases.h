@@ -40,9 +40,7 @@ struct GroupStartsProblem {
     static std::string name(const Case& c) { return fmt::format("B{} L{} every {}", c.B, c.L, c.every); }
 
     static std::vector<ArraySpec> inputs(const Case& c) {
-        ArraySpec start = ArraySpec::activation("start", {c.B, c.L}).of(DType::u8).fixed();
-        start.fill = Fill::tokens;
-        start.hi = 2;
+        ArraySpec start = ArraySpec::activation("start", {c.B, c.L}).of(DType::u8).below(2).fixed();
         start.every = c.every;
         if (c.L % c.every != 0) start.open_dim = 1;  // one step more changes no number of groups
         return {start};

@@ -75,6 +75,7 @@ class TileEngine {
 
     void free_memory();
     void reserve(const MemoryPlan& plan);
+    // Lays the plan out without memory: a real layout must follow.
     int64_t bytes_of(const MemoryPlan& plan);
     void lay_out(const MemoryPlan& plan, Arena& memory);
     void walk(Source from, int64_t filled, const TensorRef& sums);

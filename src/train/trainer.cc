@@ -23,9 +23,10 @@ Trainer::Trainer(LanguageModel& model, ParamStore& params, const OptimizerOption
             p.begin = std::make_unique<Event>();
             p.end = std::make_unique<Event>();
         }
-        int64_t bytes = 0;
-        for (const MemoryPlan& p : later) bytes = std::max(bytes, BatchFeed::bytes_of(range_, p.tiles.B, p.tiles.L));
-        reserve_feed(std::max(bytes, BatchFeed::bytes_of(range_, plan.tiles.B, plan.tiles.L)));
+        const auto bytes_of = [&](const MemoryPlan& p) { return BatchFeed::bytes_of(range_, p.tiles.B, p.tiles.L); };
+        int64_t bytes = bytes_of(plan);
+        for (const MemoryPlan& p : later) bytes = std::max(bytes, bytes_of(p));
+        reserve_feed(bytes);
     }
     plan_.tiles = {0, 0, 0, 0};
     configure(plan);

@@ -12,11 +12,11 @@ namespace {
 constexpr int64_t kAnybody = -1;  // a parameter belongs to every member
 constexpr int64_t kNobody = -2;   // a state that a start has cut
 
-// Which packed member an element belongs to.
 bool can_hold_nan(const ArraySpec& s) {
     return (s.dtype == DType::none || s.dtype == DType::f32) && !s.nan_is_error;
 }
 
+// Which packed member an element belongs to.
 class Members {
   public:
     Members(const OpCase& c, const Bag<double>& numbers) : L_(c.L), id_(static_cast<size_t>(c.B * c.L)) {

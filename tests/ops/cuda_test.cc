@@ -101,6 +101,7 @@ std::unique_ptr<Gpu> CudaOps::gpu_;
 TEST_P(CudaOps, match_the_reference_in_double) {
     run(check_values, cases(is_test), on());
 }
+
 // Ops to which a claim applies, in the storage types in which they differ.
 std::vector<OpOnGpu> ops_with(bool (*has)(const OpCase&)) {
     std::vector<OpOnGpu> some;
